@@ -1,0 +1,410 @@
+"""What a plugin author imports: the vocabulary, and the three decorators that mark a plugin.
+
+Everything here is light (standard library and numpy), so that listing plugins loads no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints, overload
+
+import numpy as np
+
+from selbench.errors import NotApplicable, PluginError, UserError, unknown
+
+__all__ = [
+    "Budget",
+    "Context",
+    "Example",
+    "Feature",
+    "FeatureSpec",
+    "ModelRef",
+    "NotApplicable",
+    "PluginError",
+    "Pool",
+    "Score",
+    "Selection",
+    "UserError",
+    "selector",
+    "suite",
+    "trainer",
+]
+
+T = TypeVar("T")
+Feature = Mapping[str, np.ndarray]
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Example:
+    """One instruction-response item.
+
+    `history` holds earlier (user, assistant) turns of a multi-turn conversation; `response` is the last
+    assistant turn. `source` and `category` are visible metadata. Hidden labels are never stored here.
+    """
+
+    id: str
+    instruction: str
+    response: str
+    input: str = ""
+    system: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    category: str = ""
+
+    @property
+    def question(self) -> str:
+        """The last user turn: the instruction, and the input below it where there is one."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+    @property
+    def prompt(self) -> str:
+        """All text before the response, without any template."""
+        turns = [text for turn in self.history for text in turn]
+        return "\n\n".join(part for part in [self.system, *turns, self.question] if part)
+
+    @property
+    def text(self) -> str:
+        """Prompt and response, without any template."""
+        return f"{self.prompt}\n\n{self.response}"
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of what is said, blind to the id: equal for exact duplicates."""
+        said = [self.system, self.history, self.instruction, self.input, self.response]
+        return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+
+
+class Pool(Sequence[Example]):
+    """An ordered, fingerprinted set of examples with distinct ids.
+
+    Raises:
+        UserError: the pool is empty or an id occurs twice.
+    """
+
+    def __init__(self, examples: Iterable[Example], name: str = "pool") -> None:
+        self.examples = tuple(examples)
+        self.name = name
+        if not self.examples:
+            raise UserError(f"pool '{name}' is empty: there is nothing to select from.")
+        if len(self._positions) != len(self.examples):
+            seen: set[str] = set()
+            twice = next(e.id for e in self.examples if e.id in seen or seen.add(e.id))  # type: ignore[func-returns-value]
+            raise UserError(f"pool '{name}' has the id '{twice}' more than once; ids must be distinct.")
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        return self.examples[index]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(example.id for example in self.examples)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {example.id: position for position, example in enumerate(self.examples)}
+
+    def position(self, id: str) -> int:
+        """Where the example with this id stands. Raises KeyError for a foreign id."""
+        return self._positions[id]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all ids and content, in order: what every cached stage over this pool is keyed by."""
+        digest = hashlib.sha256()
+        for example in self.examples:
+            digest.update(json.dumps(dataclasses.astuple(example), ensure_ascii=False).encode())
+        return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------------- budget, selection
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """How much of one pool may be selected.
+
+    `costs` is what each example costs (N integers: ones, or response tokens) and `limit` what may be spent.
+    Examples are taken in order until the next one no longer fits; that rule keeps smaller budgets prefixes.
+    """
+
+    ids: tuple[str, ...]
+    costs: np.ndarray
+    limit: int
+    unit: str = "examples"
+
+    @classmethod
+    def of(cls, pool: Pool, amount: float, unit: str = "examples", tokens: Sequence[int] | None = None) -> Budget:
+        """A float is a share of the pool (0 < share <= 1, rounded down), an int a number of `unit`s.
+
+        `tokens` (N response-token counts) is needed for unit "tokens". Raises UserError outside the range.
+        """
+        if unit not in ("examples", "tokens"):
+            raise UserError(unknown("budget_unit", unit, ("examples", "tokens")))
+        if unit == "tokens" and tokens is None:
+            raise UserError("budget_unit=tokens needs the response-token counts of the pool.")
+        costs = np.ones(len(pool), np.int64) if unit == "examples" else np.asarray(tokens, np.int64)
+        total = int(costs.sum())
+        share = isinstance(amount, float)
+        # 0.15 * 52000 must not lose an example to binary rounding; shares have no more than 9 decimals.
+        limit = int(np.floor(round(amount * total, 9))) if share else int(amount)
+        if share and not 0 < amount <= 1:
+            raise UserError(
+                f"budget={amount} is not a share: a share is above 0 and at most 1.0; "
+                f"for a number of {unit} write a whole number (1 to {total})."
+            )
+        if not 1 <= limit <= total:
+            raise UserError(f"budget={amount} selects {limit} {unit}, but pool '{pool.name}' has {total}: valid 1 to {total}.")
+        return cls(pool.ids, costs, limit, unit)
+
+    @property
+    def most(self) -> int:
+        """The largest number of examples that could fit: how far a ranking has to go."""
+        return int(np.searchsorted(np.cumsum(np.sort(self.costs)), self.limit, side="right"))
+
+    def take(self, order: Iterable[int]) -> np.ndarray:
+        """The longest prefix of `order` (positions in the pool, best first) that fits."""
+        positions = np.asarray(order if isinstance(order, np.ndarray) else list(order), np.int64)
+        return positions[: int(np.searchsorted(np.cumsum(self.costs[positions]), self.limit, side="right"))]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Ids, best first. `scores` are aligned with `ids`; `diagnostics` is whatever explains the choice (arrays, numbers)."""
+
+    ids: tuple[str, ...]
+    scores: np.ndarray | None = None
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def ranked(cls, scores: Sequence[float] | np.ndarray, budget: Budget, **diagnostics: Any) -> Selection:
+        """Highest score first (N scores, one per example); ties go to the lower position; NaN ranks last."""
+        values = np.asarray(scores, np.float64)
+        if values.shape != (len(budget.ids),):
+            raise PluginError(f"expected {len(budget.ids)} scores, one per example, but got shape {values.shape}.")
+        return cls.ordered(np.argsort(-values, kind="stable"), budget, scores=values, **diagnostics)
+
+    @classmethod
+    def ordered(
+        cls, order: Iterable[int], budget: Budget, scores: np.ndarray | None = None, **diagnostics: Any
+    ) -> Selection:
+        """From positions in the pool, best first. `scores` has one value per example of the pool."""
+        taken = budget.take(order)
+        return cls(
+            ids=tuple(budget.ids[position] for position in taken),
+            scores=None if scores is None else np.asarray(scores)[taken],
+            diagnostics=diagnostics,
+        )
+
+
+# ------------------------------------------------------------------------------------ models, scores
+
+
+@dataclass
+class ModelRef:
+    """Where a causal language model is: a folder or a hub name, loadable by transformers.
+
+    `template` says how prompts are written: "auto" (the tokenizer's chat template if it has one, else Alpaca),
+    "chat" or "alpaca". `adapter` is a LoRA folder on top of `path`.
+    """
+
+    name: str = ""
+    path: str = ""
+    revision: str | None = None
+    adapter: str | None = None
+    template: str = "auto"
+    dtype: str = "auto"
+    max_length: int = 2048
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number a suite gives a model on one task.
+
+    `items` holds the value of every test item (verdicts are paired by item). The suite's headline is the mean
+    of its headline scores; a score per category, say, is kept with `headline=False`.
+    """
+
+    task: str
+    metric: str
+    value: float
+    higher_is_better: bool = True
+    headline: bool = True
+    items: Mapping[str, float] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------------- context
+
+
+class FeatureSpec(Protocol):
+    """Something computed per example and cached: a frozen dataclass whose fields are all that can change its values.
+
+    `needs_scorer` says whether it looks through the scorer (and so depends on it).
+    """
+
+    needs_scorer: bool
+
+    def compute(self, pool: Pool, context: Context) -> Feature: ...
+
+
+class Context:
+    """What a plugin is handed besides its inputs: seeded randomness, features, progress, a scratch folder.
+
+    A plugin draws randomness only from `rng`/`seed`, writes only under `scratch`, and reports numbers with `log`.
+    Without a framework around it (in a notebook) `Context(pool)` computes features directly.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | None = None,
+        *,
+        seed: int = 0,
+        scorer: ModelRef | None = None,
+        target: Pool | None = None,
+        scratch: Path | None = None,
+        feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.logged: dict[str, float] = {}
+        self._pool = pool
+        self._scorer = scorer
+        self._target = target
+        self._scratch = scratch
+        self._feature_store = feature_store
+
+    @property
+    def scorer(self) -> ModelRef:
+        """The model the selector looks through."""
+        if self._scorer is None:
+            raise UserError("this method looks through a model: name one with scorer=... or model=...")
+        return self._scorer
+
+    @property
+    def target(self) -> Pool:
+        """The examples a targeted method may look at; never test items."""
+        if self._target is None:
+            raise UserError("this method needs target examples: name them with target=...")
+        return self._target
+
+    @property
+    def scratch(self) -> Path:
+        """A folder this plugin may write to."""
+        if self._scratch is None:
+            import tempfile
+
+            self._scratch = Path(tempfile.mkdtemp(prefix="selbench-"))
+        return self._scratch
+
+    def features(self, spec: FeatureSpec, of: Pool | None = None) -> Feature:
+        """The arrays `spec` stands for, over the pool (or over `of`), computed once and cached."""
+        pool = of or self._pool
+        if pool is None:
+            raise UserError("this context has no pool: pass one, Context(pool), or name it, features(spec, of=pool).")
+        return self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
+
+    def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
+        """`items`, with a progress bar on a terminal and silence elsewhere."""
+        from tqdm import tqdm
+
+        return tqdm(items, desc=label, total=total, disable=None, leave=False)
+
+    def log(self, **numbers: float) -> None:
+        """Numbers that belong in the record: losses, steps, tokens, diagnostics."""
+        self.logged.update({name: float(value) for name, value in numbers.items()})
+
+
+# ------------------------------------------------------------------------------------------ decorators
+
+
+def _check_choices(self: Any) -> None:
+    for item in dataclasses.fields(self):
+        choices = item.metadata.get("choices")
+        value = getattr(self, item.name)
+        if choices and value not in choices:
+            raise UserError(f"option '{item.name}' of '{self.plugin_name}': " + unknown("value", value, choices))
+
+
+def _spell_out_literals(cls: type) -> None:
+    """Literal["a", "b"] becomes a plain field with choices, because OmegaConf has no Literal type."""
+    hints = get_type_hints(cls)
+    for name in cls.__dict__.get("__annotations__", {}):
+        if get_origin(hints[name]) is Literal:
+            choices = get_args(hints[name])
+            cls.__annotations__[name] = type(choices[0])
+            setattr(cls, name, field(default=cls.__dict__[name], metadata={"choices": choices}))
+
+
+def _plugin(kind: str, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
+    def tag(cls: type[T]) -> type[T]:
+        _spell_out_literals(cls)
+        own = cls.__dict__.get("__post_init__")
+
+        def __post_init__(self: Any) -> None:
+            _check_choices(self)
+            if own:
+                own(self)
+
+        for key, value in {"plugin_kind": kind, "plugin_name": name, "__post_init__": __post_init__, **facts}.items():
+            setattr(cls, key, value)
+        return dataclass(cls)
+
+    return tag
+
+
+def selector(
+    name: str,
+    *,
+    stochastic: bool = False,
+    nested: bool = True,
+    targeted: bool = False,
+    share: float | None = None,
+    paper: str = "",
+    fidelity: str = "",
+) -> Callable[[type[T]], type[T]]:
+    """Mark a class as a selector; its fields are its options, its docstring is its help text.
+
+    Args:
+        stochastic: the seed matters (if not, one ranking serves all seeds).
+        nested: the selection for a smaller budget is a prefix of the one for a larger.
+        targeted: it asks for target examples.
+        share: it always takes this share of the pool, whatever the budget says (0: no fine-tuning).
+        paper: where the method comes from.
+        fidelity: official code matched / from the paper / re-implemented from the abstract.
+    """
+    facts = {
+        "stochastic": stochastic,
+        "nested": nested,
+        "targeted": targeted,
+        "share": share,
+        "paper": paper,
+        "fidelity": fidelity,
+    }
+    return _plugin("selector", name, facts)
+
+
+def trainer(name: str) -> Callable[[type[T]], type[T]]:
+    """Mark a class as a trainer: `train(examples, model, context) -> ModelRef`."""
+    return _plugin("trainer", name, {})
+
+
+def suite(name: str) -> Callable[[type[T]], type[T]]:
+    """Mark a class as a suite: `evaluate(model, context) -> list[Score]`."""
+    return _plugin("suite", name, {})

@@ -1,0 +1,118 @@
+"""Loading a model reference, and saying in one sentence why it cannot be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selbench.api import ModelRef
+from selbench.data.chat import ALPACA_TEMPLATE
+from selbench.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
+    """The tokenizer with the chat template that `ref.template` asks for, and a padding token.
+
+    Raises UserError if it cannot be found or is not a fast tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer.from_pretrained, ref)
+    if ref.template not in ("auto", "chat", "alpaca"):
+        raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
+    if ref.template == "chat" and not tokenizer.chat_template:
+        raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or auto).")
+    if ref.template == "alpaca" or not tokenizer.chat_template:
+        tokenizer.chat_template = ALPACA_TEMPLATE
+    if not tokenizer.is_fast:
+        raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
+    """The causal language model in evaluation mode, its adapter merged; float32 on CPU unless `ref.dtype` says otherwise."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    default = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
+    if dtype is None:
+        raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
+    model = _load(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
+    if ref.adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
+    return model.to(device).eval()
+
+
+def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
+    where = Path(ref.path).expanduser()
+    local = where.is_absolute() or ref.path.startswith((".", "~")) or where.exists()
+    if local and not where.is_dir():
+        raise UserError(f"model '{ref.name}': the folder {where} does not exist (set by model.path or scorer.path).")
+    try:
+        return load(str(where) if local else ref.path, revision=None if local else ref.revision, **options)
+    except (OSError, ValueError) as error:
+        if local:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"model '{ref.name}': {where} could not be loaded by transformers: {reason}") from error
+        raise UserError(
+            f"model '{ref.name}': '{ref.path}' is neither in the local Hugging Face cache nor reachable on the hub "
+            f"from here; point at a local copy with model.path=/path/to/folder (scorer.path=... for a scorer)."
+        ) from error
+
+
+def fingerprint(ref: ModelRef) -> str:
+    """A hash of what the model computes: its files' content (a folder) or its name and revision (a hub model)."""
+    identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
+    for part in ("path", "adapter"):
+        value = getattr(ref, part)
+        if value:
+            folder = Path(value).expanduser()
+            identity[part] = folder_hash(folder) if folder.is_dir() else [value, _commit(value, ref.revision)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _commit(name: str, revision: str | None) -> str | None:
+    """The cached commit of a hub model, so that a moved branch is another model."""
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    try:
+        return extract_commit_hash(cached_file(name, "config.json", revision=revision), None) or revision
+    except OSError:
+        return revision
+
+
+def folder_hash(folder: Path) -> str:
+    """A hash of every file under `folder` and its relative name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise UserError(f"the folder {folder} is empty: no model there.")
+    return _folder_hash(str(folder), tuple((str(p.relative_to(folder)), *_stamp(p)) for p in files))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _folder_hash(folder: str, files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, *_ in files:
+        digest.update(name.encode())
+        with open(Path(folder) / name, "rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()
