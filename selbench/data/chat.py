@@ -81,9 +81,7 @@ def encode(
     batch = tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True)
     encoded = []
     for (text, spans), ids, offsets in zip(rendered, batch["input_ids"], batch["offset_mapping"]):
-        # A tokenizer that drops characters it lacks reports offsets that have slipped: then cut the text first.
-        slipped = len(text.rstrip()) > max((end for _, end in offsets), default=0)
-        labelled = _label_pieces(text, spans, tokenizer) if slipped else _label(ids, offsets, spans)
+        labelled = _label(ids, offsets, spans) if _covered(text, offsets) else _label_pieces(text, spans, tokenizer)
         encoded.append(_cut(*labelled, max_length))
     return encoded
 
@@ -138,6 +136,19 @@ def _label(
         # Word-level and SentencePiece tokenizers may give a token the space before it: hence one character of slack.
         roles[(ends > start) & (starts >= start - 1) & (starts < end)] = role
     return np.asarray(ids, np.int64), roles
+
+
+def _covered(text: str, offsets: list[tuple[int, int]]) -> bool:
+    """Whether the tokens account for all of the text but white space.
+
+    A tokenizer that silently drops characters it lacks reports offsets that have slipped; they cannot be used.
+    """
+    depth = np.zeros(len(text) + 1, np.int64)
+    starts, ends = np.asarray(offsets, np.int64).reshape(-1, 2).T
+    np.add.at(depth, starts, 1)
+    np.add.at(depth, ends, -1)
+    bare = np.flatnonzero(np.cumsum(depth)[:-1] == 0)
+    return not "".join(text[i] for i in bare).strip()
 
 
 def _label_pieces(text: str, spans: list[tuple[int, int, int]], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
