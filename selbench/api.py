@@ -362,8 +362,11 @@ def _plugin(kind: str, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]
             if own:
                 own(self)
 
-        for key, value in {"plugin_kind": kind, "plugin_name": name, "__post_init__": __post_init__, **facts}.items():
+        for key, value in {"plugin_kind": kind, "plugin_name": name, "__post_init__": __post_init__}.items():
             setattr(cls, key, value)
+        for key, value in facts.items():
+            if key not in vars(cls):  # a fact that depends on the options may be a property of the class
+                setattr(cls, key, value)
         return dataclass(cls)
 
     return tag
@@ -375,6 +378,7 @@ def selector(
     stochastic: bool = False,
     nested: bool = True,
     targeted: bool = False,
+    uses_scorer: bool = True,
     share: float | None = None,
     paper: str = "",
     fidelity: str = "",
@@ -385,6 +389,7 @@ def selector(
         stochastic: the seed matters (if not, one ranking serves all seeds).
         nested: the selection for a smaller budget is a prefix of the one for a larger.
         targeted: it asks for target examples.
+        uses_scorer: it looks through the scorer (if not, one selection serves all scorers).
         share: it always takes this share of the pool, whatever the budget says (0: no fine-tuning).
         paper: where the method comes from.
         fidelity: official code matched / from the paper / re-implemented from the abstract.
@@ -393,6 +398,7 @@ def selector(
         "stochastic": stochastic,
         "nested": nested,
         "targeted": targeted,
+        "uses_scorer": uses_scorer,
         "share": share,
         "paper": paper,
         "fidelity": fidelity,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from selbench.api import ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE
+from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
     if local and not where.is_dir():
         raise UserError(f"model '{ref.name}': the folder {where} does not exist (set by model.path or scorer.path).")
     try:
-        return load(str(where) if local else ref.path, revision=None if local else ref.revision, **options)
+        if local:
+            return load(str(where), **options)
+        with cache_only_if_unreachable():
+            return load(ref.path, revision=ref.revision, **options)
     except (OSError, ValueError) as error:
         if local:
             reason = str(error).splitlines()[0]

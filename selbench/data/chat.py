@@ -32,7 +32,7 @@ ALPACA_TEMPLATE = """{{- bos_token or '' -}}
 {%- elif message.role == 'assistant' -%}{{ '### Response:\n' + message.content + (eos_token or '') + ('' if loop.last else '\n\n') }}
 {%- endif -%}
 {%- endfor -%}
-{%- if add_generation_prompt -%}{{ '### Response:\n' }}{%- endif -%}"""
+{%- if add_generation_prompt -%}{{ '### Response:\n' }}{%- endif -%}"""  # noqa: E501
 
 
 @dataclass(frozen=True, eq=False)

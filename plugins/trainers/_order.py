@@ -1,0 +1,88 @@
+"""Which examples each optimizer step sees, and how a step is cut into forward passes of similar length.
+
+The order of an epoch is that of a hash of (seed, epoch, example id): it depends on neither the order in which
+examples arrive nor on what else was selected, so two arms under one seed meet their common examples in the same
+relative order. Length grouping happens only inside a step, between its forward passes, whose gradients add up:
+it changes the speed, never what a step learns from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The positions of the examples of every optimizer step, and how often the examples are seen on average."""
+
+    steps: tuple[np.ndarray, ...]
+    epochs: float
+
+
+def plan_steps(
+    ids: Sequence[str], tokens: np.ndarray, *, batch_size: int, seed: int, match: str, amount: float
+) -> Plan:
+    """The whole training, laid out before it starts.
+
+    Args:
+        ids: one per example.
+        tokens: N integers, the tokens of each example that are in the loss.
+        batch_size: examples per optimizer step; the last step of an epoch may have fewer.
+        match: what `amount` counts. "epochs": passes over the examples, fractions allowed. "steps": optimizer
+            steps. "tokens": tokens in the loss; training ends with the example that reaches the amount.
+    """
+    steps: list[np.ndarray] = []
+    rows = seen = 0
+    for epoch in itertools.count():
+        order = epoch_order(ids, seed, epoch)
+        if match == "epochs":
+            # 0.1 * 30 must not become 4 examples through binary rounding.
+            order = order[: int(np.ceil(round(min(1.0, amount - epoch) * len(ids), 9)))] if amount > epoch else []
+        elif match == "steps":
+            order = order[: (int(amount) - len(steps)) * batch_size]
+        else:
+            enough = np.searchsorted(np.cumsum(tokens[order]), amount - seen) + 1
+            order = order[:enough] if amount > seen else []
+        if not len(order):
+            return Plan(tuple(steps), rows / len(ids))
+        rows += len(order)
+        seen += int(tokens[order].sum())
+        steps += [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> np.ndarray:
+    """Positions of the examples in the order of one epoch."""
+    keys = [hashlib.blake2b(f"{seed}:{epoch}:{id}".encode(), digest_size=8).digest() for id in ids]
+    return np.asarray(sorted(range(len(ids)), key=lambda i: (keys[i], ids[i])), np.int64)
+
+
+def split_by_length(lengths: np.ndarray, *, most: int, cost: int) -> list[np.ndarray]:
+    """Cut the rows of one step into forward passes with the least padding.
+
+    Args:
+        lengths: B integers, the tokens of each row.
+        most: the largest number of rows in one pass.
+        cost: what one more pass costs, in padding tokens.
+
+    Returns:
+        Positions in `lengths` per pass. The cut is the optimum: the least sum of padded tokens and pass costs.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    longest = lengths[order]
+    best = np.zeros(len(order) + 1)
+    cut = np.zeros(len(order) + 1, np.int64)
+    for end in range(1, len(order) + 1):
+        starts = np.arange(max(0, end - most), end)
+        totals = best[starts] + longest[starts] * (end - starts) + cost
+        cut[end] = starts[totals.argmin()]
+        best[end] = totals.min()
+    parts, end = [], len(order)
+    while end:
+        parts.append(order[cut[end] : end])
+        end = cut[end]
+    return parts[::-1]

@@ -1,0 +1,206 @@
+"""Supervised fine-tuning with TRL."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from selbench.api import Context, Example, ModelRef, UserError, trainer
+from selbench.data.chat import Encoded, encode
+from selbench.models import load_model, load_tokenizer
+from selbench_plugins.trainers._library import own_randomness, quiet
+from selbench_plugins.trainers._order import Plan, plan_steps
+from selbench_plugins.trainers._sft import Batches, sft_trainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@trainer("trl")
+class Trl:
+    """Supervised fine-tuning with TRL's SFTTrainer, loss on the responses only; full, or LoRA with lora_rank > 0.
+
+    How long to train is matched between arms by `match`: "epochs" passes over the selected examples, "steps"
+    optimizer steps of `batch_size` examples, or "tokens" response tokens in the loss (with the token that closes a
+    response; training ends with the example that reaches the number), so that an arm with long responses makes
+    fewer passes.
+
+    The order of an epoch follows a hash of seed, epoch and example id, so arms under one seed meet their common
+    examples in the same relative order. `batch_size` is global; a step is cut into forward passes of at most
+    `micro_batch_size` examples of similar length, which changes the speed and not the result. `max_length` is in
+    tokens (default: the model's); longer examples are cut on the right and dropped if no response is left.
+    `precision`: auto is float32 on a CPU and, on a GPU, bfloat16 arithmetic over float32 weights.
+    """
+
+    match: Literal["epochs", "steps", "tokens"] = "epochs"
+    epochs: float = 3.0
+    steps: int = 1000
+    tokens: int = 1_000_000
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    micro_batch_size: int = 32
+    schedule: str = "cosine"
+    warmup_ratio: float = 0.03
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_length: int | None = None
+    gradient_checkpointing: bool = False
+    precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_dropout: float = 0.05
+    lora_targets: str = "all-linear"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "tokens", "learning_rate", "batch_size", "micro_batch_size"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"trainer.{name}={getattr(self, name)} must be above 0.")
+        if not 0 <= self.warmup_ratio < 1:
+            raise UserError(f"trainer.warmup_ratio={self.warmup_ratio} must be at least 0 and below 1.")
+        if self.lora_rank < 0:
+            raise UserError(f"trainer.lora_rank={self.lora_rank} must be 0 (full fine-tuning) or more.")
+
+    def train(self, examples: Sequence[Example], model: ModelRef, context: Context) -> ModelRef:
+        """Fine-tune `model` on `examples` and write the result to `context.scratch / "model"`."""
+        with quiet(), own_randomness(context.seed):
+            tokenizer = load_tokenizer(model)
+            network = self._load(model)
+            kept, rows = self._encode(examples, tokenizer, self._limit(model, network), context)
+            tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
+            plan = plan_steps(
+                [example.id for example in kept],
+                tokens,
+                batch_size=self.batch_size,
+                seed=context.seed,
+                match=self.match,
+                amount=getattr(self, self.match),
+            )
+            tuned, loss = self._fit(network, tokenizer, rows, plan, context)
+            seen = np.concatenate(plan.steps)
+            context.log(
+                steps=len(plan.steps),
+                epochs=plan.epochs,
+                response_tokens_seen=tokens[seen].sum(),
+                tokens_seen=np.asarray([len(row.ids) for row in rows])[seen].sum(),
+                train_loss=loss,
+            )
+            return self._save(tuned, tokenizer, model, context.scratch / "model")
+
+    def _load(self, model: ModelRef) -> Any:
+        import torch
+
+        if not torch.cuda.is_available():
+            dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
+        elif self.precision == "auto":
+            dtype = "bfloat16" if self.lora_rank else "float32"  # frozen weights need no float32 copy
+        else:
+            dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
+        return load_model(dataclasses.replace(model, dtype=dtype))
+
+    def _limit(self, model: ModelRef, network: Any) -> int:
+        """Tokens per example: the option or the model's, and never more than the model has positions for."""
+        positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
+        return min(self.max_length or model.max_length, positions)
+
+    def _encode(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int, context: Context
+    ) -> tuple[list[Example], list[Encoded]]:
+        rows = encode(examples, tokenizer, max_length=limit)
+        # The first token is never predicted, so a loss there would be none.
+        pairs = [(example, row) for example, row in zip(examples, rows) if row.in_loss[1:].any()]
+        context.log(truncated_examples=sum(row.truncated for row in rows), dropped_examples=len(rows) - len(pairs))
+        if not pairs:
+            raise UserError(
+                f"none of the {len(rows)} examples has any response left within {limit} tokens: "
+                "nothing to train on; raise trainer.max_length."
+            )
+        return [example for example, _ in pairs], [row for _, row in pairs]
+
+    def _fit(
+        self, network: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded], plan: Plan, context: Context
+    ) -> tuple[Any, float]:
+        """Run the plan. Returns the tuned network and the mean training loss; UserError if it diverged."""
+        from datasets import Dataset
+        from transformers import PrinterCallback, ProgressCallback
+
+        batches = Batches(
+            rows,
+            context.progress(plan.steps, "fine-tuning"),
+            len(plan.steps),
+            pad=tokenizer.pad_token_id,
+            most=self.micro_batch_size,
+            device=network.device.type,
+        )
+        run = sft_trainer()(
+            batches,
+            model=network,
+            args=self._arguments(len(plan.steps), context),
+            train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # TRL asks for one; `batches` is what is read
+            processing_class=tokenizer,
+            peft_config=self._lora(),
+        )
+        run.remove_callback(PrinterCallback)
+        run.remove_callback(ProgressCallback)
+        loss = run.train().training_loss
+        if not math.isfinite(loss):
+            raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
+        return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
+
+    def _arguments(self, steps: int, context: Context) -> Any:
+        import torch
+        from trl import SFTConfig
+
+        cuda = torch.cuda.is_available()
+        arguments = SFTConfig(
+            output_dir=str(context.scratch / "model"),
+            seed=context.seed % 2**32,
+            num_train_epochs=1,  # the plan spans all epochs
+            per_device_train_batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            lr_scheduler_type=self.schedule,
+            warmup_steps=math.ceil(self.warmup_ratio * steps),
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+            gradient_checkpointing=self.gradient_checkpointing,
+            bf16=cuda and self.precision in ("auto", "mixed"),
+            use_cpu=not cuda,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            save_strategy="no",
+            logging_strategy="no",
+            logging_nan_inf_filter=False,  # a diverged run must not look healthy
+            report_to="none",
+            disable_tqdm=True,
+        )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # one run, one device: a grid is spread over devices by its launcher
+        return arguments
+
+    def _lora(self) -> Any:
+        if not self.lora_rank:
+            return None
+        from peft import LoraConfig
+
+        return LoraConfig(
+            r=self.lora_rank,
+            lora_alpha=self.lora_alpha,
+            lora_dropout=self.lora_dropout,
+            target_modules=self.lora_targets,
+            task_type="CAUSAL_LM",
+        )
+
+    def _save(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
+        """Write the result with its tokenizer. A LoRA on a plain base is kept apart, as an adapter."""
+        apart = self.lora_rank and not model.adapter
+        if self.lora_rank and not apart:
+            tuned = tuned.merge_and_unload()  # `model` was base + adapter already: a reference can name only one
+        tuned.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if apart:
+            return dataclasses.replace(model, adapter=str(folder))
+        return dataclasses.replace(model, path=str(folder), revision=None, adapter=None, template="chat")

@@ -1,0 +1,21 @@
+"""`selbench demo`: the embedded comparison, in minutes, without a network."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def main(arguments: list[str]) -> int:
+    """The grid `experiment=demo`; further settings may follow."""
+    parser = argparse.ArgumentParser(
+        prog="selbench demo",
+        description="Run the embedded comparison on two cores, without a network, in a few minutes: random, longest, kcenter "
+        "and mads at two budgets and two seeds, and the arms base (no fine-tuning) and full (all data), on the generated "
+        "pool 'planted' and a one-million-parameter model. It ends with the leaderboard and the paths of what it made. "
+        "The same as `selbench -m experiment=demo`; the same command again continues after an interruption.",
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings to change, e.g. seed=0,1,2 output_dir=/tmp/x")
+    args = parser.parse_args(arguments)
+    from selbench.cli.grid import main as grid
+
+    return grid(["-m", "experiment=demo", *args.settings])

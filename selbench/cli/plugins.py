@@ -1,0 +1,83 @@
+"""`selbench plugins`: everything that was found, where it comes from, and what is broken."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+from typing import Any
+
+from selbench import console
+from selbench.cli.main import plugin_path
+from selbench.errors import UserError, unknown
+from selbench.plugins import KINDS, Plugin, Registry, discover
+
+
+def main(arguments: list[str]) -> int:
+    """List all plugins, or describe one."""
+    parser = argparse.ArgumentParser(
+        prog="selbench plugins",
+        description="List selectors, trainers and suites with their origin and one line of help; broken ones with their "
+        "error. With a NAME: its full help and its options. Plugins are found through entry points of the group "
+        "'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
+    )
+    parser.add_argument("settings", nargs="*", metavar="NAME | plugin_path=DIR", help="a plugin's name; more folders")
+    args = parser.parse_args(arguments)
+    registry = discover(plugin_path(args.settings))
+    names = [word for word in args.settings if "=" not in word]
+    if names:
+        for name in names:
+            _describe(name, registry)
+        return 0
+    _list(registry)
+    return 1 if registry.conflicts else 0
+
+
+def _list(registry: Registry) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    for kind in KINDS:
+        table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        for column in ("name", "from", "what it does"):
+            table.add_column(column, overflow="fold")
+        for plugin in registry.of_kind(kind):
+            table.add_row(Text(plugin.name), Text(plugin.package), Text(plugin.help))
+        console.out.print(table)
+        console.out.print()
+    for broken in registry.broken:
+        console.out.print(Text(f"broken: {broken.name} ({broken.origin}): {broken.error}", style="red"), soft_wrap=True)
+    for conflict in registry.conflicts:
+        console.out.print(Text(f"conflict: {conflict}", style="red"), soft_wrap=True)
+
+
+def _describe(name: str, registry: Registry) -> None:
+    found = [plugin for (_, its_name), plugin in sorted(registry.plugins.items()) if its_name == name]
+    for broken in registry.broken:
+        if broken.name == name:
+            raise UserError(f"'{name}' is broken: {broken.origin}: {broken.error}")
+    if not found:
+        raise UserError(unknown("plugin", name, (its_name for _, its_name in registry.plugins)))
+    for plugin in found:
+        _print(plugin)
+
+
+def _print(plugin: Plugin) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.out.print(Text(f"{plugin.kind} {plugin.name}", style="bold"))
+    console.out.print(Text(f"{plugin.package}: {plugin.origin}\n", style="dim"), soft_wrap=True)
+    console.out.print(Text(f"{inspect.getdoc(plugin.cls)}\n"))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("option", "default", "choices"):
+        table.add_column(column, overflow="fold")
+    for item in dataclasses.fields(plugin.cls):  # type: ignore[arg-type]
+        table.add_row(Text(item.name), Text(_default(item)), Text(" | ".join(map(str, item.metadata.get("choices", ())))))
+    console.out.print(table if table.row_count else Text("no options"))
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    if item.default_factory is not dataclasses.MISSING:
+        return repr(item.default_factory())
+    return "(required)" if item.default is dataclasses.MISSING else repr(item.default)

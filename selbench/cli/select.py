@@ -1,0 +1,61 @@
+"""`selbench select`: choose, export, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from selbench import console
+from selbench.cli.main import plugin_path
+
+FORMS = ("alpaca", "messages")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the chosen examples as JSONL, best first, and their ids beside it."""
+    parser = argparse.ArgumentParser(
+        prog="selbench select",
+        description="Select without fine-tuning: writes the chosen examples as JSONL, best first, and their ids one per line. "
+        "Settings are those of a run (pool, selector, budget, scorer, seed, ...); features and selections are cached and "
+        "shared with runs.",
+        epilog="example: selbench select selector=mads scorer=planted-1m budget=0.15 --out core.jsonl",
+    )
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="e.g. selector=kcenter pool=file pool.path=my.jsonl budget=500")
+    parser.add_argument("--out", type=Path, help="the JSONL file (default: OUTPUT_DIR/selections/NAME.jsonl)")
+    parser.add_argument("--form", choices=FORMS, default="alpaca", help="alpaca: instruction, input, output (default); messages: chat turns")
+    args = parser.parse_args(arguments)
+
+    from selbench.config import compose_run, register
+    from selbench.plugins import discover
+
+    registry = discover(plugin_path(args.settings))
+    register(registry)
+    run = compose_run(args.settings, registry)
+
+    from selbench.data.export import export
+    from selbench.errors import NotApplicable, UserError
+    from selbench.experiment import load_pool, run_axes
+    from selbench.steps.select import facts, make_budget, response_tokens, select
+    from selbench.store.records import axes_name
+    from selbench.store.stages import Store
+
+    loaded, store = load_pool(run.pool), Store(run.output_dir / "store")
+    pool = loaded.pool
+    tokens = response_tokens(pool, run.model, store)
+    budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
+    if budget is None:
+        raise UserError(f"selector '{run.selector.plugin_name}' selects nothing: there is nothing to export.")
+    try:
+        chosen = select(run.selector, pool, budget, run.scorer, run.seed, store)
+    except NotApplicable as reason:
+        raise UserError(f"selector '{run.selector.plugin_name}' does not apply here: {reason}") from reason
+
+    name = axes_name(run_axes(run)).replace("%", "pct").replace(" ", "_")
+    out = args.out or run.output_dir / "selections" / f"{pool.name}_{name}.jsonl"
+    export(pool, chosen.ids, out, args.form)
+    export(pool, chosen.ids, out.with_suffix(".ids.txt"), "ids")
+    about = facts([pool[pool.position(id)] for id in chosen.ids], tokens[[pool.position(id) for id in chosen.ids]], {})
+    console.say(f"{about['examples']} of {len(pool)} examples, {about['response_tokens']} response tokens, {chosen.cost['wall_s']:.1f} s to select")
+    console.out.print(str(out), soft_wrap=True)
+    console.out.print(str(out.with_suffix(".ids.txt")), soft_wrap=True)
+    return 0

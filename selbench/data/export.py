@@ -1,0 +1,87 @@
+"""Writing selected examples for other tools: Alpaca JSON Lines, chat-messages JSON Lines, or bare ids."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from selbench.api import Example, Pool
+from selbench.errors import UserError, unknown
+
+
+def export(pool: Pool, ids: Iterable[str], path: str | Path, form: str) -> Path:
+    """Write the examples with these ids, in this order, and return the path; `pool=file pool.path=...` reads it back.
+
+    Forms: "alpaca" (as LLaMA-Factory reads it), "messages" (as TRL reads it), "ids" (one a line). A name ending in
+    .gz is compressed. The file appears whole or not at all. Raises UserError for an unknown form or id, or if the
+    file cannot be written.
+    """
+    if form not in FORMS:
+        raise UserError(unknown("export form", form, FORMS))
+    examples = [_find(pool, id) for id in ids]
+    path = Path(path).expanduser()
+    text = "".join(f"{FORMS[form](example)}\n" for example in examples)
+    _write(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def _find(pool: Pool, id: str) -> Example:
+    try:
+        return pool[pool.position(id)]
+    except KeyError:
+        raise UserError(f"pool '{pool.name}' has no example with the id '{id}'.") from None
+
+
+def _alpaca(example: Example) -> str:
+    row: dict[str, Any] = {"id": example.id, "instruction": example.instruction, "input": example.input}
+    row["output"] = example.response
+    if example.system:
+        row["system"] = example.system
+    if example.history:
+        row["history"] = example.history
+    return _line(row, example)
+
+
+def _messages(example: Example) -> str:
+    turns = [("system", example.system)] if example.system else []
+    for user, assistant in example.history:
+        turns += [("user", user), ("assistant", assistant)]
+    turns += [("user", example.question), ("assistant", example.response)]
+    row: dict[str, Any] = {"id": example.id, "messages": [{"role": role, "content": text} for role, text in turns]}
+    if example.input:  # part of the last user turn; named again so that reading can tell it from the instruction
+        row["input"] = example.input
+    return _line(row, example)
+
+
+def _line(row: dict[str, Any], example: Example) -> str:
+    about = {"source": example.source, "category": example.category}
+    return json.dumps({**row, **{word: text for word, text in about.items() if text}}, ensure_ascii=False)
+
+
+def _id(example: Example) -> str:
+    return example.id
+
+
+FORMS: dict[str, Callable[[Example], str]] = {"alpaca": _alpaca, "messages": _messages, "ids": _id}
+
+
+def _write(path: Path, data: bytes) -> None:
+    # In the same folder, because only within one file system does a rename replace the file in one step.
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):  # gone already, or never there
+            part.unlink()

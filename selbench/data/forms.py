@@ -1,0 +1,188 @@
+"""From a row of somebody's data to an Example: which columns hold what, and what is wrong with a row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from selbench.api import Example
+from selbench.errors import UserError, unknown
+
+# A form is known by its columns: our word -> the column. Forms are tried in this order, and so are the
+# patterns of a form; messages come first because such data often repeats the first turn in a column `prompt`.
+FORMS: dict[str, tuple[dict[str, str], ...]] = {
+    "messages": ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"}),
+    "alpaca": (
+        {"instruction": "instruction", "response": "output"},
+        {"instruction": "instruction", "instances": "instances"},  # Self-Instruct: output (and input) one level down
+    ),
+    "prompt_completion": (
+        {"instruction": "prompt", "response": "completion"},
+        {"instruction": "prompt", "response": "response"},
+        {"instruction": "question", "response": "answer"},
+        {"instruction": "instruction", "response": "response"},
+    ),
+}
+# Read where present. The first column found counts.
+OPTIONAL = {
+    "id": ("id",),
+    "input": ("input", "context"),
+    "system": ("system",),
+    "history": ("history",),
+    "source": ("source",),
+    "category": ("category",),
+}
+WORDS = ("instruction", "response", "messages", "instances", *OPTIONAL)
+
+ROLES = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
+}
+SPEAKS = (("role", "content"), ("from", "value"))
+
+
+class Malformed(ValueError):
+    """The reason why a row is not an example."""
+
+
+def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
+    """Our word -> the column that holds it. In `renamed`, None switches an optional column off.
+
+    Raises UserError for an unknown form or word, a renamed column that is not there, or columns of no form.
+    """
+    columns = set(found)
+    if form != "auto" and form not in FORMS:
+        raise UserError(unknown("pool.form", form, ("auto", *FORMS)))
+    for word, column in renamed.items():
+        if word not in WORDS:
+            raise UserError(unknown("word in pool.columns", word, WORDS))
+        if column is not None and column not in columns:
+            raise UserError(f"pool.columns.{word}={column}: there is no such column. Found: {_listed(columns)}.")
+    # A renamed column says which form is meant.
+    order = sorted(FORMS, key=lambda name: not any(word in renamed for word in FORMS[name][0]))
+    for name in order if form == "auto" else [form]:
+        for pattern in FORMS[name]:
+            named = {word: renamed.get(word) or column for word, column in pattern.items()}
+            if columns.issuperset(named.values()):
+                return {**_optional(columns, renamed), **named}
+    raise UserError(
+        f"the columns match {'no form' if form == 'auto' else f'not the form {form!r}'}. Found: {_listed(columns)}. "
+        f"Expected: {expected(form)}. Name the columns, for example "
+        f"+pool.columns.instruction=question +pool.columns.response=best_answer."
+    )
+
+
+def expected(form: str) -> str:
+    """The columns each form (or one) is known by, for a message."""
+    names = FORMS if form == "auto" else [form]
+    return "; ".join(f"{name}: {' or '.join(' + '.join(p.values()) for p in FORMS[name])}" for name in names)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(sorted(columns)) or "(none)"
+
+
+def _optional(columns: set[str], renamed: Mapping[str, str | None]) -> dict[str, str]:
+    chosen = {}
+    for word, usual in OPTIONAL.items():
+        candidates = (renamed[word],) if word in renamed else usual
+        present = [column for column in candidates if column in columns]
+        if present:
+            chosen[word] = str(present[0])
+    return chosen
+
+
+def example(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
+    """The example in a row; its id is "" where the data gives none. `notes` counts what was mended.
+
+    Raises Malformed with the reason if there is none.
+    """
+    if not isinstance(row, Mapping):
+        raise Malformed(f"the row is of type {type(row).__name__}, not a mapping of columns")
+    cells = {word: row.get(column) for word, column in columns.items()}
+    about = {word: str(cells[word]) for word in ("id", "source", "category") if cells.get(word) is not None}
+    said = _conversation(cells, notes) if "messages" in columns else _plain(cells)
+    return Example(**{"id": "", **about, **said})
+
+
+def _plain(cells: dict[str, Any]) -> dict[str, Any]:
+    if "instances" in cells:
+        instances = cells["instances"]
+        if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], Mapping):
+            raise Malformed("instances is not a list of one mapping")
+        cells = {**cells, "input": instances[0].get("input"), "response": instances[0].get("output")}
+    return {
+        "instruction": _text(cells["instruction"], "instruction"),
+        "response": _text(cells["response"], "response"),
+        "input": _input(cells),
+        "system": _text(cells.get("system"), "system", required=False),
+        "history": tuple(_pair(pair) for pair in cells.get("history") or ()),
+    }
+
+
+def _text(value: Any, what: str, required: bool = True) -> str:
+    if value is not None and not isinstance(value, str):
+        raise Malformed(f"{what} is of type {type(value).__name__}, not text")
+    if required and not (value and value.strip()):
+        raise Malformed(f"{what} is empty")
+    return value or ""
+
+
+def _input(cells: Mapping[str, Any]) -> str:
+    value = _text(cells.get("input"), "input", required=False)
+    # Alpaca's own way of saying that there is none.
+    return "" if value.strip().lower() in ("", "<noinput>") else value
+
+
+def _pair(pair: Any) -> tuple[str, str]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise Malformed("history is not a list of [user, assistant] pairs")
+    return _text(pair[0], "a user turn in history"), _text(pair[1], "an assistant turn in history")
+
+
+def _conversation(cells: Mapping[str, Any], notes: Counter[str]) -> dict[str, Any]:
+    turns = _turns(cells["messages"])
+    system = _text(cells.get("system"), "system", required=False)
+    if turns and turns[0][0] == "system":
+        system = _text(turns.pop(0)[1], "the system turn", required=False)
+    texts = []
+    for number, (role, value) in enumerate(turns, 1):
+        due = ("assistant", "user")[number % 2]
+        if role != due:
+            raise Malformed(f"turn {number} is by the {role} where the {due}'s was due")
+        texts.append(_text(value, f"turn {number} ({role})"))
+    if len(texts) < 2:
+        raise Malformed("no assistant turn")
+    if len(texts) % 2:
+        texts.pop()
+        notes["a last user turn without an answer was cut off"] += 1
+    *before, question, response = texts
+    instruction, given = _split(question, cells.get("input"))
+    pairs = tuple(zip(before[::2], before[1::2]))
+    return {"system": system, "history": pairs, "instruction": instruction, "input": given, "response": response}
+
+
+def _turns(value: Any) -> list[tuple[str, Any]]:
+    """(role, content) of every turn: role/content, ShareGPT's from/value, or bare texts that alternate (LIMA)."""
+    if not isinstance(value, (list, tuple)):
+        raise Malformed(f"messages is of type {type(value).__name__}, not a list of turns")
+    turns = []
+    for number, turn in enumerate(value, 1):
+        if isinstance(turn, str):
+            turn = {"role": ("assistant", "user")[number % 2], "content": turn}
+        keys = [keys for keys in SPEAKS if isinstance(turn, Mapping) and turn.keys() >= set(keys)]
+        if not keys:
+            raise Malformed(f"turn {number} has neither role and content nor from and value")
+        role, content = (turn[key] for key in keys[0])
+        if str(role) not in ROLES:
+            raise Malformed(f"turn {number} has the role '{role}', not one of {', '.join(ROLES)}")
+        turns.append((ROLES[role], content))
+    return turns
+
+
+def _split(question: str, given: Any) -> tuple[str, str]:
+    """Instruction and input apart again, where a column `input` repeats how the question ends (as our export does)."""
+    instruction = question.removesuffix(f"\n\n{given}")
+    return (instruction, given) if given and instruction not in ("", question) else (question, "")

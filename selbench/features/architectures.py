@@ -1,0 +1,78 @@
+"""Where the parts of a decoder are: one line per model family.
+
+A module path is relative: `blocks` to the decoder without its head (`model.base_model`), the others to one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from selbench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Module paths of the feed-forward network: h = down(gate * up).
+
+    The output of `gate` is act(gate(x)), the output of `up` is up(x), the input of `down` is their product. A
+    network without a gate, h = down(act(up(x))), names its activation as `gate`; its ffn_gate and ffn_prod are equal.
+    """
+
+    blocks: str
+    gate: str
+    up: str
+    down: str
+
+
+LLAMA = Architecture("layers", "mlp.act_fn", "mlp.up_proj", "mlp.down_proj")
+
+# By `model_type` of the model's configuration. Every entry is tested on a small random model of its family.
+ARCHITECTURES: dict[str, Architecture] = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "gemma": LLAMA,
+    "gemma2": LLAMA,
+    "gemma3_text": LLAMA,
+    "gpt2": Architecture("h", "mlp.act", "mlp.c_fc", "mlp.c_proj"),
+    "gpt_neox": Architecture("layers", "mlp.act", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+}
+
+
+def architecture_of(model: PreTrainedModel) -> Architecture:
+    """The entry of the model's family. Raises UserError, saying what to declare, for a family that has none."""
+    kind = model.config.model_type
+    if kind not in ARCHITECTURES:
+        raise UserError(
+            f"no activations from a model of type '{kind}': selbench knows {', '.join(sorted(ARCHITECTURES))}. Declare "
+            f"where its parts are with selbench.features.architectures.ARCHITECTURES['{kind}'] = Architecture("
+            f"blocks=..., gate=..., up=..., down=...): module paths, of the list of blocks in model.base_model and, in "
+            f"one block, of the activation function, the up projection and the down projection."
+        )
+    return ARCHITECTURES[kind]
+
+
+def blocks_of(model: PreTrainedModel) -> list[Module]:
+    """The decoder blocks, first to last."""
+    return list(_module(model.base_model, architecture_of(model).blocks, model))
+
+
+def part_of(model: PreTrainedModel, block: Module, part: str) -> Module:
+    """The `gate`, `up` or `down` module of a block."""
+    return _module(block, getattr(architecture_of(model), part), model)
+
+
+def _module(root: Module, path: str, model: PreTrainedModel) -> Module:
+    try:
+        return root.get_submodule(path)
+    except AttributeError as error:
+        raise UserError(
+            f"a model of type '{model.config.model_type}' should have '{path}' in {type(root).__name__}, but has not: "
+            f"correct its entry in selbench.features.architectures.ARCHITECTURES."
+        ) from error

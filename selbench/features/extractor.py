@@ -1,0 +1,75 @@
+"""Many features from one forward pass of the scorer over the pool.
+
+A spec that wants to take part has the fields `response` and `positions`, and a method `collector(texts, depth)`. The
+collector says what it wants read (`readings`), is handed every batch (`add`) and gives the feature (`result`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from selbench.api import Context, Feature, FeatureSpec, Pool
+from selbench.features.forward import Reading, batch_tokens, read
+from selbench.features.texts import Texts, encode_pool
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class Collector(Protocol):
+    """Gathers one feature while batches of distinct texts go by; calibration texts come first."""
+
+    readings: list[Reading]
+
+    def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None: ...
+    def result(self) -> Feature: ...
+
+
+class ExtractedSpec(FeatureSpec, Protocol):
+    """A feature that this module can compute together with others."""
+
+    @property
+    def response(self) -> bool: ...
+    @property
+    def positions(self) -> str: ...
+    def collector(self, texts: Texts, depth: int) -> Collector: ...
+
+
+def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
+    """The features of all specs, in their order, in one pass over the pool where that can be.
+
+    Specs that read only prompts ride along where another reads the responses too: the model is causal, so a prompt's
+    activations do not depend on what follows. Specs that read the end of a prompt-only text need a pass of their own.
+    """
+    from selbench.models import load_model, load_tokenizer
+
+    tokenizer = load_tokenizer(context.scorer)
+    model = load_model(context.scorer)
+    longest = min(context.scorer.max_length, getattr(model.config, "max_position_embeddings", context.scorer.max_length))
+    long = any(spec.response for spec in specs)
+    groups: dict[bool, list[ExtractedSpec]] = {}
+    for spec in specs:
+        groups.setdefault(spec.response or (long and spec.positions == "prompt"), []).append(spec)
+    results: dict[ExtractedSpec, Feature] = {}
+    for response, members in groups.items():
+        texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context)
+        results.update(zip(members, _one_pass(model, texts, members, context)))
+    return [results[spec] for spec in specs]
+
+
+def _one_pass(
+    model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context
+) -> list[Feature]:
+    from selbench.features.architectures import blocks_of
+
+    collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
+    readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
+    batches: Any = context.progress(texts.batches(batch_tokens(model)), "activations")
+    for batch, pooled in read(model, texts.distinct, batches, readings):
+        for collector in collectors:
+            collector.add(batch, pooled)
+    return [collector.result() for collector in collectors]

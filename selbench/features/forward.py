@@ -1,0 +1,138 @@
+"""One forward pass over texts, from which any number of pooled activations are read.
+
+Texts are padded on the right and the model is causal, so that what is read from a text does not depend on what
+comes after it: no attention mask is needed, which leaves the fastest attention kernel in use. The pass has no
+language-model head, keeps no key-value cache, and stops inside the last block as soon as everything asked for is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selbench.data.chat import Encoded
+from selbench.errors import UserError, unknown
+from selbench.features.architectures import blocks_of, part_of
+from selbench.features.reducers import POOLINGS, POSITIONS, mask_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from transformers import PreTrainedModel
+
+CAPTURES = ("ffn_gate", "ffn_prod", "ffn_up_abs", "resid")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read: at which point of which block, from which positions of a text, pooled how."""
+
+    capture: str
+    layer: int
+    positions: str
+    pooling: str
+
+
+class _AllRead(Exception):
+    """Raised inside the model when nothing further is needed from this batch."""
+
+
+def check_reading(capture: str, positions: str, pooling: str) -> None:
+    """Raise UserError for a word that is not one of ours."""
+    for what, value, valid in (
+        ("capture", capture, CAPTURES),
+        ("positions", positions, POSITIONS),
+        ("pooling", pooling, tuple(POOLINGS)),
+    ):
+        if value not in valid:
+            raise UserError(unknown(what, value, valid))
+
+
+def batch_tokens(model: PreTrainedModel) -> int:
+    """Tokens per batch, with padding: enough to keep a GPU busy; on a CPU, few enough to stay near its cache."""
+    return 4096 if model.device.type == "cpu" else 32768
+
+
+def read(
+    model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[Reading]
+) -> Iterator[tuple[np.ndarray, dict[Reading, Tensor]]]:
+    """For every batch (positions in `texts`): the batch, and one B x W float32 tensor on the CPU per reading."""
+    import torch
+
+    points: dict[tuple[str, int], list[Reading]] = {}
+    for reading in readings:
+        points.setdefault((reading.capture, reading.layer), []).append(reading)
+    state = _Batch(points)
+    with _hooks(model, state):
+        for batch in batches:
+            rows = [texts[i] for i in batch]
+            ids = _padded(rows)
+            state.begin({p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device) for p in _positions(readings)})
+            with torch.inference_mode():
+                try:
+                    model.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
+                except _AllRead:
+                    pass
+            yield batch, state.pooled
+
+
+class _Batch:
+    """What has been read from the batch under way."""
+
+    def __init__(self, points: Mapping[tuple[str, int], list[Reading]]) -> None:
+        self.points = points
+        self.pooled: dict[Reading, Tensor] = {}
+        self.masks: dict[str, Tensor] = {}
+        self.left = 0
+
+    def begin(self, masks: dict[str, Tensor]) -> None:
+        self.pooled, self.masks, self.left = {}, masks, len(self.points)
+
+    def take(self, point: tuple[str, int], values: Tensor) -> None:
+        values = values.float()
+        for reading in self.points[point]:
+            self.pooled[reading] = POOLINGS[reading.pooling](values, self.masks[reading.positions]).cpu()
+        self.left -= 1
+        if not self.left:
+            raise _AllRead
+
+
+@contextmanager
+def _hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
+    """The hooks that hand activations to `state`, taken off again at the end."""
+    blocks = blocks_of(model)
+    handles = [_attach(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
+               for capture, layer in state.points]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _attach(model: PreTrainedModel, block: Module, capture: str, take: Callable[[Tensor], None]) -> Any:
+    if capture == "resid":  # blocks of some families return a tuple, with the hidden states first
+        return block.register_forward_hook(lambda _m, _i, output: take(output if hasattr(output, "shape") else output[0]))
+    if capture == "ffn_gate":
+        return part_of(model, block, "gate").register_forward_hook(lambda _m, _i, output: take(output))
+    if capture == "ffn_up_abs":
+        return part_of(model, block, "up").register_forward_hook(lambda _m, _i, output: take(output.abs()))
+    return part_of(model, block, "down").register_forward_pre_hook(lambda _m, inputs: take(inputs[0]))
+
+
+def _positions(readings: Sequence[Reading]) -> list[str]:
+    return sorted({reading.positions for reading in readings})
+
+
+def _padded(texts: Sequence[Encoded]) -> np.ndarray:
+    """B x T token ids. The padding repeats a text's first token: any token will do, since nothing looks to its right."""
+    ids = np.zeros((len(texts), max([1, *(len(text.ids) for text in texts)])), np.int64)
+    for row, text in zip(ids, texts):
+        if len(text.ids):
+            row[:] = text.ids[0]
+            row[: len(text.ids)] = text.ids
+    return ids

@@ -1,0 +1,95 @@
+"""From the activations of every token to one vector per text: which positions count, and how they are pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selbench.data.chat import PROMPT, RESPONSE, TEMPLATE, Encoded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POSITIONS = ("prompt", "response", "all", "last", "every")
+
+
+def positions_of(text: Encoded, positions: str) -> np.ndarray:
+    """T booleans: the tokens that count.
+
+    prompt: what the user wrote. response: what the assistant wrote. all: both. None of these holds the BOS, the
+    template's or the end token, whose activations are huge and alike in every text. last: only the text's last
+    token, from which a model would answer. every: all tokens, template and BOS too.
+
+    A text with none of them (an empty instruction, a response cut off) falls back on the last token before the
+    response, so that every text has a vector.
+    """
+    roles = text.roles
+    if positions == "last":
+        return np.arange(len(roles)) == len(roles) - 1
+    mask = {
+        "prompt": roles == PROMPT,
+        "response": roles == RESPONSE,
+        "all": (roles == PROMPT) | (roles == RESPONSE),
+        "every": np.ones(len(roles), bool),
+    }[positions]
+    if not mask.any():
+        before = np.flatnonzero(roles == TEMPLATE)
+        answer = np.flatnonzero(roles >= RESPONSE)
+        before = before[before < answer[0]] if len(answer) else before
+        mask = np.arange(len(roles)) == (before[-1] if len(before) else len(roles) - 1)
+    return mask
+
+
+def mask_of(texts: Sequence[Encoded], positions: str, width: int) -> np.ndarray:
+    """B x width booleans, false on the padding to the right of each text."""
+    mask = np.zeros((len(texts), width), bool)
+    for row, text in zip(mask, texts):
+        if len(text.ids):
+            row[: len(text.ids)] = positions_of(text, positions)
+        else:
+            row[0] = True  # a text without a single token is read at its padding
+    return mask
+
+
+# Each takes the activations (B x T x W, float32) and the mask of positions (B x T) and gives B x W.
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.to(values.dtype)
+    weights /= weights.sum(1, keepdim=True)
+    return (weights[:, None, :] @ values)[:, 0]
+
+
+def _max(values: Tensor, mask: Tensor) -> Tensor:
+    return values.masked_fill(~mask[:, :, None], float("-inf")).amax(1)
+
+
+def _first(values: Tensor, mask: Tensor) -> Tensor:
+    return _at(values, mask.int().argmax(1))
+
+
+def _last(values: Tensor, mask: Tensor) -> Tensor:
+    return _at(values, mask.shape[1] - 1 - mask.flip(1).int().argmax(1))
+
+
+def _at(values: Tensor, position: Tensor) -> Tensor:
+    return values.gather(1, position[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]
+
+
+def _last_minus_first(values: Tensor, mask: Tensor) -> Tensor:
+    return _last(values, mask) - _first(values, mask)
+
+
+def _mean_minus_first(values: Tensor, mask: Tensor) -> Tensor:
+    return _mean(values, mask) - _first(values, mask)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean,
+    "max": _max,
+    "last": _last,
+    "last_minus_first": _last_minus_first,
+    "mean_minus_first": _mean_minus_first,
+}

@@ -1,0 +1,161 @@
+"""Finds plugin modules, lists them, and hands one out by name.
+
+Two doors, the same for us and for strangers: packages named by entry points of the group `selbench.plugins`, and
+the folders of `plugin_path`. A module whose name starts with "_" is a plugin's private helper and is not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from selbench.errors import PluginError, UserError, unknown
+
+GROUP = "selbench.plugins"
+KINDS = ("selector", "trainer", "suite")
+_WORK = {"selector": "select", "trainer": "train", "suite": "evaluate"}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One tagged class: what it is called, and the file it came from."""
+
+    kind: str
+    name: str
+    cls: type
+    origin: str
+    package: str
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.cls) or "").split("\n", 1)[0]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A module that could not be imported, or a class that is no plugin although it is tagged as one."""
+
+    name: str
+    origin: str
+    error: str
+
+
+@dataclass
+class Registry:
+    """All plugins found, by (kind, name); the broken ones; and the names declared twice."""
+
+    plugins: dict[tuple[str, str], Plugin] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[Plugin]:
+        """Sorted by name."""
+        return sorted((p for p in self.plugins.values() if p.kind == kind), key=lambda p: p.name)
+
+    def get(self, kind: str, name: str) -> Plugin:
+        """Raises PluginError with the import error if the module of that name is broken, else UserError."""
+        if found := self.plugins.get((kind, name)):
+            return found
+        for broken in self.broken:
+            if broken.name == name:
+                raise PluginError(f"{kind} '{name}' is broken: {broken.origin}: {broken.error}")
+        raise UserError(unknown(kind, name, (plugin.name for plugin in self.of_kind(kind))))
+
+    def require_sound(self) -> None:
+        """Raises PluginError if a name was declared twice: which one is meant must not depend on luck."""
+        if self.conflicts:
+            raise PluginError(" ".join(self.conflicts))
+
+    def add(self, cls: Any, module: ModuleType, package: str) -> None:
+        plugin = Plugin(cls.plugin_kind, cls.plugin_name, cls, str(module.__file__), package)
+        other = self.plugins.get((plugin.kind, plugin.name))
+        if not callable(getattr(cls, _WORK[plugin.kind], None)):
+            error = f"class {cls.__name__} is tagged as a {plugin.kind} but has no method {_WORK[plugin.kind]}()"
+            self.broken.append(Broken(plugin.name, plugin.origin, error))
+        elif other and other.cls is not cls:
+            self.conflicts.append(
+                f"the {plugin.kind} '{plugin.name}' is declared twice: in {other.origin} and in {plugin.origin}; rename one."
+            )
+        else:
+            self.plugins[plugin.kind, plugin.name] = plugin
+
+
+def discover(plugin_path: Iterable[str] = ()) -> Registry:
+    """Import every plugin module that can be found; a broken one is listed and spoils nothing else.
+
+    Raises UserError if a folder of `plugin_path` does not exist.
+    """
+    registry = Registry()
+    for point in sorted(set(entry_points(group=GROUP)), key=lambda point: (point.name != "selbench", point.name)):
+        package = point.dist.name if point.dist else point.name
+        for name, origin in _modules(point.value, registry):
+            _collect(registry, name, origin, package, lambda name: importlib.import_module(name))
+    for folder in plugin_path:
+        where = Path(folder).expanduser().resolve()
+        if not where.is_dir():
+            raise UserError(f"plugin_path: the folder {where} does not exist.")
+        for file in sorted(where.glob("[!_]*.py")):
+            _collect(registry, file.stem, str(file), str(where), lambda _, file=file: _import_file(file))
+    return registry
+
+
+def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
+    """(name, origin) of the public modules of a package, at any depth; a plain module is itself."""
+    try:
+        root = importlib.import_module(package)
+    except Exception as error:  # a stranger's module may raise anything
+        registry.broken.append(Broken(package.rpartition(".")[2], package, _describe(error)))
+        return
+    if not hasattr(root, "__path__"):
+        yield package, str(root.__file__)
+        return
+    for info in pkgutil.iter_modules(root.__path__, f"{package}."):
+        if info.name.rpartition(".")[2].startswith("_"):
+            continue
+        if info.ispkg:
+            yield from _modules(info.name, registry)
+        else:
+            spec = importlib.util.find_spec(info.name)
+            yield info.name, str(spec.origin if spec else info.name)
+
+
+def _collect(registry: Registry, name: str, origin: str, package: str, load: Any) -> None:
+    try:
+        module = load(name)
+    except Exception as error:  # a stranger's module may raise anything
+        registry.broken.append(Broken(name.rpartition(".")[2], origin, _describe(error)))
+        return
+    for cls in vars(module).values():
+        if inspect.isclass(cls) and cls.__module__ == module.__name__ and "plugin_kind" in vars(cls):
+            registry.add(cls, module, package)
+
+
+def _import_file(file: Path) -> ModuleType:
+    # A name of its own per file, so that two folders may both have a mine.py; in sys.modules for dataclasses and pickle.
+    name = f"selbench_path_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _describe(error: Exception) -> str:
+    line = next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "") if error.__traceback__ else ""
+    return f"{type(error).__name__}: {error}{line}"

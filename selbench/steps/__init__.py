@@ -1,0 +1,1 @@
+"""The three steps of a run, each a cached stage: select, train, evaluate."""

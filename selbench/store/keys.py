@@ -1,0 +1,61 @@
+"""Keys: the hash of everything that can change a stage's bytes, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import selbench
+
+# Raised by hand when what a stage's files mean changes.
+FORMAT = 1
+
+
+def digest(identity: Any) -> str:
+    """A short stable hash of plain data."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def derive_seed(seed: int, axis: str) -> int:
+    """The seed of one axis (selection, training, evaluation), so that the axes are independent of each other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{axis}".encode()).digest()[:4], "big") >> 1
+
+
+def plugin_identity(plugin: Any) -> dict[str, Any]:
+    """Name, options and source of a plugin instance.
+
+    A plugin whose options name files says what they hold in `identity()`; the framework cannot know.
+    """
+    options = plugin.identity() if hasattr(plugin, "identity") else dataclasses.asdict(plugin)
+    return {"name": plugin.plugin_name, "options": options, "source": _plugin_source(type(plugin))}
+
+
+def spec_identity(spec: Any) -> dict[str, Any]:
+    """Name, fields and source of a feature specification."""
+    return {"name": type(spec).__name__, "fields": dataclasses.asdict(spec), "source": _plugin_source(type(spec))}
+
+
+@cache
+def _plugin_source(cls: type) -> str:
+    """The class's own file and its private neighbours; and the code of ours that computes features and picks."""
+    file = Path(inspect.getfile(cls))
+    files = [file, *sorted(file.parent.glob("_[!_]*.py"))]
+    return hashlib.sha256("".join(_text_hash(f) for f in files).encode() + _engine().encode()).hexdigest()[:16]
+
+
+@cache
+def _engine() -> str:
+    root = Path(selbench.__file__).parent
+    folders = [root / "features", root / "optimize"]
+    files = [root / "data" / "chat.py", *sorted(file for folder in folders for file in folder.glob("*.py"))]
+    return digest([FORMAT, *(_text_hash(file) for file in files)])
+
+
+@cache
+def _text_hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,174 @@
+"""The record: the typed result of one run, kept as a small file that explains itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import selbench
+from selbench.store.cost import Cost
+from selbench.store.stages import write_json, writing
+
+Status = Literal["finished", "skipped", "failed"]
+RECORD = "record.json"
+
+
+@dataclass
+class Record:
+    """One run: (pool, selector, budget, scorer, model, trainer, suites, seed), what it gave and what it cost.
+
+    `axes` are the words that tell runs apart on a leaderboard; `scores` rows are suite, task, metric, value,
+    higher_is_better, headline, items (a count; item-level results are in items.parquet beside the record);
+    `cost` is per stage (selection, of which features; training; evaluation), as when it was computed.
+    """
+
+    key: str
+    status: Status
+    axes: dict[str, Any]
+    config: dict[str, Any]
+    comparison: str = "default"
+    sweep: str | None = None
+    reason: str = ""
+    created: str = ""
+    command: str = ""
+    seeds: dict[str, int] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    selection: dict[str, Any] = field(default_factory=dict)
+    logged: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, Cost] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A readable run name, e.g. `mads 15% planted-1m s0`."""
+        return axes_name(self.axes)
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The mean of each suite's headline scores: the macro-average over its tasks."""
+        suites: dict[str, list[float]] = {}
+        for row in self.scores:
+            if row["headline"]:
+                suites.setdefault(row["suite"], []).append(row["value"])
+        return {suite: sum(values) / len(values) for suite, values in suites.items()}
+
+
+def axes_name(axes: Mapping[str, Any]) -> str:
+    """A readable name of one cell; scorer and seed only where they tell something."""
+    scorer = f" via {axes['scorer']}" if axes.get("scorer") not in (None, axes["model"]) else ""
+    seed = "" if axes["seed"] is None else f" s{axes['seed']}"
+    return " ".join(f"{axes['selector']} {budget_label(axes)} {axes['model']}".split()) + scorer + seed
+
+
+def budget_label(axes: Mapping[str, Any]) -> str:
+    """`15%`, `7800`, `50k tok`; empty for an arm without a budget (base, full)."""
+    budget, unit = axes.get("budget"), axes.get("budget_unit")
+    if budget is None:
+        return ""
+    amount = f"{100 * budget:.6g}%" if isinstance(budget, float) else f"{budget}"
+    return amount if unit == "examples" else f"{amount} tok"
+
+
+class Records:
+    """All records under one output folder, one folder each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, key: str) -> Path:
+        return self.root / key
+
+    def read(self, key: str) -> Record | None:
+        try:
+            data = json.loads((self.folder(key) / RECORD).read_text())
+        except (OSError, ValueError):
+            return None
+        known = {item.name for item in dataclasses.fields(Record)}
+        return Record(**{name: value for name, value in data.items() if name in known})
+
+    def write(self, record: Record) -> None:
+        """Last of a run's files: once the record is there, the run is done."""
+        with writing(self.folder(record.key)) as folder:
+            write_json(folder / RECORD, dataclasses.asdict(record))
+
+    def all(self) -> list[Record]:
+        """Oldest first."""
+        found = (self.read(path.parent.name) for path in self.root.glob(f"*/{RECORD}"))
+        return sorted((record for record in found if record), key=lambda record: (record.created, record.key))
+
+
+class Sweep:
+    """The cells of one `selbench -m` command: which run each of them is, and how it ended."""
+
+    def __init__(self, root: Path, id: str) -> None:
+        self.id = id
+        self.folder = root / id
+
+    def start(self, command: str, comparison: str, cells: int) -> None:
+        with writing(self.folder) as folder:
+            write_json(folder / "sweep.json", {"id": self.id, "command": command, "comparison": comparison, "cells": cells})
+
+    def done(self, cell: int, key: str, status: Status, reused: bool) -> None:
+        with writing(self.folder / "done") as folder:
+            write_json(folder / f"{cell}.json", {"key": key, "status": status, "reused": reused})
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """id, command, comparison, cells (how many were planned). Raises OSError if there is no such sweep."""
+        about: dict[str, Any] = json.loads((self.folder / "sweep.json").read_text())
+        return about
+
+    def results(self) -> dict[int, dict[str, Any]]:
+        """Cell number -> key, status, reused."""
+        files = sorted((self.folder / "done").glob("*.json"), key=lambda file: int(file.stem))
+        return {int(file.stem): json.loads(file.read_text()) for file in files}
+
+
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """Each run once, in the order first seen."""
+    return list({record.key: record for record in records}.values())
+
+
+@cache
+def versions() -> dict[str, Any]:
+    """Package, git state, dependencies and hardware."""
+    names = ("torch", "transformers", "trl", "peft", "lm-eval", "datasets", "numpy", "scikit-learn", "faiss-cpu", "mlflow")
+    installed = {}
+    for name in names:
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else None
+    return {
+        "selbench": selbench.__version__,
+        "git": _git(),
+        "python": platform.python_version(),
+        "packages": installed,
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu},
+    }
+
+
+def _git() -> str | None:
+    """The commit of the checkout that selbench runs from, with "+changes"; None for an installed package."""
+    here = Path(__file__).parent
+    ask = ["git", "-C", str(here), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"]
+    try:
+        tracked = subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if tracked.returncode:
+            return None
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

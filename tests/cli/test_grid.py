@@ -1,0 +1,128 @@
+"""Whole runs and grids through the command line, with toy plugins."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from recorded import records
+
+
+def test_one_run_leaves_a_complete_record(selbench, settings, tmp_path):
+    ran = selbench(*settings, "selector=random", "budget=0.25")
+    assert ran.status == 0, ran.err
+    (record,) = records(tmp_path / "outputs")
+    assert record["status"] == "finished"
+    assert record["axes"]["selector"] == "random" and record["axes"]["budget"] == 0.25
+    assert record["selection"]["examples"] == 10
+    assert record["scores"][0]["task"] == "toy" and record["scores"][0]["items"] == 10
+    assert set(record["cost"]) == {"selection", "training", "evaluation"}
+    assert record["cost"]["selection"]["wall_s"] > 0 and record["cost"]["selection"]["peak_bytes"] > 0
+    assert record["logged"]["training/steps"] == 10
+    assert record["config"]["selector"]["name"] == "random"
+    folder = tmp_path / "outputs" / "runs" / record["key"]
+    assert ran.out.strip() == str(folder)
+    assert len(json.loads((folder / "selection.json").read_text())["ids"]) == 10
+    assert (folder / "items.parquet").is_file()
+
+
+def test_the_same_command_again_does_nothing(selbench, settings, tmp_path):
+    first = selbench(*settings)
+    before = records(tmp_path / "outputs")
+    second = selbench(*settings)
+    assert first.status == second.status == 0
+    assert "already done" in second.err
+    assert records(tmp_path / "outputs") == before
+
+
+def test_a_failed_run_is_tried_again(selbench, settings, tmp_path):
+    assert selbench(*settings, "selector=crashing").status == 1
+    assert "already done" not in selbench(*settings, "selector=crashing").err
+
+
+def test_a_grid_shares_what_is_the_same_and_ends_with_the_leaderboard(selbench, settings, tmp_path):
+    ran = selbench("-m", *settings, "selector=base,full,random,longest", "budget=0.1,0.25", "seed=0,1")
+    assert ran.status == 0, ran.err
+    counts = {}
+    for record in records(tmp_path / "outputs"):
+        counts[record["axes"]["selector"]] = counts.get(record["axes"]["selector"], 0) + 1
+    # base has neither budget nor seed, full has no budget
+    assert counts == {"base": 1, "full": 2, "random": 4, "longest": 4}
+    assert "16 of 16 cells" in ran.err
+    (board,) = (tmp_path / "outputs" / "reports").glob("*.csv")
+    rows = list(csv.DictReader(board.open()))
+    assert {(row["selector"], row["budget"]) for row in rows} == {
+        ("base", ""), ("full", ""), ("random", "10%"), ("random", "25%"), ("longest", "10%"), ("longest", "25%"),
+    }  # fmt: skip
+    for row in rows:
+        assert (row["vs_random"] != "") == (row["selector"] == "longest")
+    assert "vs random" in ran.out
+
+
+def test_deterministic_selectors_select_once_for_all_seeds(selbench, settings, tmp_path):
+    selbench("-m", *settings, "selector=longest,random", "seed=0,1,2")
+    assert len(list((tmp_path / "outputs" / "store" / "selection").iterdir())) == 1 + 3
+
+
+def test_one_failing_cell_does_not_stop_the_others(selbench, settings, tmp_path):
+    ran = selbench("-m", *settings, "selector=crashing,random,shy")
+    assert ran.status == 1
+    assert {r["axes"]["selector"]: r["status"] for r in records(tmp_path / "outputs")} == {
+        "crashing": "failed", "random": "finished", "shy": "skipped",
+    }  # fmt: skip
+    assert "stage fright" in ran.err
+    assert "1 finished" in ran.err and "1 skipped" in ran.err and "1 failed" in ran.err
+
+
+def test_tokens_as_budget(selbench, settings, tmp_path):
+    ran = selbench(*settings, "selector=longest", "budget=100", "budget_unit=tokens", "selector.unit=characters")
+    assert ran.status == 0, ran.err
+    (record,) = records(tmp_path / "outputs")
+    # the longest responses have 40, 39, ... tokens: two fit into 100, the third does not
+    assert record["selection"]["response_tokens"] == 79
+    assert record["axes"]["budget_unit"] == "tokens"
+
+
+def test_weights_are_dropped_unless_asked_for(selbench, settings, tmp_path):
+    selbench(*settings)
+    assert not list((tmp_path / "outputs" / "store" / "model").glob("*/weights"))
+    selbench(*settings, "keep_models=true", "seed=7")
+    assert len(list((tmp_path / "outputs" / "store" / "model").glob("*/weights"))) == 1
+
+
+def test_dropped_weights_are_not_trained_again_for_a_cached_evaluation(selbench, settings, tmp_path):
+    selbench(*settings)
+    ran = selbench(*settings, "comparison=other")
+    assert ran.status == 0 and "fine-tuning" not in ran.err
+    first, second = records(tmp_path / "outputs")
+    assert first["cost"]["training"] == second["cost"]["training"]
+
+
+@pytest.mark.parametrize("select", [["--sweep", "latest"], ["--comparison", "default"], []])
+def test_the_leaderboard_verb(selbench, settings, tmp_path, select):
+    selbench("-m", *settings, "selector=random,longest")
+    ran = selbench("leaderboard", "--outputs", str(tmp_path / "outputs"), *select)
+    assert ran.status == 0 and "longest" in ran.out
+    assert (tmp_path / "outputs" / "reports" / "leaderboard.csv").is_file()
+
+
+def test_the_leaderboard_verb_without_runs(selbench, tmp_path):
+    ran = selbench("leaderboard", "--outputs", str(tmp_path))
+    assert ran.status == 2 and "no finished run" in ran.err
+
+
+@pytest.mark.parametrize("form", ["alpaca", "messages"])
+def test_select_exports_examples_and_ids(selbench, settings, tmp_path, form):
+    out = tmp_path / "picked.jsonl"
+    ran = selbench("select", *settings, "selector=longest", "selector.unit=characters", "budget=3", "--out", str(out), "--form", form)
+    assert ran.status == 0, ran.err
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["0039", "0038", "0037"]
+    assert ("messages" in rows[0]) == (form == "messages")
+    assert (tmp_path / "picked.ids.txt").read_text().split() == ["0039", "0038", "0037"]
+
+
+def test_select_refuses_an_arm_that_selects_nothing(selbench, settings):
+    ran = selbench("select", *settings, "selector=base")
+    assert ran.status == 2 and "nothing to export" in ran.err

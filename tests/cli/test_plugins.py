@@ -1,0 +1,120 @@
+"""Finding plugins: the same door for us and for strangers, and what happens when one is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recorded import records
+
+from selbench.errors import PluginError, UserError
+from selbench.plugins import discover
+
+SAMPLE = Path(__file__).parents[1] / "sample_plugin"
+GOOD = '''
+from selbench.api import Selection, selector
+
+@selector("mine")
+class Mine:
+    """First come, first served."""
+    def select(self, pool, budget, context):
+        return Selection.ordered(range(len(pool)), budget)
+'''
+
+
+def test_ours_come_through_the_entry_point():
+    registry = discover()
+    assert {"base", "full", "random", "longest", "kcenter", "mads"} <= {p.name for p in registry.of_kind("selector")}
+    assert {"trl"} <= {p.name for p in registry.of_kind("trainer")}
+    assert {"lm_eval", "response_loss"} <= {p.name for p in registry.of_kind("suite")}
+    assert not registry.broken and not registry.conflicts
+    assert all(plugin.help for plugin in registry.plugins.values())
+
+
+@pytest.mark.parametrize("command", [["plugins"], ["--help"], ["select", "--help"], ["demo", "--help"], ["leaderboard", "--help"]])
+def test_listing_and_help_load_nothing_heavy(command):
+    code = (
+        "import sys; from selbench.cli.main import run\n"
+        f"try: run({command!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'mlflow', 'trl', 'datasets', 'sklearn', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout or "selector" in done.stdout
+
+
+def test_a_folder_of_files_is_a_door_too(selbench, settings, tmp_path):
+    (tmp_path / "mine.py").write_text(GOOD)
+    assert discover([str(tmp_path)]).get("selector", "mine").help == "First come, first served."
+    both = [f"plugin_path=[{tmp_path},{Path(__file__).parent / 'toys'}]", *settings[1:]]
+    assert selbench(*both, "selector=mine").status == 0
+    assert records(tmp_path / "outputs")[0]["axes"]["selector"] == "mine"
+
+
+def test_a_broken_module_spoils_nothing_else_and_shows_its_error(selbench, settings, tmp_path):
+    (tmp_path / "mine.py").write_text(GOOD)
+    (tmp_path / "wrong.py").write_text("import nothing_of_that_name\n")
+    listed = selbench("plugins", f"plugin_path={tmp_path}")
+    assert listed.status == 0 and "mine" in listed.out
+    assert "wrong" in listed.out and "nothing_of_that_name" in listed.out
+    ran = selbench(f"plugin_path={tmp_path}", "selector=wrong")
+    assert ran.status == 2 and "nothing_of_that_name" in ran.err and "Traceback" not in ran.err
+
+
+def test_a_name_declared_twice_names_both_files(selbench, tmp_path):
+    (tmp_path / "one.py").write_text(GOOD)
+    (tmp_path / "two.py").write_text(GOOD)
+    ran = selbench(f"plugin_path={tmp_path}", "selector=mine")
+    assert ran.status == 2 and "declared twice" in ran.err
+    assert "one.py" in ran.err and "two.py" in ran.err
+    assert selbench("plugins", f"plugin_path={tmp_path}").status == 1
+    with pytest.raises(PluginError, match="declared twice"):
+        discover([str(tmp_path)]).require_sound()
+
+
+def test_a_class_without_its_method_is_broken(tmp_path):
+    (tmp_path / "idle.py").write_text("from selbench.api import selector\n@selector('idle')\nclass Idle: pass\n")
+    (broken,) = discover([str(tmp_path)]).broken
+    assert "has no method select()" in broken.error
+
+
+def test_unknown_names_list_the_valid_ones():
+    with pytest.raises(UserError, match="Did you mean 'kcenter'"):
+        discover().get("selector", "kcentre")
+
+
+def test_one_plugin_described(selbench):
+    ran = selbench("plugins", "random")
+    assert ran.status == 0 and "balanced" in ran.out
+
+
+def test_a_strangers_package_is_installed_selected_and_checked(settings, tmp_path):
+    """Really installed: pip builds the package under tests/sample_plugin, and a new process finds it by its entry point."""
+    site = tmp_path / "site"
+    copy = tmp_path / "sample"
+    subprocess.run(["cp", "-r", str(SAMPLE), str(copy)], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site), str(copy)]
+    subprocess.run(pip, check=True, capture_output=True)
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        code = "from selbench.cli.main import main; main()"
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
+
+    assert "shortest" in command("plugins").stdout
+    done = command(*settings, "selector=shortest", "budget=3")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(tmp_path / "outputs")
+    ids = json.loads((tmp_path / "outputs" / "runs" / record["key"] / "selection.json").read_text())["ids"]
+    assert ids == ["0000", "0001", "0002"]
+    refused = command(*settings, "selector=shortest", "selector.by_wrds=true")
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "Did you mean 'selector.by_words'?" in refused.stderr

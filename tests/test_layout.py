@@ -1,0 +1,81 @@
+"""The map is the law: imports point one way, nothing knows what it should not."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "selbench"
+
+# What each part of the package may import from the rest of it. errors, console and presets are free for all.
+FREE = {"errors", "console", "presets"}
+ALLOWED = {
+    "api": set(),
+    "data": {"api", "data"},
+    "models": {"api", "data"},
+    "plugins": set(),
+    "features": {"api", "data", "models", "features"},
+    "optimize": {"optimize"},
+    "store": {"store"},
+    "planted": {"api", "data", "models", "planted"},
+    "config": {"api", "data", "planted", "plugins"},
+    "steps": {"api", "data", "models", "store", "steps"},
+    "experiment": {"api", "config", "data", "models", "steps", "store"},
+    "report": {"store", "report"},
+    "tracking": {"config", "steps", "store", "tracking"},
+    "testing": {"api", "data", "plugins", "testing"},
+    "cli": {"api", "cli", "config", "data", "experiment", "plugins", "report", "steps", "store", "tracking"},
+}
+
+
+def _imports(path: Path) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # "from selbench import console" names a module, "from selbench.api import Pool" a thing in one
+            whole = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "selbench" else [node.module]
+            found += [(node.lineno, name) for name in whole]
+    return found
+
+
+def _files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part in FREE:
+        return
+    for line, name in _imports(path):
+        assert not name.startswith("selbench_plugins"), f"{path}:{line}: the package must not know its plugins"
+        head, _, rest = name.partition(".")
+        if head == "selbench" and rest and rest.split(".")[0] != "__version__":
+            target = rest.split(".")[0]
+            assert target in ALLOWED[part] | FREE, f"{path}:{line}: {part} must not import {target}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.name)
+def test_plugins_import_only_what_a_stranger_could(path):
+    for line, name in _imports(path):
+        if name.startswith("selbench."):
+            part = name.split(".")[1]
+            assert part in {"api", "data", "errors", "features", "models", "optimize"}, f"{path}:{line}: {name}"
+
+
+@pytest.mark.parametrize("module", ["mlflow", "hydra", "omegaconf"])
+def test_one_place_knows_each_framework(module):
+    home = {"mlflow": {"tracking"}, "hydra": {"config.py", "cli"}, "omegaconf": {"config.py", "cli"}}[module]
+    for path in _files():
+        if path.relative_to(PACKAGE).parts[0] not in home:
+            assert module not in {name.split(".")[0] for _, name in _imports(path)}, path
+
+
+def test_every_file_opens_by_saying_what_it_is_for():
+    silent = [path for path in _files() if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
