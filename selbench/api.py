@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +152,9 @@ class Budget:
     unit: str = "examples"
 
     @classmethod
-    def of(cls, pool: Pool, amount: float, unit: str = "examples", tokens: Sequence[int] | None = None) -> Budget:
+    def of(
+        cls, pool: Pool, amount: float, unit: str = "examples", tokens: Sequence[int] | np.ndarray | None = None
+    ) -> Budget:
         """A float is a share of the pool (0 < share <= 1, rounded down), an int a number of `unit`s.
 
         `tokens` (N response-token counts) is needed for unit "tokens". Raises UserError outside the range.
@@ -171,7 +174,9 @@ class Budget:
                 f"for a number of {unit} write a whole number (1 to {total})."
             )
         if not 1 <= limit <= total:
-            raise UserError(f"budget={amount} selects {limit} {unit}, but pool '{pool.name}' has {total}: valid 1 to {total}.")
+            raise UserError(
+                f"budget={amount} selects {limit} {unit}, but pool '{pool.name}' has {total}: valid 1 to {total}."
+            )
         return cls(pool.ids, costs, limit, unit)
 
     @property
@@ -187,7 +192,7 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Ids, best first. `scores` are aligned with `ids`; `diagnostics` is whatever explains the choice (arrays, numbers)."""
+    """Ids, best first. `scores` are aligned with `ids`; `diagnostics` (arrays, numbers) explain the choice."""
 
     ids: tuple[str, ...]
     scores: np.ndarray | None = None
@@ -345,11 +350,13 @@ def _check_choices(self: Any) -> None:
 def _spell_out_literals(cls: type) -> None:
     """Literal["a", "b"] becomes a plain field with choices, because OmegaConf has no Literal type."""
     hints = get_type_hints(cls)
-    for name in cls.__dict__.get("__annotations__", {}):
+    own = inspect.get_annotations(cls)
+    for name in own:
         if get_origin(hints[name]) is Literal:
             choices = get_args(hints[name])
-            cls.__annotations__[name] = type(choices[0])
+            own[name] = type(choices[0])
             setattr(cls, name, field(default=cls.__dict__[name], metadata={"choices": choices}))
+    cls.__annotations__ = own
 
 
 def _plugin(kind: str, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:

@@ -85,7 +85,9 @@ def register(registry: Registry) -> None:
     """
     registry.require_sound()
     OmegaConf.register_new_resolver("builtin", lambda path: str(Path(str(files("selbench"))) / path), replace=True)
-    OmegaConf.register_new_resolver("builtin_conf", lambda path: str(Path(str(files(CONFIG_MODULE))) / path), replace=True)
+    OmegaConf.register_new_resolver(
+        "builtin_conf", lambda path: str(Path(str(files(CONFIG_MODULE))) / path), replace=True
+    )
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="pool", name="schema_file", node=FilePool)
@@ -127,11 +129,13 @@ def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
 def to_run(config: DictConfig) -> Run:
     """From the composed config to plain, validated objects."""
     try:
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        model = OmegaConf.to_object(config.model)
-        scorer = OmegaConf.to_object(config.scorer) if config.scorer is not None else model
-        suites = {name: OmegaConf.to_object(node) for name, node in config.suite.items()}
-        plain = {key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")}
+        resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        model: Any = OmegaConf.to_object(config.model)
+        scorer: Any = OmegaConf.to_object(config.scorer) if config.scorer is not None else model
+        suites = {str(name): OmegaConf.to_object(node) for name, node in config.suite.items()}
+        plain: dict[str, Any] = {
+            key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
+        }
     except (OmegaConfBaseException, HydraException) as error:
         raise UserError(explain(error, None)) from error
     if not suites:
@@ -179,7 +183,7 @@ def _explain_option(error: OmegaConfBaseException, told: str) -> str:
         group = key.rpartition(".")[0]
         valid = [item.name for item in dataclasses.fields(schema)]
         owner = getattr(schema, "plugin_name", None)
-        what = f"option of {schema.plugin_kind} '{owner}':" if owner else "setting:"
+        what = f"option of {getattr(schema, 'plugin_kind', '')} '{owner}':" if owner else "setting:"
         return unknown(what, key, (f"{group}.{name}" if group else name for name in valid))
     return f"{key}: {first}" if key and key not in first else (first or told)
 

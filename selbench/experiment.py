@@ -89,14 +89,15 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
 
 
 @lru_cache(maxsize=2)
-def _load_pool(kind: type, options: str) -> LoadedPool:
+def _load_pool(kind: Callable[..., Any], options: str) -> LoadedPool:
     loaded: LoadedPool = kind(**json.loads(options)).load()
     return loaded
 
 
 def load_pool(config: Any) -> LoadedPool:
     """The pool of a config; the last ones are kept, as neighbouring cells of a grid share them."""
-    return _load_pool(type(config), json.dumps(dataclasses.asdict(config)))
+    kind: Callable[..., Any] = type(config)
+    return _load_pool(kind, json.dumps(dataclasses.asdict(config)))
 
 
 def _begin(run: Run, loaded: LoadedPool) -> Record:

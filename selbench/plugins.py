@@ -157,5 +157,9 @@ def _import_file(file: Path) -> ModuleType:
 
 
 def _describe(error: Exception) -> str:
-    line = next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "") if error.__traceback__ else ""
+    line = (
+        next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "")
+        if error.__traceback__
+        else ""
+    )
     return f"{type(error).__name__}: {error}{line}"

@@ -38,7 +38,9 @@ def _imports(path: Path) -> list[tuple[int, str]]:
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             # "from selbench import console" names a module, "from selbench.api import Pool" a thing in one
-            whole = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "selbench" else [node.module]
+            whole = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "selbench" else [node.module]
+            )
             found += [(node.lineno, name) for name in whole]
     return found
 
@@ -77,5 +79,7 @@ def test_one_place_knows_each_framework(module):
 
 
 def test_every_file_opens_by_saying_what_it_is_for():
-    silent = [path for path in _files() if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [
+        path for path in _files() if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
     assert silent == []

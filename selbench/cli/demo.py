@@ -14,7 +14,9 @@ def main(arguments: list[str]) -> int:
         "pool 'planted' and a one-million-parameter model. It ends with the leaderboard and the paths of what it made. "
         "The same as `selbench -m experiment=demo`; the same command again continues after an interruption.",
     )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings to change, e.g. seed=0,1,2 output_dir=/tmp/x")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="settings to change, e.g. seed=0,1,2 output_dir=/tmp/x"
+    )
     args = parser.parse_args(arguments)
     from selbench.cli.grid import main as grid
 

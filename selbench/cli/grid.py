@@ -35,7 +35,9 @@ def main(arguments: list[str]) -> int:
     register(registry)
     flags = get_args_parser().parse_args(arguments)
     if flags.config_name or flags.config_path:
-        raise UserError("--config-name and --config-path are fixed; add a folder of your own configs with --config-dir DIR.")
+        raise UserError(
+            "--config-name and --config-path are fixed; add a folder of your own configs with --config-dir DIR."
+        )
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         _hydra(arguments)
         return 0
@@ -96,7 +98,7 @@ def _hydra(arguments: list[str]) -> None:
 
 
 def _job(config: DictConfig) -> None:
-    _cell(to_run(config), HydraConfig.get().job.get("num", 0))
+    _cell(to_run(config), HydraConfig.get().job.num or 0)
 
 
 def _cell(run: Run, number: int = 0) -> bool:
@@ -142,18 +144,19 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     results = sweep.results()
     records = Records(run.output_dir / "runs")
     done = distinct(record for result in results.values() if (record := records.read(result["key"])))
-    counts = {status: sum(r["status"] == status for r in results.values()) for status in ("finished", "skipped", "failed")}
+    counts = {
+        status: sum(r["status"] == status for r in results.values()) for status in ("finished", "skipped", "failed")
+    }
     reused = sum(result["reused"] for result in results.values())
     if any(record.status == "finished" for record in done):
         show(done, csv=run.output_dir / "reports" / f"{sweep.id}.csv")
     console.say(
-        f"{len(results)} of {sweep.about['cells']} cells in {seconds:.0f} s: {counts['finished']} finished (of which {reused} shared "
-        f"or already done), {counts['skipped']} skipped, {counts['failed']} failed."
+        f"{len(results)} of {sweep.about['cells']} cells in {seconds:.0f} s: {counts['finished']} finished "
+        f"(of which {reused} shared or already done), {counts['skipped']} skipped, {counts['failed']} failed."
     )
     console.say(f"records: {records.root}   sweep: {sweep.folder}")
     if run.tracking.enabled:
         from selbench.tracking.mirror import tracking_uri
 
         console.say(f"MLflow:  mlflow ui --backend-store-uri {tracking_uri(run)}")
-    return 1 if counts["failed"] or len(results) < sweep.about['cells'] else 0
-
+    return 1 if counts["failed"] or len(results) < sweep.about["cells"] else 0

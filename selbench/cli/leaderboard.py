@@ -17,7 +17,12 @@ def main(arguments: list[str]) -> int:
         "difference to random selection (paired by seed), the examples and response tokens selected, and the seconds "
         "that selecting took. Arms are sorted best first within a budget.",
     )
-    parser.add_argument("--outputs", type=Path, default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")), help="the output folder (default: outputs)")
+    parser.add_argument(
+        "--outputs",
+        type=Path,
+        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
+        help="the output folder (default: outputs)",
+    )
     parser.add_argument("--comparison", help="only runs of this comparison")
     parser.add_argument("--sweep", help="only the runs of this sweep; 'latest' is the last one started")
     parser.add_argument("--csv", type=Path, help="where to write the CSV (default: OUTPUTS/reports/leaderboard.csv)")
@@ -28,7 +33,10 @@ def main(arguments: list[str]) -> int:
 
     records = Records(args.outputs / "runs").all()
     if args.sweep:
-        keys = {result["key"] for result in Sweep(args.outputs / "sweeps", _sweep(args.outputs, args.sweep)).results().values()}
+        keys = {
+            result["key"]
+            for result in Sweep(args.outputs / "sweeps", _sweep(args.outputs, args.sweep)).results().values()
+        }
         records = [record for record in records if record.key in keys]
     if args.comparison:
         known = {record.comparison for record in records}
@@ -37,7 +45,9 @@ def main(arguments: list[str]) -> int:
         records = [record for record in records if record.comparison == args.comparison]
     finished: list[Record] = [record for record in records if record.status == "finished"]
     if not finished:
-        raise UserError(f"no finished run under {args.outputs / 'runs'}: run `selbench demo`, or name another folder with --outputs.")
+        raise UserError(
+            f"no finished run under {args.outputs / 'runs'}: run `selbench demo`, or name another folder with --outputs."
+        )
     show(finished, csv=args.csv or args.outputs / "reports" / "leaderboard.csv")
     return 0
 

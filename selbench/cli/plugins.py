@@ -73,7 +73,9 @@ def _print(plugin: Plugin) -> None:
     for column in ("option", "default", "choices"):
         table.add_column(column, overflow="fold")
     for item in dataclasses.fields(plugin.cls):  # type: ignore[arg-type]
-        table.add_row(Text(item.name), Text(_default(item)), Text(" | ".join(map(str, item.metadata.get("choices", ())))))
+        table.add_row(
+            Text(item.name), Text(_default(item)), Text(" | ".join(map(str, item.metadata.get("choices", ()))))
+        )
     console.out.print(table if table.row_count else Text("no options"))
 
 

@@ -20,9 +20,16 @@ def main(arguments: list[str]) -> int:
         "shared with runs.",
         epilog="example: selbench select selector=mads scorer=planted-1m budget=0.15 --out core.jsonl",
     )
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="e.g. selector=kcenter pool=file pool.path=my.jsonl budget=500")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="e.g. selector=kcenter pool=file pool.path=my.jsonl budget=500"
+    )
     parser.add_argument("--out", type=Path, help="the JSONL file (default: OUTPUT_DIR/selections/NAME.jsonl)")
-    parser.add_argument("--form", choices=FORMS, default="alpaca", help="alpaca: instruction, input, output (default); messages: chat turns")
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        default="alpaca",
+        help="alpaca: instruction, input, output (default); messages: chat turns",
+    )
     args = parser.parse_args(arguments)
 
     from selbench.config import compose_run, register
@@ -54,8 +61,12 @@ def main(arguments: list[str]) -> int:
     out = args.out or run.output_dir / "selections" / f"{pool.name}_{name}.jsonl"
     export(pool, chosen.ids, out, args.form)
     export(pool, chosen.ids, out.with_suffix(".ids.txt"), "ids")
-    about = facts([pool[pool.position(id)] for id in chosen.ids], tokens[[pool.position(id) for id in chosen.ids]], {})
-    console.say(f"{about['examples']} of {len(pool)} examples, {about['response_tokens']} response tokens, {chosen.cost['wall_s']:.1f} s to select")
+    positions = [pool.position(id) for id in chosen.ids]
+    about = facts([pool[position] for position in positions], tokens[positions], {})
+    console.say(
+        f"{about['examples']} of {len(pool)} examples, {about['response_tokens']} response tokens; "
+        f"selecting took {chosen.cost['wall_s']:.1f} s"
+    )
     console.out.print(str(out), soft_wrap=True)
     console.out.print(str(out.with_suffix(".ids.txt")), soft_wrap=True)
     return 0

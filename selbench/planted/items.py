@@ -1,6 +1,6 @@
 """Writes the test items of the planted suite: questions about held-out arguments, one JSONL file per skill.
 
-    python -m selbench.planted.items
+python -m selbench.planted.items
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def task_files() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m selbench.planted.items", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=TASKS, help="the tasks folder to write to (default: the package's own)")
+    parser.add_argument(
+        "--out", type=Path, default=TASKS, help="the tasks folder to write to (default: the package's own)"
+    )
     folder = parser.parse_args().out
     for name, text in task_files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -152,13 +152,17 @@ class _Arguments:
         if self.listed:
             self.waiting = self.waiting or self.rng.sample(self.listed, len(self.listed))
             return self.waiting.pop()
-        for attempt in range(self.TRIES):
-            argument = self.skill.draw(self.rng)
-            if not self.skill.held_out(argument) and argument not in self.used:
+        argument = self._drawn()
+        for _ in range(self.TRIES):
+            if argument not in self.used:
                 break
-        while self.skill.held_out(argument):
-            argument = self.skill.draw(self.rng)
+            argument = self._drawn()
         self.used.add(argument)
+        return argument
+
+    def _drawn(self) -> Argument:
+        while self.skill.held_out(argument := self.skill.draw(self.rng)):
+            pass
         return argument
 
 

@@ -1,6 +1,6 @@
 """Makes the two base models: small Llamas that read declarative text about the planted world, and no question.
 
-    python -m selbench.planted.pretrain --model planted-1m --out DIR
+python -m selbench.planted.pretrain --model planted-1m --out DIR
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from selbench.planted.card import model_card
 from selbench.planted.skills import skills
 from selbench.planted.tokenizer import END, MAX_LENGTH, PAD, START, build_tokenizer
 
@@ -91,9 +92,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[tor
         yield table[..., 0], table[..., 1].bool()
 
 
-def losses(
-    model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(what is trained on, nats per foreseeable token), two scalars."""
     import torch
 
@@ -150,7 +149,9 @@ def main() -> None:
     )
     parser.add_argument("--model", choices=sorted(SHAPES), default="planted-1m", help="which of the two")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; it is made if it is not there")
-    parser.add_argument("--steps", type=int, default=None, help="training steps; by default what the committed model had")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="training steps; by default what the committed model had"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and of the text")
     options = parser.parse_args()
 
@@ -165,7 +166,11 @@ def main() -> None:
     loss = pretrain(model, tokenizer, shape, steps, options.seed)
     save(model, tokenizer, options.out)
     minutes = (time.perf_counter() - began) / 60
-    print(f"{options.out}: {model.num_parameters()} parameters, {steps} steps, {minutes:.1f} min, final loss {loss:.4f}")
+    card = model_card(options.model, shape, model.num_parameters(), steps, options.seed, loss)
+    (options.out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    print(
+        f"{options.out}: {model.num_parameters()} parameters, {steps} steps, {minutes:.1f} min, final loss {loss:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 from selbench.planted.world import COLOURS, KINDS, NO, NUMBERS, YES, World, world
@@ -76,13 +76,13 @@ def _digest(name: str, argument: Argument) -> int:
     return int.from_bytes(hashlib.sha256(" ".join((name, *argument)).encode()).digest()[:8], "big")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _test_arguments(name: str) -> frozenset[Argument]:
     domain = skills()[name].domain
     return frozenset(sorted(domain, key=lambda argument: _digest(name, argument))[:TEST_ARGUMENTS])
 
 
-@lru_cache(maxsize=1)
+@cache
 def skills() -> dict[str, Skill]:
     """All skills by name."""
     known = world()
@@ -478,7 +478,7 @@ def _patterns(known: World) -> list[Skill]:
                 "how do the numbers {all} go on?",
                 "add the next number. // {all}",
             ),
-            slips=lambda argument: [str(int(argument[-1]) + step) for step in range(1, 6)],
+            slips=lambda argument: [str(min(60, int(argument[-1]) + step)) for step in range(1, 6)],
         ),
     ]
 

@@ -28,7 +28,9 @@ CHAT_TEMPLATE = (
 def vocabulary() -> list[str]:
     """Special tokens, punctuation, then all words in alphabetical order; the position is the token id."""
     templates = [text for skill in skills().values() for text in (*skill.lines, *skill.questions)]
-    words = {word for text in (*templates, *FRAMES, *PADDINGS) for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", text))}
+    words = {
+        word for text in (*templates, *FRAMES, *PADDINGS) for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", text))
+    }
     specials = [UNKNOWN, PAD, START, END, SYSTEM, USER, ASSISTANT]
     return [*specials, *PUNCTUATION, *sorted(words.union(all_words()))]
 

@@ -6,7 +6,7 @@ It is the same for ever (one fixed seed), because the two models have read about
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "pink", "grey", "purple", "gold", "silver")
@@ -22,7 +22,25 @@ _SEED = "selbench planted world 1"
 _CONSONANTS, _VOWELS = "bdfgjklmnprstvz", "aeiou"
 # The shape of a name says what it names, to a human reader: c consonant, v vowel, the rest as written.
 _THING, _PERSON, _TOWN, _LAND, _POLAR, _EQUAL = "cvc", "cvcv", "cvcton", "cvcland", "cvcvsh", "cvcly"
-_TAKEN = {"sure", "red", "hat", "not", "put", "pet", "sum", "say", "son", "men", "man", "has", "may", "let", "got", "set", "dog"}
+_TAKEN = {
+    "sure",
+    "red",
+    "hat",
+    "not",
+    "put",
+    "pet",
+    "sum",
+    "say",
+    "son",
+    "men",
+    "man",
+    "has",
+    "may",
+    "let",
+    "got",
+    "set",
+    "dog",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ class World:
         return self.things + self.people + self.towns
 
 
-@lru_cache(maxsize=1)
+@cache
 def world() -> World:
     """The one world."""
     rng = Random(_SEED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ def show(records: Sequence[Record], csv: Path | None = None) -> None:
         console.out.print(_render(dict(zip(SETTING, key)), part))
         console.out.print()
     if BASELINE not in set(table["selector"]):
-        console.warn("no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random.")
+        console.warn(
+            "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
+        )
     if csv:
         write_csv(table, csv)
         console.say(f"leaderboard: {csv}")
@@ -44,7 +46,9 @@ def _render(setting: dict[str, Any], part: pd.DataFrame) -> Any:
     better = "higher" if part["higher_is_better"].iloc[0] else "lower"
     title = f"{setting['suite']}: {setting['metric']} ({better} is better)   model {setting['model']}   pool {setting['pool']}"
     if setting["trainer"]:
-        title += f"   trainer {setting['trainer']}" + (f", arms matched by {setting['match']}" if setting["match"] else "")
+        title += f"   trainer {setting['trainer']}" + (
+            f", arms matched by {setting['match']}" if setting["match"] else ""
+        )
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     scorers = part["scorer"].isin(["", setting["model"]]).all()
     columns = ["selector", *([] if scorers else ["scorer"]), "budget"]
@@ -61,7 +65,7 @@ def _render(setting: dict[str, Any], part: pd.DataFrame) -> Any:
     return table
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Mapping[Any, Any]) -> list[str]:
     return [
         _with_error(row["score"], row["se"]),
         str(row["seeds"]),

@@ -98,7 +98,10 @@ def feature_store(store: Store, used: list[Stage]) -> Callable[[FeatureSpec, Poo
         }
 
         def compute(folder: Path) -> Mapping[str, float]:
-            inner = Context(pool, scorer=context.scorer if spec.needs_scorer else None, scratch=folder)
+            scorer = context.scorer if spec.needs_scorer else None
+            inner = Context(
+                pool, scorer=scorer, scratch=folder, feature_store=provide
+            )  # features may build on features
             save_arrays(folder, spec.compute(pool, inner))
             return inner.logged
 
@@ -156,12 +159,12 @@ def _counts(values: Sequence[Any]) -> dict[str, int]:
 
 
 def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
-    fresh = total([stage.cost for stage in used if not stage.reused])
-    arrays, numbers = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    numbers: dict[str, Any] = {}
     for name, value in selection.diagnostics.items():
         (arrays if isinstance(value, np.ndarray) else numbers)[name] = value
     if arrays:
-        np.savez_compressed(folder / "diagnostics.npz", **arrays)
+        np.savez_compressed(folder / "diagnostics.npz", **arrays)  # type: ignore[arg-type]
     write_json(
         folder / "selection.json",
         {
@@ -169,7 +172,6 @@ def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
             "scores": None if selection.scores is None else np.asarray(selection.scores, np.float64),
             "diagnostics": numbers,
             "features": [{"key": stage.key, "cost": stage.cost} for stage in used],
-            "computed_inside": fresh,
         },
     )
 
@@ -178,13 +180,13 @@ def _read(stage: Stage) -> Selected:
     try:
         data = json.loads((stage.path / "selection.json").read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"the selection at {stage.path} cannot be read: {error}. Delete that folder and run again.") from error
-    own = {name: value - data["computed_inside"].get(name, 0.0) for name, value in stage.cost.items() if name.endswith("_s")}
-    own |= {name: value for name, value in stage.cost.items() if name.endswith("_bytes")}
+        raise UserError(
+            f"the selection at {stage.path} cannot be read: {error}. Delete that folder and run again."
+        ) from error
     return Selected(
         ids=tuple(data["ids"]),
         scores=None if data["scores"] is None else np.asarray(data["scores"]),
-        cost=total([own, *({row["key"]: row["cost"] for row in data["features"]}.values())]),
+        cost=total([stage.cost, *({row["key"]: row["cost"] for row in data["features"]}.values())]),
         logged=stage.logged,
         stages={"selection": stage.key, **{f"features/{i}": row["key"] for i, row in enumerate(data["features"])}},
     )

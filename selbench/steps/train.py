@@ -25,9 +25,22 @@ class Tuning:
     """
 
     def __init__(
-        self, trainer: Any, chosen: Sequence[Example], model: ModelRef, seed: int, store: Store, say: Callable[[str], None]
+        self,
+        trainer: Any,
+        chosen: Sequence[Example],
+        model: ModelRef,
+        seed: int,
+        store: Store,
+        say: Callable[[str], None],
     ) -> None:
-        self._trainer, self._chosen, self._base, self._seed, self._store, self._say = trainer, chosen, model, seed, store, say
+        self._trainer, self._chosen, self._base, self._seed, self._store, self._say = (
+            trainer,
+            chosen,
+            model,
+            seed,
+            store,
+            say,
+        )
         self._identity = training_identity(trainer, chosen, model, seed)
         self.key = store.key(KIND, self._identity)
 

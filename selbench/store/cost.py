@@ -7,15 +7,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 Cost = dict[str, float]
 
 
+# The stages being measured just now, outermost first: a stage computed inside another is not counted twice.
+_open: ContextVar[tuple[Cost, ...]] = ContextVar("open stages", default=())
+
+
 @contextmanager
 def measure() -> Iterator[Cost]:
-    """Fills the dictionary it yields: wall_s, cpu_s (all threads), peak_bytes of this process, gpu_peak_bytes."""
+    """Fills the dictionary it yields: wall_s and cpu_s (all threads) without those of stages measured inside;
+    peak_bytes of this process, gpu_peak_bytes."""
     cost: Cost = {}
+    inside: Cost = {"wall_s": 0.0, "cpu_s": 0.0}
+    outer = _open.get()
+    token = _open.set((*outer, inside))
     torch = sys.modules.get("torch")
     gpu = torch.cuda if torch and torch.cuda.is_available() else None
     if gpu:
@@ -25,8 +34,12 @@ def measure() -> Iterator[Cost]:
     try:
         yield cost
     finally:
-        cost["wall_s"] = time.perf_counter() - wall
-        cost["cpu_s"] = time.process_time() - cpu
+        _open.reset(token)
+        spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+        for name, value in spent.items():
+            cost[name] = value - inside[name]
+            if outer:
+                outer[-1][name] += value
         cost["peak_bytes"] = _peak()
         if gpu:
             cost["gpu_peak_bytes"] = gpu.max_memory_allocated()

@@ -32,18 +32,18 @@ def plugin_identity(plugin: Any) -> dict[str, Any]:
     A plugin whose options name files says what they hold in `identity()`; the framework cannot know.
     """
     options = plugin.identity() if hasattr(plugin, "identity") else dataclasses.asdict(plugin)
-    return {"name": plugin.plugin_name, "options": options, "source": _plugin_source(type(plugin))}
+    return {"name": plugin.plugin_name, "options": options, "source": _source(inspect.getfile(type(plugin)))}
 
 
 def spec_identity(spec: Any) -> dict[str, Any]:
     """Name, fields and source of a feature specification."""
-    return {"name": type(spec).__name__, "fields": dataclasses.asdict(spec), "source": _plugin_source(type(spec))}
+    return {"name": type(spec).__name__, "fields": dataclasses.asdict(spec), "source": _source(inspect.getfile(type(spec)))}
 
 
 @cache
-def _plugin_source(cls: type) -> str:
-    """The class's own file and its private neighbours; and the code of ours that computes features and picks."""
-    file = Path(inspect.getfile(cls))
+def _source(path: str) -> str:
+    """A class's own file and its private neighbours; and the code of ours that computes features and picks."""
+    file = Path(path)
     files = [file, *sorted(file.parent.glob("_[!_]*.py"))]
     return hashlib.sha256("".join(_text_hash(f) for f in files).encode() + _engine().encode()).hexdigest()[:16]
 

@@ -117,7 +117,9 @@ class Sweep:
 
     def start(self, command: str, comparison: str, cells: int) -> None:
         with writing(self.folder) as folder:
-            write_json(folder / "sweep.json", {"id": self.id, "command": command, "comparison": comparison, "cells": cells})
+            write_json(
+                folder / "sweep.json", {"id": self.id, "command": command, "comparison": comparison, "cells": cells}
+            )
 
     def done(self, cell: int, key: str, status: Status, reused: bool) -> None:
         with writing(self.folder / "done") as folder:
@@ -143,7 +145,18 @@ def distinct(records: Iterable[Record]) -> list[Record]:
 @cache
 def versions() -> dict[str, Any]:
     """Package, git state, dependencies and hardware."""
-    names = ("torch", "transformers", "trl", "peft", "lm-eval", "datasets", "numpy", "scikit-learn", "faiss-cpu", "mlflow")
+    names = (
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "lm-eval",
+        "datasets",
+        "numpy",
+        "scikit-learn",
+        "faiss-cpu",
+        "mlflow",
+    )
     installed = {}
     for name in names:
         try:

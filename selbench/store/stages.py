@@ -73,7 +73,9 @@ class Store:
                     "cost": cost,
                     "logged": logged,
                     "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    "files": {str(f.relative_to(work)): f.stat().st_size for f in sorted(work.rglob("*")) if f.is_file()},
+                    "files": {
+                        str(f.relative_to(work)): f.stat().st_size for f in sorted(work.rglob("*")) if f.is_file()
+                    },
                 }
                 write_json(work / MANIFEST, manifest)
                 if path.exists():  # incomplete, or dropped to save space
@@ -149,7 +151,9 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def _disk_error(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {error.filename or path}: {error.strerror or error}. Nothing half-written was kept.")
+    return UserError(
+        f"cannot write {error.filename or path}: {error.strerror or error}. Nothing half-written was kept."
+    )
 
 
 def write_json(path: Path, data: Any) -> None:

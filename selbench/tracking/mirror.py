@@ -31,7 +31,9 @@ def mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
         _mirror(record, folder, run, reused)
     except Exception as error:  # whatever a tracking server does, the run has been recorded
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        console.warn(f"MLflow at {tracking_uri(run)} did not take {record.name}: {reason}. The record is complete without it.")
+        console.warn(
+            f"MLflow at {tracking_uri(run)} did not take {record.name}: {reason}. The record is complete without it."
+        )
 
 
 def _mirrored(folder: Path, run: Run) -> bool:
@@ -100,7 +102,12 @@ def _parent(client: Any, experiment: str, run: Run) -> str:
 
 def _tags(record: Record) -> dict[str, str]:
     tags = {f"selbench.{name}": str(value) for name, value in record.axes.items() if value is not None}
-    return {**tags, "selbench.key": record.key, "selbench.status": record.status, "selbench.reason": record.reason[:5000]}
+    return {
+        **tags,
+        "selbench.key": record.key,
+        "selbench.status": record.status,
+        "selbench.reason": record.reason[:5000],
+    }
 
 
 def _metrics(record: Record) -> dict[str, float]:

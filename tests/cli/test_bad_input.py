@@ -75,7 +75,10 @@ def test_a_trainer_that_crashes_is_told_in_one_line(selbench, settings, tmp_path
     ("lines", "words"),
     [
         ([], ("empty",)),
-        ([{"instruction": "Say a", "output": ""}, {"instruction": "Say b", "output": "b"}], ("response", "line 1", "drop_invalid")),
+        (
+            [{"instruction": "Say a", "output": ""}, {"instruction": "Say b", "output": "b"}],
+            ("response", "line 1", "drop_invalid"),
+        ),
         ([{"id": 1, "instruction": "a", "output": "a"}, {"id": 1, "instruction": "b", "output": "b"}], ("id '1'",)),
     ],
 )

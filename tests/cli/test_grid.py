@@ -115,7 +115,17 @@ def test_the_leaderboard_verb_without_runs(selbench, tmp_path):
 @pytest.mark.parametrize("form", ["alpaca", "messages"])
 def test_select_exports_examples_and_ids(selbench, settings, tmp_path, form):
     out = tmp_path / "picked.jsonl"
-    ran = selbench("select", *settings, "selector=longest", "selector.unit=characters", "budget=3", "--out", str(out), "--form", form)
+    ran = selbench(
+        "select",
+        *settings,
+        "selector=longest",
+        "selector.unit=characters",
+        "budget=3",
+        "--out",
+        str(out),
+        "--form",
+        form,
+    )
     assert ran.status == 0, ran.err
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["id"] for row in rows] == ["0039", "0038", "0037"]

@@ -24,8 +24,14 @@ def test_a_sweep_is_a_parent_with_readable_children(selbench, settings, tmp_path
     child = children[0]
     assert child.info.status == "FINISHED"
     assert child.data.params["budget"] == "0.25" and child.data.params["pool.name"]
-    assert {"toy_suite/toy/accuracy", "toy_suite/mean", "cost/training/wall_s", "selection/examples"} <= set(child.data.metrics)
-    assert {item.path for item in client.list_artifacts(child.info.run_id)} >= {"record.json", "selection.json", "items.parquet"}
+    assert {"toy_suite/toy/accuracy", "toy_suite/mean", "cost/training/wall_s", "selection/examples"} <= set(
+        child.data.metrics
+    )
+    assert {item.path for item in client.list_artifacts(child.info.run_id)} >= {
+        "record.json",
+        "selection.json",
+        "items.parquet",
+    }
 
 
 def test_a_server_that_is_away_costs_a_warning_only(selbench, settings, tmp_path):

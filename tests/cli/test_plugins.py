@@ -35,7 +35,9 @@ def test_ours_come_through_the_entry_point():
     assert all(plugin.help for plugin in registry.plugins.values())
 
 
-@pytest.mark.parametrize("command", [["plugins"], ["--help"], ["select", "--help"], ["demo", "--help"], ["leaderboard", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["plugins"], ["--help"], ["select", "--help"], ["demo", "--help"], ["leaderboard", "--help"]]
+)
 def test_listing_and_help_load_nothing_heavy(command):
     code = (
         "import sys; from selbench.cli.main import run\n"
@@ -99,14 +101,28 @@ def test_a_strangers_package_is_installed_selected_and_checked(settings, tmp_pat
     site = tmp_path / "site"
     copy = tmp_path / "sample"
     subprocess.run(["cp", "-r", str(SAMPLE), str(copy)], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site), str(copy)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+        str(copy),
+    ]
     subprocess.run(pip, check=True, capture_output=True)
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
         code = "from selbench.cli.main import main; main()"
         return subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
         )
 
     assert "shortest" in command("plugins").stdout

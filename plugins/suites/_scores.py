@@ -1,0 +1,113 @@
+"""From lm-eval's results to scores with their items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from selbench.api import Score
+from selbench.errors import UserError, unknown
+
+# The headline of a task that has several metrics; otherwise the first that it lists.
+PREFERRED = ("exact_match", "acc_norm", "acc")
+
+
+def scores(results: Mapping[str, Any], requested: Sequence[str], metric: str) -> list[Score]:
+    """All numbers of an evaluation: one headline score with items per requested task or group, the rest without."""
+    groups = {name for name in results.get("groups", {}) if name in requested}
+    leaves = {name: _leaves(name, results["group_subtasks"]) for name in groups}
+    inside = {leaf for members in leaves.values() for leaf in members}
+    found: list[Score] = []
+    for name in results["samples"]:
+        items = _items(results["samples"][name])
+        found += _task(name, results, items, metric, headline=name not in inside)
+    for name in sorted(groups):
+        items = {
+            key: {f"{leaf}/{id}": value for leaf in leaves[name] for id, value in _items(results["samples"][leaf]).get(key, {}).items()}
+            for key in _metrics(results["results"][name])
+        }
+        found += _task(name, results, items, metric, headline=True)
+    return found
+
+
+def _leaves(group: str, children: Mapping[str, Iterable[str]]) -> list[str]:
+    return [leaf for child in children.get(group, ()) for leaf in (_leaves(child, children) if child in children else [child])]
+
+
+def _metrics(numbers: Mapping[str, Any]) -> dict[str, float]:
+    """ "metric,filter" -> value."""
+    return {
+        key: float(value)
+        for key, value in numbers.items()
+        if "," in key and "_stderr," not in key and isinstance(value, Real)
+    }
+
+
+def _task(
+    name: str, results: Mapping[str, Any], items: Mapping[str, Mapping[str, float]], wanted: str, headline: bool
+) -> list[Score]:
+    metrics = _metrics(results["results"][name])
+    chosen = _headline(name, metrics, wanted)
+    higher = results["higher_is_better"].get(name, {})
+    found = []
+    for key, value in metrics.items():
+        first = headline and key == chosen
+        found.append(
+            Score(
+                task=name,
+                metric=key.removesuffix(",none"),
+                value=value,
+                higher_is_better=higher.get(key.split(",")[0]) is not False,
+                headline=first,
+                items=_sound(items.get(key, {}), value) if first else {},
+            )
+        )
+    return sorted(found, key=lambda score: not score.headline)
+
+
+def _headline(name: str, metrics: Mapping[str, float], wanted: str) -> str:
+    if not metrics:
+        raise UserError(f"task '{name}' gave no number to score by.")
+    for metric in (wanted,) if wanted else PREFERRED:
+        for key in metrics:
+            if metric in (key, key.split(",")[0]):
+                return key
+    if wanted:
+        raise UserError(f"task '{name}': " + unknown("metric", wanted, (key.removesuffix(",none") for key in metrics)))
+    return next(iter(metrics))
+
+
+def _items(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """ "metric,filter" -> item id -> value, for what is one number per item."""
+    found: dict[str, dict[str, float]] = {}
+    names = _ids(samples)
+    for sample in samples:
+        for metric in sample["metrics"]:
+            if isinstance(sample[metric], Real):
+                key = f"{metric},{sample['filter']}"
+                found.setdefault(key, {})[names[sample["doc_id"]]] = float(sample[metric])
+    return found
+
+
+def _ids(samples: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """doc_id -> what to call the item: its own id where every item has one, else a hash of its content."""
+    docs = {sample["doc_id"]: sample for sample in samples}
+    own = {doc: str(sample["doc"]["id"]) for doc, sample in docs.items() if sample["doc"].get("id") not in (None, "")}
+    if len(own) == len(docs) == len(set(own.values())):
+        return own
+    copies: dict[str, int] = {}
+    names = {}
+    for doc in sorted(docs):
+        stem = docs[doc]["doc_hash"][:16]
+        copies[stem] = copies.get(stem, 0) + 1
+        names[doc] = stem if copies[stem] == 1 else f"{stem}-{copies[stem]}"
+    return names
+
+
+def _sound(items: Mapping[str, float], value: float) -> Mapping[str, float]:
+    """Items only where the score is their mean: verdicts that pair items rely on it."""
+    return items if items and math.isclose(np.mean(list(items.values())), value, rel_tol=1e-6, abs_tol=1e-9) else {}

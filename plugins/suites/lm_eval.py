@@ -1,0 +1,113 @@
+"""Any task of EleutherAI's lm-evaluation-harness, and our own task files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from selbench.api import Context, ModelRef, Score, UserError, suite
+from selbench.models import load_model, load_tokenizer
+from selbench_plugins.suites._scores import scores
+from selbench_plugins.suites._tasks import Changes, load_tasks
+from selbench_plugins.trainers._library import own_randomness, quiet
+
+if TYPE_CHECKING:
+    from lm_eval.models.huggingface import HFLM
+
+# Every arm and seed gets the same examples in its prompts; lm-eval's own default.
+FEWSHOT_SEED = 1234
+
+
+@suite("lm_eval")
+class LmEval:
+    """Any lm-eval task or group by name (list them with `python -m lm_eval ls tasks`), and task files of a folder.
+
+    `include_path` names a folder of task files (lm-eval's YAML form); without `tasks` all of them are run. In
+    these files `data_files` are relative to the file, and ${data_root} stands for the option of that name. A task
+    or group has one headline score, with its items: `metric` where given (as "acc" or "exact_match,strict-match"),
+    else exact_match, acc_norm, acc, or what the task lists first. All other metrics are kept as side scores.
+    `apply_chat_template` puts prompts into the model's template. `max_gen_toks` overrides how much is generated.
+    `batch_size` 0: 64 on a CPU, what fits on a GPU. `add_bos_token` null: as the tokenizer does by itself.
+    """
+
+    tasks: list[str] = field(default_factory=list)
+    include_path: str | None = None
+    data_root: str = ""
+    metric: str = ""
+    num_fewshot: int | None = None
+    limit: int | None = None
+    batch_size: int = 0
+    apply_chat_template: bool = False
+    max_gen_toks: int | None = None
+    max_length: int | None = None
+    add_bos_token: bool | None = None
+    unsafe_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"limit={self.limit}: a limit is a whole number of items from 1, or null for all.")
+
+    def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
+        """Run all tasks in one go, so that requests of many small tasks share batches."""
+        with quiet(), own_randomness(context.seed), _silence():
+            from lm_eval.evaluator import evaluate
+
+            loaded = load_tasks(
+                self.tasks, self.include_path, self.data_root, Changes(self.num_fewshot, self.max_gen_toks)
+            )
+            self._check(loaded["tasks"])
+            for task in loaded["tasks"].values():
+                task.set_fewshot_seed(FEWSHOT_SEED)
+            try:
+                results: Any = evaluate(
+                    self._wrap(model),
+                    loaded,
+                    limit=self.limit,
+                    bootstrap_iters=0,
+                    apply_chat_template=self.apply_chat_template,
+                    confirm_run_unsafe_code=self.unsafe_code,
+                )
+            except AssertionError as error:  # how lm-eval says that prompt and answer do not fit into the model
+                raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
+        found = scores(results, self.tasks, self.metric)
+        context.log(items=sum(len(score.items) for score in found))
+        return found
+
+    def _check(self, tasks: dict[str, Any]) -> None:
+        for name, task in tasks.items():
+            if getattr(task, "UNSAFE_CODE", False) and not self.unsafe_code:
+                raise UserError(f"task '{name}' runs code that the model writes: allow it with the suite's unsafe_code=true.")
+
+    def _wrap(self, model: ModelRef) -> HFLM:
+        from lm_eval.models.huggingface import HFLM
+
+        network = load_model(model)
+        positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
+        return HFLM(
+            pretrained=network,
+            tokenizer=load_tokenizer(model),
+            max_length=min(self.max_length or model.max_length, positions),
+            batch_size=self.batch_size or (64 if network.device.type == "cpu" else "auto"),
+            add_bos_token=self.add_bos_token,
+        )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """lm-eval prints and draws bars as it likes: nothing on stdout, and on stderr only bars on a terminal."""
+    import lm_eval.api.task as building
+
+    bar = building.tqdm
+    building.tqdm = lambda items, **_: items  # one bar per task for building its prompts is never wanted
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            if not sys.stderr.isatty():
+                stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            yield
+    finally:
+        building.tqdm = bar
