@@ -78,7 +78,7 @@ def encode(
     rendered = [_spans(example, tokenizer, response) for example in examples]
     if not rendered:
         return []
-    batch = tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True)
+    batch = tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     encoded = []
     for (text, spans), ids, offsets in zip(rendered, batch["input_ids"], batch["offset_mapping"]):
         labelled = _label(ids, offsets, spans) if _covered(text, offsets) else _label_pieces(text, spans, tokenizer)
@@ -90,7 +90,7 @@ def count_response_tokens(examples: Sequence[Example], tokenizer: PreTrainedToke
     """N integers: the tokens of each response (all assistant turns), without template or end token."""
     counts = np.zeros(len(examples), np.int64)
     turns = [(i, text) for i, e in enumerate(examples) for text in (*(a for _, a in e.history), e.response)]
-    ids = tokenizer([text for _, text in turns], add_special_tokens=False)["input_ids"]
+    ids = tokenizer([text for _, text in turns], add_special_tokens=False, verbose=False)["input_ids"]
     np.add.at(counts, [i for i, _ in turns], [len(row) for row in ids])
     return counts
 
@@ -157,7 +157,7 @@ def _label_pieces(text: str, spans: list[tuple[int, int, int]], tokenizer: Any) 
     cursor = 0
     for start, end, role in [*spans, (len(text), len(text), TEMPLATE)]:
         for piece, of in ((text[cursor:start], TEMPLATE), (text[start:end], role)):
-            tokens = tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
+            tokens = tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"] if piece else []
             ids += tokens
             roles += [of] * len(tokens)
         cursor = end
