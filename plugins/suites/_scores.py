@@ -26,16 +26,25 @@ def scores(results: Mapping[str, Any], requested: Sequence[str], metric: str) ->
         items = _items(results["samples"][name])
         found += _task(name, results, items, metric, headline=name not in inside)
     for name in sorted(groups):
-        items = {
-            key: {f"{leaf}/{id}": value for leaf in leaves[name] for id, value in _items(results["samples"][leaf]).get(key, {}).items()}
-            for key in _metrics(results["results"][name])
-        }
-        found += _task(name, results, items, metric, headline=True)
+        found += _task(name, results, _together(leaves[name], results["samples"]), metric, headline=True)
+    return found
+
+
+def _together(leaves: Sequence[str], samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+    """The items of all tasks of a group, named task/item."""
+    found: dict[str, dict[str, float]] = {}
+    for leaf in leaves:
+        for key, values in _items(samples[leaf]).items():
+            found.setdefault(key, {}).update({f"{leaf}/{id}": value for id, value in values.items()})
     return found
 
 
 def _leaves(group: str, children: Mapping[str, Iterable[str]]) -> list[str]:
-    return [leaf for child in children.get(group, ()) for leaf in (_leaves(child, children) if child in children else [child])]
+    return [
+        leaf
+        for child in children.get(group, ())
+        for leaf in (_leaves(child, children) if child in children else [child])
+    ]
 
 
 def _metrics(numbers: Mapping[str, Any]) -> dict[str, float]:
@@ -51,11 +60,11 @@ def _task(
     name: str, results: Mapping[str, Any], items: Mapping[str, Mapping[str, float]], wanted: str, headline: bool
 ) -> list[Score]:
     metrics = _metrics(results["results"][name])
-    chosen = _headline(name, metrics, wanted)
+    chosen = _headline(name, metrics, wanted) if headline else None
     higher = results["higher_is_better"].get(name, {})
     found = []
     for key, value in metrics.items():
-        first = headline and key == chosen
+        first = key == chosen
         found.append(
             Score(
                 task=name,

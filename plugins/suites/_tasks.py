@@ -6,9 +6,9 @@ again when a file of theirs has changed.
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +17,14 @@ from typing import Any
 from selbench.data import files
 from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError
+from selbench.hashing import file_hash
 
 LOCAL_FORMATS = ("json", "csv", "parquet")
 DATA_ROOT = "${data_root}"
-Stamp = tuple[str, int, int]
+Stamps = tuple[tuple[str, int, int], ...]
+
+# (task file, data_root, changes) -> the state of the files it was made of, and the task.
+_built: dict[tuple[Path, str, Changes], tuple[tuple[Stamps, Stamps], Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -45,36 +49,43 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
     No names: all tasks of the folder. Raises UserError for an unknown name, a missing file or an unreachable
     data set.
     """
-    local = _local(folder)
+    local = _local(folder) if folder else {}
     if not names and not local:
         raise UserError("no tasks: name at least one in `tasks`, or a folder of task files in `include_path`.")
-    own = {
-        name: _own_task(name, local[name], _stamps(local.values()), data_root, changes)
-        for name in names or sorted(local)
-        if name in local
-    }
+    own = {name: _own_task(name, *local[name], data_root, changes) for name in names or sorted(local) if name in local}
     others = tuple(name for name in names if name not in local)
     loaded = _library_tasks(others, tuple(sorted(local)), changes) if others else {}
     return {**loaded, "tasks": {**own, **loaded.get("tasks", {})}}
 
 
-def _stamps(paths: Any) -> tuple[Stamp, ...]:
+def own_files(folder: str | None, data_root: str) -> dict[str, str]:
+    """Content hashes of a folder of task files and of the files under `data_root` that they name, without lm-eval."""
+    root = Path(folder).expanduser() if folder else None
+    if root is None or not root.is_dir():
+        return {}  # a folder that is not there is told when the tasks are loaded
+    hashes = {path.relative_to(root).as_posix(): file_hash(path) for path in sorted(root.rglob("*")) if path.is_file()}
+    texts = [path.read_text() for path in sorted(root.rglob("*.yaml"))]
+    named = sorted({name for text in texts for name in re.findall(r"\$\{data_root\}/([^\s\"',}\]]+)", text)})
+    data = {name: Path(data_root).expanduser() / name for name in named}
+    return hashes | {name: file_hash(path) for name, path in data.items() if path.is_file()}
+
+
+def _stamps(paths: Iterable[Path]) -> Stamps:
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths))
 
 
-def _local(folder: str | None) -> dict[str, Path]:
-    """Task name -> file, for the YAML files of a folder; those that start with "_" are shared parts."""
-    if not folder:
-        return {}
+def _local(folder: str) -> dict[str, tuple[Path, Stamps]]:
+    """Task name -> its file and the state of all files beside it; those that start with "_" are shared parts."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"the folder of tasks {root} does not exist (set by include_path).")
+    stamps = _stamps(root.rglob("*.yaml"))
     paths = sorted(path for path in root.rglob("*.yaml") if not path.name.startswith("_"))
-    return {str(_yaml(str(path), _stamps(root.rglob("*.yaml")))["task"]): path for path in paths}
+    return {_yaml(str(path), stamps)["task"]: (path, stamps) for path in paths}
 
 
 @lru_cache(maxsize=1024)
-def _yaml(path: str, stamps: tuple[Stamp, ...]) -> Mapping[str, Any]:
+def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
     """A task file with its includes; `stamps` are there so that a changed file is read again."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -87,27 +98,25 @@ def _yaml(path: str, stamps: tuple[Stamp, ...]) -> Mapping[str, Any]:
     return config
 
 
-def _own_task(name: str, path: Path, stamps: tuple[Stamp, ...], data_root: str, changes: Changes) -> Any:
-    config = _fill(copy.deepcopy(dict(_yaml(str(path), _stamps(path.parent.rglob("*.yaml"))))), name, data_root)
+def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Changes) -> Any:
+    config = _fill(_yaml(str(path), stamps), name, data_root)
     sources = _sources(config, name, path)
-    return _build(name, str(path), data_root, changes, stamps, _stamps({file for part in sources.values() for file in part}))
+    state = stamps, _stamps(file for part in sources.values() for file in part)
+    known = _built.get((path, data_root, changes))
+    if known and known[0] == state:
+        return known[1]
+    task = changes.apply(_build(config, sources))
+    _built[path, data_root, changes] = state, task
+    return task
 
 
-@lru_cache(maxsize=1024)
-def _build(
-    name: str, path: str, data_root: str, changes: Changes, stamps: tuple[Stamp, ...], data: tuple[Stamp, ...]
-) -> Any:
+def _build(config: dict[str, Any], sources: Mapping[str, list[Path]]) -> Any:
     from lm_eval.api.task import ConfigurableTask
 
-    config = _fill(copy.deepcopy(dict(_yaml(path, _stamps(Path(path).parent.rglob("*.yaml"))))), name, data_root)
-    sources = _sources(config, name, Path(path))
-    if sources and config.get("dataset_path") in LOCAL_FORMATS:
-        # Read here and not by `datasets`, which would convert every file into its cache first: 30 times slower.
-        config = {**config, "custom_dataset": _reader(sources)}
-        config.pop("dataset_kwargs", None)
-    for key in ("tag", "group", "task_list"):
-        config.pop(key, None)
-    return changes.apply(ConfigurableTask(config=config))
+    if sources:
+        # Read here and not by `datasets`, which would first convert every file into a cache of its own.
+        config = {**config, "custom_dataset": _reader(sources), "dataset_kwargs": None}
+    return ConfigurableTask(config={key: config[key] for key in config if key not in ("tag", "group", "task_list")})
 
 
 def _fill(value: Any, name: str, data_root: str) -> Any:
@@ -145,7 +154,10 @@ def _reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
         from datasets import Dataset, DatasetDict
 
         return DatasetDict(
-            {split: Dataset.from_list([row for path in paths for _, row in files.read(path)]) for split, paths in sources.items()}
+            {
+                split: Dataset.from_list([row for path in paths for _, row in files.read(path)])
+                for split, paths in sources.items()
+            }
         )
 
     return read
@@ -186,5 +198,3 @@ def _unknown_task(name: str, known: Sequence[str], local: Sequence[str]) -> str:
     return f"unknown lm-eval task '{name}'.{hint} All names: python -m lm_eval ls tasks" + (
         f"; in include_path: {', '.join(local)}." if local else "."
     )
-
-

@@ -9,7 +9,6 @@ it changes the speed, never what a step learns from.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,21 +36,22 @@ def plan_steps(
             steps. "tokens": tokens in the loss; training ends with the example that reaches the amount.
     """
     steps: list[np.ndarray] = []
-    rows = seen = 0
-    for epoch in itertools.count():
+    rows = seen = epoch = 0
+    while True:
         order = epoch_order(ids, seed, epoch)
         if match == "epochs":
-            # 0.1 * 30 must not become 4 examples through binary rounding.
-            order = order[: int(np.ceil(round(min(1.0, amount - epoch) * len(ids), 9)))] if amount > epoch else []
+            share = min(1.0, max(0.0, amount - epoch))
+            order = order[: int(np.ceil(round(share * len(ids), 9)))]  # 0.1 * 30 must not become 4 by binary rounding
         elif match == "steps":
             order = order[: (int(amount) - len(steps)) * batch_size]
         else:
             enough = np.searchsorted(np.cumsum(tokens[order]), amount - seen) + 1
-            order = order[:enough] if amount > seen else []
+            order = order[:enough] if amount > seen else order[:0]
         if not len(order):
             return Plan(tuple(steps), rows / len(ids))
         rows += len(order)
         seen += int(tokens[order].sum())
+        epoch += 1
         steps += [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 

@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from selbench_plugins.trainers._order import split_by_length
 
 from selbench.data.chat import Encoded
-from selbench_plugins.trainers._order import split_by_length
 
 # What one more forward pass costs, in tokens: measured on two cores; a GPU is better fed with fewer, larger passes.
 PASS_COST = {"cpu": 128, "cuda": 4096}
@@ -57,7 +57,7 @@ def sft_trainer() -> type:
     class LengthGroupedSFTTrainer(SFTTrainer):
         """Runs over `Batches`: the loss of a step is the mean over all its response tokens, however it is cut."""
 
-        loss_is_scaled_for_ga = True
+        loss_is_scaled_for_ga = True  # type: ignore[assignment]
 
         def __init__(self, batches: Batches, **options: Any) -> None:
             super().__init__(**options)
@@ -73,7 +73,8 @@ def sft_trainer() -> type:
             """Not estimated: the record counts tokens, and counting operations costs time every step."""
             return 0
 
-        def training_step(self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: Any = None) -> Any:
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            """`inputs` is one item of `Batches`."""
             count = sum(int((part["labels"][:, 1:] != -100).sum()) for part in inputs)
             return sum(super(LengthGroupedSFTTrainer, self).training_step(model, part, count) for part in inputs)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from selbench_plugins.trainers._order import Plan, plan_steps
+from selbench_plugins.trainers._sft import Batches, sft_trainer
 
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
+from selbench.libraries import own_randomness, quiet
 from selbench.models import load_model, load_tokenizer
-from selbench_plugins.trainers._library import own_randomness, quiet
-from selbench_plugins.trainers._order import Plan, plan_steps
-from selbench_plugins.trainers._sft import Batches, sft_trainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,7 +53,7 @@ class Trl:
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "mixed", "bfloat16"] = "auto"
     lora_rank: int = 0
-    lora_alpha: float = 16.0
+    lora_alpha: int = 16
     lora_dropout: float = 0.05
     lora_targets: str = "all-linear"
 
@@ -164,7 +164,7 @@ class Trl:
             per_device_train_batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             lr_scheduler_type=self.schedule,
-            warmup_steps=math.ceil(self.warmup_ratio * steps),
+            warmup_steps=int(self.warmup_ratio * steps),  # down: a short training must not be all warm-up
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             gradient_checkpointing=self.gradient_checkpointing,
