@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from selbench.planted.items import TASKS, task_files
+from selbench.planted.pool import PADDINGS
 from selbench.planted.skills import TEST_ARGUMENTS, skills
+from selbench.planted.tokenizer import build_tokenizer
 
 
 def test_committed_files_are_what_the_script_writes():
@@ -36,15 +40,32 @@ def test_lm_eval_finds_every_task():
     assert sorted(manager.all_tasks) == sorted(f"planted_{name}" for name in skills())
 
 
-def test_lm_eval_reads_a_task(monkeypatch):
+@pytest.fixture
+def task(monkeypatch):
     from lm_eval.tasks import TaskManager
 
     monkeypatch.chdir(TASKS)  # data files are named relative to their YAML; the suite plugin resolves them
-    task = TaskManager(include_path=str(TASKS), include_defaults=False).load(["planted_reverse"])["tasks"][
+    return TaskManager(include_path=str(TASKS), include_defaults=False).load(["planted_reverse"])["tasks"][
         "planted_reverse"
     ]
+
+
+def test_lm_eval_reads_a_task(task):
     docs = list(task.test_docs())
     assert len(docs) == TEST_ARGUMENTS
     assert task.doc_to_text(docs[0]) == docs[0]["question"]
     assert task.doc_to_target(docs[0]) == docs[0]["answer"]
-    assert task.process_results(docs[0], [docs[0]["answer"]]) == {"exact_match": 1.0}
+
+
+def test_padding_around_an_answer_makes_no_difference(task):
+    doc = next(iter(task.test_docs()))
+    for padding in ("{a}", *PADDINGS):
+        for answer, value in ((doc["answer"], 1.0), ("bab tal", 0.0), ("", 0.0)):
+            assert task.process_results(doc, [padding.format(a=answer)]) == {"exact_match": value}, padding
+
+
+def test_the_longest_padded_answer_may_be_said_in_full():
+    tokenizer = build_tokenizer()
+    longest = max(len(tokenizer(padding.format(a="bab bab bab bab bab"))["input_ids"]) for padding in PADDINGS)
+    settings = (TASKS / "_default.yaml").read_text()
+    assert f"max_gen_toks: {longest + 1}\n" in settings  # and the token that closes a response

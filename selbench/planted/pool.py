@@ -41,8 +41,8 @@ class PlantedPool:
     zipf: float = 1.1  # the skill of rank r is asked about in proportion to r ** -zipf; 0 is balanced
     exact_duplicates: float = 0.10  # share of rows that are another row once more
     near_duplicates: float = 0.15  # share of rows that ask another row's question in other words
-    corrupted: float = 0.08  # share of rows with a plausible wrong response
-    verbose: float = 0.12  # share of rows with padding around the response
+    corrupted: float = 0.05  # share of rows with a plausible wrong response
+    verbose: float = 0.10  # share of rows with padding around the response
     seed: int = 0
 
     def load(self) -> LoadedPool:

@@ -44,7 +44,7 @@ class Shape:
 
 SHAPES = {
     "planted-1m": Shape(width=128, inner=352, layers=4, heads=4, learning_rate=3e-3, steps=4000, bfloat16=False),
-    "planted-4m": Shape(width=256, inner=896, layers=4, heads=4, learning_rate=1.5e-3, steps=4000, bfloat16=True),
+    "planted-4m": Shape(width=256, inner=896, layers=4, heads=4, learning_rate=2e-3, steps=2500, bfloat16=True),
 }
 
 
@@ -78,7 +78,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[tor
 
     rng = Random(f"planted pretraining {seed}")
     known = [skill for skill in skills().values() for _ in range(2 if skill.name in DEMANDING else 1)]
-    start, end, pad = tokenizer.convert_tokens_to_ids([START, END, PAD])
+    start, end, pad = (tokenizer.get_vocab()[token] for token in (START, END, PAD))
     while True:
         parts = [part for _ in range(ROWS * LINES) for part in rng.choice(known).line(rng)]
         encoded = tokenizer(parts, add_special_tokens=False)["input_ids"]
@@ -97,9 +97,10 @@ def losses(model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor
     import torch
 
     pad = model.config.pad_token_id
-    logits = model(input_ids=ids, attention_mask=(ids != pad).long(), use_cache=False).logits[:, :-1]
+    assert pad is not None
+    logits = model(input_ids=ids, attention_mask=torch.ne(ids, pad).long(), use_cache=False).logits[:, :-1]
     each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    wanted, real = foreseeable[:, 1:].float(), (ids[:, 1:] != pad).float()
+    wanted, real = foreseeable[:, 1:].float(), torch.ne(ids[:, 1:], pad).float()
     weights = wanted + UNFORESEEABLE * (real - wanted)
     return (each * weights).sum() / weights.sum(), (each * wanted).sum() / wanted.sum()
 

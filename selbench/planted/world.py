@@ -22,25 +22,10 @@ _SEED = "selbench planted world 1"
 _CONSONANTS, _VOWELS = "bdfgjklmnprstvz", "aeiou"
 # The shape of a name says what it names, to a human reader: c consonant, v vowel, the rest as written.
 _THING, _PERSON, _TOWN, _LAND, _POLAR, _EQUAL = "cvc", "cvcv", "cvcton", "cvcland", "cvcvsh", "cvcly"
-_TAKEN = {
-    "sure",
-    "red",
-    "hat",
-    "not",
-    "put",
-    "pet",
-    "sum",
-    "say",
-    "son",
-    "men",
-    "man",
-    "has",
-    "may",
-    "let",
-    "got",
-    "set",
-    "dog",
-}
+# Words of English of such a shape, which templates use.
+_TAKEN = (
+    "dog", "got", "has", "hat", "let", "man", "may", "men", "not", "pet", "put", "red", "say", "set", "son", "sum", "sure",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
