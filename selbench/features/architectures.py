@@ -6,7 +6,7 @@ A module path is relative: `blocks` to the decoder without its head (`model.base
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selbench.errors import UserError
 
@@ -60,7 +60,8 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 
 def blocks_of(model: PreTrainedModel) -> list[Module]:
     """The decoder blocks, first to last."""
-    return list(_module(model.base_model, architecture_of(model).blocks, model))
+    blocks: Any = _module(model.base_model, architecture_of(model).blocks, model)
+    return list(blocks)
 
 
 def part_of(model: PreTrainedModel, block: Module, part: str) -> Module:

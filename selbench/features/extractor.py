@@ -1,6 +1,6 @@
 """Many features from one forward pass of the scorer over the pool.
 
-A spec that wants to take part has the fields `response` and `positions`, and a method `collector(texts, depth)`. The
+A spec that wants to take part has a field `response` and a method `collector(texts, depth)`. The
 collector says what it wants read (`readings`), is handed every batch (`add`) and gives the feature (`result`).
 """
 
@@ -34,26 +34,24 @@ class ExtractedSpec(FeatureSpec, Protocol):
 
     @property
     def response(self) -> bool: ...
-    @property
-    def positions(self) -> str: ...
     def collector(self, texts: Texts, depth: int) -> Collector: ...
 
 
 def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
-    """The features of all specs, in their order, in one pass over the pool where that can be.
+    """The features of all specs, in their order: one pass for all that read the same text (`response`).
 
-    Specs that read only prompts ride along where another reads the responses too: the model is causal, so a prompt's
-    activations do not depend on what follows. Specs that read the end of a prompt-only text need a pass of their own.
+    Computed together or alone, a feature has the same bits: batches depend on the texts and not on the specs.
     """
     from selbench.models import load_model, load_tokenizer
 
     tokenizer = load_tokenizer(context.scorer)
     model = load_model(context.scorer)
-    longest = min(context.scorer.max_length, getattr(model.config, "max_position_embeddings", context.scorer.max_length))
-    long = any(spec.response for spec in specs)
+    longest = min(
+        context.scorer.max_length, getattr(model.config, "max_position_embeddings", context.scorer.max_length)
+    )
     groups: dict[bool, list[ExtractedSpec]] = {}
     for spec in specs:
-        groups.setdefault(spec.response or (long and spec.positions == "prompt"), []).append(spec)
+        groups.setdefault(spec.response, []).append(spec)
     results: dict[ExtractedSpec, Feature] = {}
     for response, members in groups.items():
         texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context)
@@ -61,9 +59,7 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
     return [results[spec] for spec in specs]
 
 
-def _one_pass(
-    model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context
-) -> list[Feature]:
+def _one_pass(model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context) -> list[Feature]:
     from selbench.features.architectures import blocks_of
 
     collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]

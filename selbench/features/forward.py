@@ -7,8 +7,8 @@ language-model head, keeps no key-value cache, and stops inside the last block a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,11 @@ def read(
         for batch in batches:
             rows = [texts[i] for i in batch]
             ids = _padded(rows)
-            state.begin({p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device) for p in _positions(readings)})
-            with torch.inference_mode():
-                try:
-                    model.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
-                except _AllRead:
-                    pass
+            state.begin(
+                {p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device) for p in _positions(readings)}
+            )
+            with torch.inference_mode(), suppress(_AllRead):
+                model.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
             yield batch, state.pooled
 
 
@@ -105,8 +104,10 @@ class _Batch:
 def _hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
     """The hooks that hand activations to `state`, taken off again at the end."""
     blocks = blocks_of(model)
-    handles = [_attach(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
-               for capture, layer in state.points]
+    handles = [
+        _attach(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
+        for capture, layer in state.points
+    ]
     try:
         yield
     finally:
@@ -116,7 +117,9 @@ def _hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
 
 def _attach(model: PreTrainedModel, block: Module, capture: str, take: Callable[[Tensor], None]) -> Any:
     if capture == "resid":  # blocks of some families return a tuple, with the hidden states first
-        return block.register_forward_hook(lambda _m, _i, output: take(output if hasattr(output, "shape") else output[0]))
+        return block.register_forward_hook(
+            lambda _m, _i, output: take(output if hasattr(output, "shape") else output[0])
+        )
     if capture == "ffn_gate":
         return part_of(model, block, "gate").register_forward_hook(lambda _m, _i, output: take(output))
     if capture == "ffn_up_abs":

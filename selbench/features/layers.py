@@ -21,7 +21,7 @@ def resolve_layers(layers: str, depth: int) -> list[int]:
         return named[layers]
     try:
         if layers.startswith("stride:"):
-            step = int(layers.removeprefix("stride:"))
+            step = int(layers.removeprefix("stride:"))  # 0 is no step: range() raises ValueError
             chosen = list(range(0, depth, step))
         else:
             chosen = [int(part) for part in layers.split(",")]

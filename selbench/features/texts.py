@@ -38,7 +38,9 @@ class Texts:
         lengths = np.array([len(text.ids) for text in self.distinct])
         order = np.arange(len(lengths))
         parts = order[: self.calibration], order[self.calibration :]
-        return [batch for part in parts for batch in _cut(part[np.argsort(-lengths[part], kind="stable")], lengths, tokens)]
+        return [
+            batch for part in parts for batch in _cut(part[np.argsort(-lengths[part], kind="stable")], lengths, tokens)
+        ]
 
 
 def encode_pool(

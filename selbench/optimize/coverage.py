@@ -49,28 +49,29 @@ def greedy_coverage(
         rounds: when no item left adds anything, forget what is covered and go on with the rest; items that can
             never add anything come last, in their order. Without rounds the greedy stops there.
 
-    Ties go to the lower position. Gains are summed as 64-bit integers (w_t * g scaled to use their range), so that
-    ties are exact and neither the order of a row's tags nor the order of the pool can change a choice through rounding.
+    Ties go to the lower position. Gains are summed as 64-bit integers (w_t * g scaled to use their range), so that two
+    sums of the same terms are equal, and neither the order of a row's tags nor that of the pool changes a choice
+    through rounding. Different terms of equal sum, such as log 2 and log 3/2 + log 4/3, are told apart at the 18th digit.
     """
     if objective not in OBJECTIVES:
         raise UserError(unknown("objective", objective, OBJECTIVES))
     n = len(indptr) - 1
-    pointers = np.ascontiguousarray(indptr, np.int64)
-    weight = np.ones(tags) if weights is None else np.ascontiguousarray(weights, np.float64)
+    pointers = np.require(indptr, np.int64, ["C", "W"])
+    weight = np.ones(tags) if weights is None else np.require(weights, np.float64, ["C", "W"])
     if weight.shape != (tags,) or not np.isfinite(weight).all() or (weight < 0).any():
         raise UserError(f"coverage needs {tags} finite weights of at least 0, one per tag.")
     slope = _slopes(objective, m, n)
-    longest = int(np.diff(pointers).max(initial=1))
-    # The largest possible gain stays below 2^62, so sums cannot overflow.
-    scale = 2.0**62 / (max(longest, 1) * max(float(weight.max(initial=0.0)) * slope[0], 1e-300))
+    # The largest gain that could be stays at 2^62, so sums cannot overflow.
+    most = max(1, int(np.diff(pointers).max(initial=0))) * float(weight.max(initial=0.0)) * slope[0]
+    scale = 2.0**62 / most if most else 1.0
     from selbench.optimize.coverage_kernel import lazy_greedy  # compiles when imported, so only when it is needed
 
     order, gains, restarts = lazy_greedy(
         pointers,
-        np.ascontiguousarray(indices, np.int32),
+        np.require(indices, np.int32, ["C", "W"]),
         weight * scale,
         slope,
-        np.ones(n, np.int64) if costs is None else np.ascontiguousarray(costs, np.int64),
+        np.ones(n, np.int64) if costs is None else np.require(costs, np.int64, ["C", "W"]),
         limit,
         rounds,
     )

@@ -1,0 +1,101 @@
+"""Exact k-center of 52,002 x 384 points, 7,800 centres: random points, and points in 200 clusters.
+
+Ours (lazy, blocked) against a torch matrix-vector loop, all distances to each centre through FAISS, ours with FAISS
+for the blocked products, and the bound: one matrix product of all pairs. Then growth.
+"""
+
+from __future__ import annotations
+
+import time
+from unittest import mock
+
+import faiss
+import numpy as np
+import torch
+from side_by_side import arguments, compare
+
+from selbench.optimize import kcenter
+from selbench.optimize.kcenter import farthest_first
+
+
+def points(n: int, clusters: int, width: int = 384) -> np.ndarray:
+    rng = np.random.default_rng(clusters)
+    made = rng.standard_normal((n, width), np.float32)
+    if clusters:
+        made = 0.7 * made + rng.standard_normal((clusters, width), np.float32)[rng.integers(0, clusters, n)]
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def torch_loop(space: np.ndarray, k: int) -> np.ndarray:
+    """The textbook, one matrix-vector product per centre."""
+    rows = torch.from_numpy(space)
+    nearest, order = torch.full((len(rows),), torch.inf), [0]
+    for _ in range(k - 1):
+        nearest = torch.minimum(nearest, 2 - 2 * (rows @ rows[order[-1]]))
+        nearest[order[-1]] = -1
+        order.append(int(nearest.argmax()))
+    return np.array(order)
+
+
+def faiss_loop(space: np.ndarray, k: int) -> np.ndarray:
+    """A FAISS flat index over the points, all of whose distances to each new centre are asked for."""
+    nearest, order = np.full(len(space), np.inf, np.float32), [0]
+    for _ in range(k - 1):
+        distance = faiss.pairwise_distances(space[order[-1:]], space)[0]
+        nearest = np.minimum(nearest, distance)
+        nearest[order] = -1
+        order.append(int(nearest.argmax()))
+    return np.array(order)
+
+
+def refresh_through_faiss(block, space, square, centres, centre_square, bound, seen, beyond):  # type: ignore[no-untyped-def]
+    """Like kcenter._refresh, with faiss.knn for the product and the minimum."""
+    start = int(seen[block].min())
+    while start < len(centres):
+        stop = min(start + kcenter.CHUNK, len(centres))
+        rows = block[(seen[block] < stop) & (bound[block] >= max(beyond, 0))]
+        if len(rows):
+            distance, _ = faiss.knn(space[rows], centres[start:stop], 1)
+            bound[rows] = np.minimum(bound[rows], distance[:, 0])
+            seen[rows] = stop
+        start = stop
+
+
+def through_faiss(space: np.ndarray, k: int) -> np.ndarray:
+    with mock.patch.object(kcenter, "_refresh", refresh_through_faiss):
+        return farthest_first(space, k).order
+
+
+def all_pairs(space: np.ndarray, k: int) -> None:
+    for start in range(0, len(space), 4096):
+        space[start : start + 4096] @ space[:k].T
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    faiss.omp_set_num_threads(options.threads)
+    n, k = (3000, 400) if options.quick else (52002, 7800)
+    for clusters in (0, 200):
+        space = points(n, clusters)
+        found, textbook = farthest_first(space, k).order, torch_loop(space, k)
+        same = (found == textbook).sum()
+        print(f"{n:,} x 384, {k:,} centres, {clusters or 'no'} clusters; picks as the torch loop: {same:,} in place,")
+        print(f"{len(set(found) & set(textbook)):,} in all")
+        ways = {
+            "selbench": lambda space=space: farthest_first(space, k),
+            "selbench, products through faiss.knn": lambda space=space: through_faiss(space, k),
+            "one matrix product of all pairs": lambda space=space: all_pairs(space, k),
+            "torch, a matrix-vector product per centre": lambda space=space: torch_loop(space, k),
+        }
+        if not clusters:
+            ways["faiss, all distances per centre"] = lambda space=space: faiss_loop(space, k)
+        compare(ways, "selbench", options)
+    for size in (1000, 4000) if options.quick else (10_000, 50_000, 200_000):
+        space = points(size, 200)
+        start = time.perf_counter()
+        farthest_first(space, int(0.15 * size))
+        print(f"{size:>9,} points, 15 %: {time.perf_counter() - start:8.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""k-center: the examples that leave no other example far away."""
+
+from typing import Literal
+
+from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
+from selbench.features.embeddings import HiddenStates, TextEmbeddings
+from selbench.optimize.kcenter import farthest_first, medoid
+
+
+@selector(
+    "kcenter",
+    stochastic=True,
+    paper="Sener & Savarese 2018, arXiv 1708.00489; as used by Du et al. 2023 (MoDS), arXiv 2311.15653",
+    fidelity="from the papers and MoDS's code, with another encoder",
+)
+class KCenter:
+    """Farthest-first traversal: always take the example farthest from all taken; within twice the best radius.
+
+    From MoDS's code: only the instruction is embedded, and the first centre is random.
+    Ours: the encoder (MoDS: BERT's [CLS] of at most 96 tokens, Euclidean, not normalised), the cosine metric, the
+    scorer's hidden states as a space, the medoid as first centre. Duplicates come last. Outliers come first: that is
+    the method.
+
+    Options:
+        space: text (a text encoder) or hidden (the scorer's residual stream).
+        encoder: for text: tfidf (fitted on the pool, needs no model) or a sentence-transformers name or folder.
+        dimension: for tfidf: how many dimensions are kept.
+        text: for text: instruction, question (with input), prompt (with earlier turns), response, or text (all).
+        layer: for hidden: last, middle, or the number of a block.
+        pooling: for hidden: mean, max or last over the tokens of the prompt.
+        metric: cosine or euclidean.
+        first: the first centre: random, medoid, or a position in the pool.
+    """
+
+    space: Literal["text", "hidden"] = "text"
+    encoder: str = "tfidf"
+    dimension: int = 256
+    text: Literal["instruction", "question", "prompt", "response", "text"] = "instruction"
+    layer: str = "last"
+    pooling: Literal["mean", "max", "last"] = "mean"
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    first: str = "random"
+
+    def __post_init__(self) -> None:
+        if self.first not in ("random", "medoid") and not self.first.isdigit():
+            raise UserError(f"option 'first' of 'kcenter': '{self.first}' is neither random, medoid nor a position.")
+        self.stochastic = self.first == "random"
+        self.uses_scorer = self.space == "hidden"
+
+    def needs(self) -> list[FeatureSpec]:
+        if self.space == "hidden":
+            return [HiddenStates(self.layer, self.pooling)]
+        # Cosine scales the points itself, and Euclidean wants them as they are.
+        return [TextEmbeddings(self.encoder, self.dimension if self.encoder == "tfidf" else 256, self.text, False)]
+
+    def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
+        points = context.features(self.needs()[0])["values"]
+        if self.first == "random":
+            first = int(context.rng.integers(len(pool)))
+        else:
+            first = medoid(points, self.metric) if self.first == "medoid" else int(self.first)
+        found = farthest_first(points, budget.limit, costs=budget.costs, metric=self.metric, first=first)
+        return Selection(
+            ids=tuple(pool.ids[i] for i in found.order),
+            diagnostics={"first": pool.ids[first], "radius": found.radius[1:]},
+        )

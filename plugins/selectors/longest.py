@@ -1,0 +1,37 @@
+"""The longest responses."""
+
+from typing import Literal
+
+from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, selector
+from selbench.features.lengths import ResponseLength
+
+
+@selector(
+    "longest",
+    paper="Zhao et al. 2024, arXiv 2402.04833 (ICML 2024)",
+    fidelity="from the paper; compared with its published selection",
+)
+class Longest:
+    """Longest responses first: the baseline for every method whose score grows with length.
+
+    From the paper: the score is the number of tokens of the response under the target model's tokenizer.
+    Ours: we count with the scorer's tokenizer (the same one unless a smaller scorer is named), all assistant turns of
+    a conversation count, and ties go to the earlier example.
+
+    Options:
+        unit: tokens, or characters (needs no tokenizer).
+    """
+
+    unit: Literal["tokens", "characters"] = "tokens"
+
+    def __post_init__(self) -> None:
+        self.uses_scorer = self.unit == "tokens"
+
+    def needs(self) -> list[FeatureSpec]:
+        return [ResponseLength()] if self.unit == "tokens" else []
+
+    def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
+        if self.unit == "tokens":
+            return Selection.ranked(context.features(ResponseLength())["tokens"], budget)
+        said = [sum(len(answer) for _, answer in example.history) + len(example.response) for example in pool]
+        return Selection.ranked(said, budget)

@@ -1,0 +1,137 @@
+"""One vector per example: from its words, from a sentence encoder, or from the scorer's hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from selbench.api import Context, Feature, Pool
+from selbench.errors import UserError, unknown
+from selbench.features.activations import PooledActivations
+
+TEXTS = ("instruction", "question", "prompt", "response", "text")
+CHUNK = 1024  # texts encoded between two steps of the progress bar
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """`values`: N x d float32, one row per example.
+
+    `encoder`: "tfidf" is fitted on the distinct texts of the pool and needs no model: TF-IDF of words (sublinear),
+    reduced by a truncated SVD with a fixed seed to `dimension` or what the pool allows. Anything else is the name or
+    the folder of a sentence-transformers model, whose own dimension is kept. `text`: the part of an example that is
+    embedded, an attribute of Example. `normalize`: rows of length 1 (a text without any word stays at zero).
+    """
+
+    encoder: str = "tfidf"
+    dimension: int = 256
+    text: str = "instruction"
+    normalize: bool = True
+
+    needs_scorer: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.text not in TEXTS:
+            raise UserError(unknown("text", self.text, TEXTS))
+        if self.dimension < 1:
+            raise UserError(f"dimension={self.dimension} is no dimension: it must be at least 1.")
+
+    def compute(self, pool: Pool, context: Context) -> Feature:
+        texts = [getattr(example, self.text) for example in pool]
+        distinct = sorted(set(texts))  # equal texts get equal vectors, and the pool's order changes nothing
+        place = {text: i for i, text in enumerate(distinct)}
+        of = np.array([place[text] for text in texts])
+        tfidf = self.encoder == "tfidf"
+        values = _tfidf(distinct, self.dimension) if tfidf else _encode(self.encoder, distinct, context)
+        return {"values": (_unit(values) if self.normalize else values)[of]}
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """`values`: N x width float32, the scorer's residual stream after one block, pooled over positions of the prompt.
+
+    `layer`: last, middle, or the number of a block. See PooledActivations for the other fields.
+    """
+
+    layer: str = "last"
+    pooling: str = "mean"
+    positions: str = "prompt"
+    response: bool = False
+
+    needs_scorer: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._pooled()
+
+    def _pooled(self) -> PooledActivations:
+        return PooledActivations("resid", self.layer, self.positions, self.pooling, self.response)
+
+    def compute(self, pool: Pool, context: Context) -> Feature:
+        values = self._pooled().compute(pool, context)["values"]
+        if values.shape[1] != 1:
+            raise UserError(f"layer='{self.layer}' names {values.shape[1]} blocks; hidden states are taken after one.")
+        return {"values": values[:, 0]}
+
+
+def _tfidf(texts: Sequence[str], dimension: int) -> np.ndarray:
+    """TF-IDF of the distinct texts, in at most `dimension` dimensions."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # Words of one letter and numbers count: in short instructions they often tell two apart.
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32)
+    try:
+        rows = vectorizer.fit_transform(texts)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return np.zeros((len(texts), 1), np.float32)
+    if rows.shape[1] <= dimension:
+        return rows.toarray()
+    if rows.shape[0] <= dimension:
+        return _rotated(rows)
+    return TruncatedSVD(dimension, random_state=0).fit_transform(rows).astype(np.float32)
+
+
+def _rotated(rows: Any) -> np.ndarray:
+    """Fewer texts than dimensions: the exact coordinates in the space that they span, distances unchanged."""
+    left, singular, _ = np.linalg.svd(rows.toarray(), full_matrices=False)
+    return (left * singular).astype(np.float32)
+
+
+def _encode(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
+    model = _load_encoder(encoder)
+    longest_first = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
+    values: np.ndarray | None = None
+    starts: Any = context.progress(range(0, len(texts), CHUNK), "embed")
+    for start in starts:
+        chunk = longest_first[start : start + CHUNK]
+        rows = model.encode([texts[i] for i in chunk], convert_to_numpy=True, show_progress_bar=False)
+        values = np.zeros((len(texts), rows.shape[1]), np.float32) if values is None else values
+        values[chunk] = rows
+    assert values is not None
+    return values
+
+
+def _load_encoder(encoder: str) -> Any:
+    where = Path(encoder).expanduser()
+    if (where.is_absolute() or encoder.startswith((".", "~"))) and not where.is_dir():
+        raise UserError(f"encoder: the folder {where} does not exist.")
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(str(where) if where.is_dir() else encoder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"encoder '{encoder}' is neither a sentence-transformers folder nor reachable on the hub from here: point "
+            f"at a local copy with encoder=/path/to/folder, or use encoder=tfidf, which needs no model."
+        ) from error
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(lengths > 0, lengths, 1)

@@ -1,0 +1,21 @@
+"""How long the responses are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from selbench.api import Context, Feature, Pool
+
+
+@dataclass(frozen=True)
+class ResponseLength:
+    """Tokens of each response under the scorer's tokenizer: `tokens` (N integers), without template or end token."""
+
+    needs_scorer: ClassVar[bool] = True
+
+    def compute(self, pool: Pool, context: Context) -> Feature:
+        from selbench.data.chat import count_response_tokens
+        from selbench.models import load_tokenizer
+
+        return {"tokens": count_response_tokens(pool, load_tokenizer(context.scorer))}

@@ -1,0 +1,119 @@
+"""Farthest-first: hand vectors, and the textbook on random inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selbench.errors import UserError
+from selbench.optimize import kcenter
+from selbench.optimize.kcenter import farthest_first, medoid
+
+
+def textbook(points, k, first):
+    """In float64, every distance to every centre; the lower position wins a tie."""
+    points = np.asarray(points, np.float64)
+    order, radius, nearest = [first], [np.inf], np.linalg.norm(points - points[first], axis=1)
+    while len(order) < k:
+        best = max((i for i in range(len(points)) if i not in order), key=lambda i: (nearest[i], -i))
+        order.append(best)
+        radius.append(nearest[best])
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[best], axis=1))
+    return order, radius
+
+
+def test_hand_vector():
+    points = np.array([[0.0], [1], [2], [7], [10]])
+    found = farthest_first(points, 4, metric="euclidean", first=0)
+    assert found.order.tolist() == [0, 4, 3, 2]
+    assert found.radius.tolist() == [np.inf, 10, 3, 2]
+    assert farthest_first(points, 5, metric="euclidean", first=0).radius[-1] == 1  # what is left after four
+
+
+def test_random_grids_with_many_ties(monkeypatch):
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        monkeypatch.setattr(kcenter, "BLOCK", int(rng.integers(1, 20)))
+        monkeypatch.setattr(kcenter, "CHUNK", int(rng.integers(1, 9)))
+        n = int(rng.integers(1, 40))
+        # Steps of n, so that subtracting the mean of n points leaves whole numbers: exact ties, and duplicates.
+        points = rng.integers(-3, 4, (n, int(rng.integers(1, 5)))) * float(n)
+        k, first = int(rng.integers(1, n + 1)), int(rng.integers(n))
+        found = farthest_first(points, k, metric="euclidean", first=first)
+        order, radius = textbook(points, k, first)
+        assert found.order.tolist() == order
+        np.testing.assert_allclose(found.radius, radius, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("clusters", [0, 12])
+def test_random_points(metric, clusters, monkeypatch):
+    monkeypatch.setattr(kcenter, "BLOCK", 64)
+    monkeypatch.setattr(kcenter, "CHUNK", 16)
+    rng = np.random.default_rng(clusters)
+    points = rng.standard_normal((700, 24)).astype(np.float32)
+    if clusters:
+        points = points * 0.4 + rng.standard_normal((clusters, 24)).astype(np.float32)[rng.integers(0, clusters, 700)]
+    found = farthest_first(points, 200, metric=metric, first=5)
+    space = points.astype(np.float64)
+    space = space / np.linalg.norm(space, axis=1, keepdims=True) if metric == "cosine" else space
+    order, radius = textbook(space, 200, 5)
+    assert found.order.tolist() == order
+    np.testing.assert_allclose(found.radius, radius, rtol=1e-4)
+    assert (np.diff(found.radius[1:]) <= 1e-6).all()
+
+
+def test_prefix_and_budget_in_tokens():
+    rng = np.random.default_rng(1)
+    points, costs = rng.standard_normal((90, 6)), rng.integers(1, 9, 90)
+    full = farthest_first(points, 90).order.tolist()
+    assert sorted(full) == list(range(90))
+    assert farthest_first(points, 31).order.tolist() == full[:31]
+    for limit in (1, 17, 60, int(costs.sum())):
+        found = farthest_first(points, limit, costs=costs).order.tolist()
+        fits = int(np.searchsorted(np.cumsum(costs[full]), limit, side="right"))
+        assert found == full[:fits]
+
+
+def test_permuting_the_points_permutes_the_picks():
+    rng = np.random.default_rng(2)
+    points = rng.standard_normal((120, 8))
+    order = rng.permutation(120)
+    one = farthest_first(points, 40, first=int(order[0])).order
+    two = farthest_first(points[order], 40, first=0).order
+    assert one.tolist() == order[two].tolist()
+
+
+def test_duplicates_come_last_and_in_order():
+    points = np.array([[1.0, 0], [1, 0], [0, 1], [1, 0], [0, 1], [-1, 0]])
+    found = farthest_first(points, 6, first=3)
+    assert found.order.tolist() == [3, 5, 2, 0, 1, 4]
+    assert found.radius[3:].tolist() == [0, 0, 0]
+    same = farthest_first(np.zeros((5, 3)), 5, first=2)
+    assert same.order.tolist() == [2, 0, 1, 3, 4]
+
+
+def test_one_point():
+    assert farthest_first(np.ones((1, 4)), 1).order.tolist() == [0]
+
+
+def test_medoid_is_the_point_of_least_squared_distance():
+    points = np.random.default_rng(3).standard_normal((60, 5))
+    for metric in ("cosine", "euclidean"):
+        space = points / np.linalg.norm(points, axis=1, keepdims=True) if metric == "cosine" else points
+        squared = ((space[:, None] - space[None]) ** 2).sum((1, 2))
+        assert medoid(points, metric) == squared.argmin()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"first": 7}, "outside the 3 points"), ({"metric": "cosin"}, "Did you mean 'cosine'")],
+)
+def test_bad_input(options, message):
+    with pytest.raises(UserError, match=message):
+        farthest_first(np.ones((3, 2)), 2, **options)
+
+
+def test_points_must_be_finite():
+    with pytest.raises(UserError, match="NaN"):
+        farthest_first(np.array([[1.0], [np.nan]]), 1)
