@@ -1,5 +1,7 @@
 # `make demo` and `make test` do all their own set-up in a virtual environment; they need Python >= 3.10 and make.
 PYTHON ?= python3
+# PyTorch threads that wait without spinning, as in selbench/cli/main.py.
+export OMP_WAIT_POLICY ?= PASSIVE
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

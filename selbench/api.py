@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 
@@ -264,7 +264,7 @@ class FeatureSpec(Protocol):
     `needs_scorer` says whether it looks through the scorer (and so depends on it).
     """
 
-    needs_scorer: bool
+    needs_scorer: ClassVar[bool]
 
     def compute(self, pool: Pool, context: Context) -> Feature: ...
 
@@ -282,7 +282,7 @@ class Context:
         *,
         seed: int = 0,
         scorer: ModelRef | None = None,
-        target: Pool | None = None,
+        target: Mapping[str, Pool] | None = None,
         scratch: Path | None = None,
         feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
     ) -> None:
@@ -303,9 +303,9 @@ class Context:
         return self._scorer
 
     @property
-    def target(self) -> Pool:
-        """The examples a targeted method may look at; never test items."""
-        if self._target is None:
+    def target(self) -> Mapping[str, Pool]:
+        """The examples a targeted method may look at, per capability; never test items."""
+        if not self._target:
             raise UserError("this method needs target examples: name them with target=...")
         return self._target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Config:
     budget_unit: str = "examples"
     scorer: Optional[ModelRef] = None  # noqa: UP045
     model: ModelRef = field(default_factory=ModelRef)
+    target: dict[str, Any] = field(default_factory=dict)
     trainer: Any = MISSING
     suite: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -67,6 +69,7 @@ class Run:
     budget_unit: str
     scorer: ModelRef
     model: ModelRef
+    targets: Mapping[str, Any]
     trainer: Any
     suites: Mapping[str, Any]
     seed: int
@@ -92,13 +95,15 @@ def register(registry: Registry) -> None:
     store.store(name="schema", node=Config)
     store.store(group="pool", name="schema_file", node=FilePool)
     store.store(group="pool", name="schema_planted", node=PlantedPool)
+    store.store(group="target", name="schema_file", node=FilePool)
+    store.store(group="target", name="schema_planted", node=PlantedPool)
     store.store(group="model", name="schema", node=ModelRef)
     for plugin in registry.plugins.values():
         package = f"suite.{plugin.name}" if plugin.kind == "suite" else plugin.kind
         store.store(group=plugin.kind, name=plugin.name, node=plugin.cls, package=package)
     # Every model can be a scorer: `scorer=X` reads the same file as `model=X`.
     for name in presets("model"):
-        store.store(group="scorer", name=name, node={"defaults": [f"/model@_here_: {name}"]}, package="scorer")
+        store.store(group="scorer", name=name, node={"defaults": [{"/model@_here_": name}]}, package="scorer")
 
 
 @contextmanager
@@ -133,6 +138,7 @@ def to_run(config: DictConfig) -> Run:
         model: Any = OmegaConf.to_object(config.model)
         scorer: Any = OmegaConf.to_object(config.scorer) if config.scorer is not None else model
         suites = {str(name): OmegaConf.to_object(node) for name, node in config.suite.items()}
+        targets = {str(name): OmegaConf.to_object(node) for name, node in config.target.items()}
         plain: dict[str, Any] = {
             key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
         }
@@ -150,6 +156,7 @@ def to_run(config: DictConfig) -> Run:
         scorer=scorer,
         model=model,
         suites=suites,
+        targets=targets,
         seed=config.seed,
         comparison=config.comparison,
         keep_models=config.keep_models,
@@ -169,8 +176,9 @@ def explain(error: BaseException, registry: Registry | None) -> str:
             return _explain_option(cause, str(error))
         cause = cause.__cause__ or cause.__context__
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if registry and "Could not find '" in text:
-        return _explain_choice(text, registry)
+    named = re.search(r"Could not (?:find|load) '([^']+)'", text)
+    if registry and named:
+        return _explain_choice(named[1], registry)
     return text
 
 
@@ -188,8 +196,8 @@ def _explain_option(error: OmegaConfBaseException, told: str) -> str:
     return f"{key}: {first}" if key and key not in first else (first or told)
 
 
-def _explain_choice(text: str, registry: Registry) -> str:
-    group, _, name = text.split("Could not find '", 1)[1].split("'", 1)[0].rpartition("/")
+def _explain_choice(asked: str, registry: Registry) -> str:
+    group, _, name = asked.rpartition("/")
     if group in ("selector", "trainer", "suite"):
         for broken in registry.broken:
             if broken.name == name:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selbench.api import ModelRef
+from selbench.api import ModelRef, Pool
 from selbench.config import Run
 from selbench.data.pools import LoadedPool
 from selbench.errors import NotApplicable, UserError
@@ -65,7 +65,7 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, say: Say
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
 
     say("selecting")
-    selected = select(run.selector, pool, budget, run.scorer, run.seed, store)
+    selected = select(run.selector, pool, budget, run.scorer, load_target(run), run.seed, store)
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
     _note_selection(record, folder, selected, facts(chosen, tokens[positions], loaded.labels))
@@ -88,7 +88,7 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
     return {name: evaluate(name, suite, model, key, seed, store, say) for name, suite in run.suites.items()}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load_pool(kind: Callable[..., Any], options: str) -> LoadedPool:
     loaded: LoadedPool = kind(**json.loads(options)).load()
     return loaded
@@ -98,6 +98,11 @@ def load_pool(config: Any) -> LoadedPool:
     """The pool of a config; the last ones are kept, as neighbouring cells of a grid share them."""
     kind: Callable[..., Any] = type(config)
     return _load_pool(kind, json.dumps(dataclasses.asdict(config)))
+
+
+def load_target(run: Run) -> dict[str, Pool]:
+    """The target examples per capability; nothing is read for a selector that may not look at them."""
+    return {name: load_pool(config).pool for name, config in run.targets.items()} if run.selector.targeted else {}
 
 
 def _begin(run: Run, loaded: LoadedPool) -> Record:
@@ -115,6 +120,7 @@ def _begin(run: Run, loaded: LoadedPool) -> Record:
         "selector": plugin_identity(selector),
         "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if free else None,
         "scorer": fingerprint(run.scorer) if free and selector.uses_scorer else None,
+        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if free else None,
         "model": fingerprint(run.model),
         "seed": run.seed if tuned else None,
         "comparison": run.comparison,
@@ -142,6 +148,7 @@ def run_axes(run: Run) -> dict[str, Any]:
         "budget": run.budget if free else None,
         "budget_unit": run.budget_unit if free else "examples",
         "scorer": run.scorer.name if free and selector.uses_scorer else None,
+        "target": "+".join(sorted(run.targets)) if selector.targeted else None,
         "model": run.model.name,
         "trainer": run.trainer.plugin_name if tuned else None,
         "match": getattr(run.trainer, "match", None) if tuned else None,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,8 @@ from selbench.api import ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE
 from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError
+from selbench.hashing import folder_hash
+from selbench.libraries import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,10 +63,11 @@ def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
     if local and not where.is_dir():
         raise UserError(f"model '{ref.name}': the folder {where} does not exist (set by model.path or scorer.path).")
     try:
-        if local:
-            return load(str(where), **options)
-        with cache_only_if_unreachable():
-            return load(ref.path, revision=ref.revision, **options)
+        with quiet():
+            if local:
+                return load(str(where), **options)
+            with cache_only_if_unreachable():
+                return load(ref.path, revision=ref.revision, **options)
     except (OSError, ValueError) as error:
         if local:
             reason = str(error).splitlines()[0]
@@ -96,27 +97,3 @@ def _commit(name: str, revision: str | None) -> str | None:
         return extract_commit_hash(cached_file(name, "config.json", revision=revision), None) or revision
     except OSError:
         return revision
-
-
-def folder_hash(folder: Path) -> str:
-    """A hash of every file under `folder` and its relative name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if not files:
-        raise UserError(f"the folder {folder} is empty: no model there.")
-    return _folder_hash(str(folder), tuple((str(p.relative_to(folder)), *_stamp(p)) for p in files))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _folder_hash(folder: str, files: tuple[tuple[str, int, int], ...]) -> str:
-    digest = hashlib.sha256()
-    for name, *_ in files:
-        digest.update(name.encode())
-        with open(Path(folder) / name, "rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(block)
-    return digest.hexdigest()

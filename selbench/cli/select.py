@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
     from selbench.data.export import export
     from selbench.errors import NotApplicable, UserError
-    from selbench.experiment import load_pool, run_axes
+    from selbench.experiment import load_pool, load_target, run_axes
     from selbench.steps.select import facts, make_budget, response_tokens, select
     from selbench.store.records import axes_name
     from selbench.store.stages import Store
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     if budget is None:
         raise UserError(f"selector '{run.selector.plugin_name}' selects nothing: there is nothing to export.")
     try:
-        chosen = select(run.selector, pool, budget, run.scorer, run.seed, store)
+        chosen = select(run.selector, pool, budget, run.scorer, load_target(run), run.seed, store)
     except NotApplicable as reason:
         raise UserError(f"selector '{run.selector.plugin_name}' does not apply here: {reason}") from reason
 

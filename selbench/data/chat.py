@@ -78,7 +78,9 @@ def encode(
     rendered = [_spans(example, tokenizer, response) for example in examples]
     if not rendered:
         return []
-    batch = tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    batch = tokenizer(
+        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
     encoded = []
     for (text, spans), ids, offsets in zip(rendered, batch["input_ids"], batch["offset_mapping"]):
         labelled = _label(ids, offsets, spans) if _covered(text, offsets) else _label_pieces(text, spans, tokenizer)

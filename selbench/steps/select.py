@@ -49,14 +49,22 @@ def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, token
     return Budget.of(pool, amount, unit, tokens=tokens)
 
 
-def select(selector: Any, pool: Pool, budget: Budget | None, scorer: ModelRef, seed: int, store: Store) -> Selected:
-    """The selection, cached.
+def select(
+    selector: Any,
+    pool: Pool,
+    budget: Budget | None,
+    scorer: ModelRef,
+    target: Mapping[str, Pool],
+    seed: int,
+    store: Store,
+) -> Selected:
+    """The selection, cached. `target` is what a targeted selector may look at, per capability.
 
     Raises PluginError if the selector breaks its contract, UserError or NotApplicable as the selector does.
     """
     if budget is None:
         return Selected()
-    identity = selection_identity(selector, pool, budget, scorer, seed)
+    identity = selection_identity(selector, pool, budget, scorer, target, seed)
     used: list[Stage] = []
 
     def compute(folder: Path) -> Mapping[str, float]:
@@ -64,6 +72,7 @@ def select(selector: Any, pool: Pool, budget: Budget | None, scorer: ModelRef, s
             pool,
             seed=derive_seed(seed, "selection") if selector.stochastic else 0,
             scorer=scorer,
+            target=target,
             scratch=folder,
             feature_store=feature_store(store, used),
         )
@@ -76,13 +85,16 @@ def select(selector: Any, pool: Pool, budget: Budget | None, scorer: ModelRef, s
     return _read(stage)
 
 
-def selection_identity(selector: Any, pool: Pool, budget: Budget, scorer: ModelRef, seed: int) -> dict[str, Any]:
+def selection_identity(
+    selector: Any, pool: Pool, budget: Budget, scorer: ModelRef, target: Mapping[str, Pool], seed: int
+) -> dict[str, Any]:
     """Everything that can change a selection; the seed only where the selector is stochastic, and so on."""
     return {
         "selector": plugin_identity(selector),
         "pool": pool.fingerprint,
         "budget": [budget.unit, budget.limit, None if budget.unit == "examples" else budget.costs.tolist()],
         "scorer": fingerprint(scorer) if selector.uses_scorer else None,
+        "target": {name: examples.fingerprint for name, examples in target.items()} if selector.targeted else None,
         "seed": seed if selector.stochastic else None,
     }
 

@@ -36,8 +36,9 @@ def plugin_identity(plugin: Any) -> dict[str, Any]:
 
 
 def spec_identity(spec: Any) -> dict[str, Any]:
-    """Name, fields and source of a feature specification."""
-    return {"name": type(spec).__name__, "fields": dataclasses.asdict(spec), "source": _source(inspect.getfile(type(spec)))}
+    """Name, fields (or what its `identity()` gives) and source of a feature specification."""
+    fields = spec.identity() if hasattr(spec, "identity") else dataclasses.asdict(spec)
+    return {"name": type(spec).__name__, "fields": fields, "source": _source(inspect.getfile(type(spec)))}
 
 
 @cache

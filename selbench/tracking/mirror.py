@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,6 +50,9 @@ def _read_marks(folder: Path) -> dict[str, str]:
 
 
 def _mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
+    # MLflow's own defaults keep a run waiting for minutes, seven times over, for a server that is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 

@@ -74,7 +74,7 @@ def test_a_trainer_that_crashes_is_told_in_one_line(selbench, settings, tmp_path
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([], ("empty",)),
+        ([], ("no rows", "nothing to select from")),
         (
             [{"instruction": "Say a", "output": ""}, {"instruction": "Say b", "output": "b"}],
             ("response", "line 1", "drop_invalid"),

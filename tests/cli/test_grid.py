@@ -136,3 +136,10 @@ def test_select_exports_examples_and_ids(selbench, settings, tmp_path, form):
 def test_select_refuses_an_arm_that_selects_nothing(selbench, settings):
     ran = selbench("select", *settings, "selector=base")
     assert ran.status == 2 and "nothing to export" in ran.err
+
+
+def test_every_model_can_be_a_scorer(selbench, settings, tmp_path):
+    kept = [other for other in settings if not other.startswith("model")]
+    ran = selbench("--cfg", "job", *kept, "scorer=planted-1m", "model=planted-4m")
+    assert ran.status == 0, ran.err
+    assert "name: planted-1m" in ran.out and "name: planted-4m" in ran.out

@@ -1,0 +1,76 @@
+"""`selbench check`: does a selector keep the contract?"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from selbench import console
+from selbench.cli.main import plugin_path
+from selbench.errors import UserError
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0 if every check passes."""
+    parser = argparse.ArgumentParser(
+        prog="selbench check",
+        description="Run the conformance suite on a selector: same seed same ids, exactly the budget, prefixes where claimed, "
+        "no dependence on the order of the pool or on global randomness, nothing written outside scratch, edge cases, and "
+        "agreement between two processes. Uses generated examples and the model planted-1m as scorer; takes seconds.",
+        epilog="example: selbench check kcenter selector.metric=euclidean; selbench check mine plugin_path=my_methods",
+    )
+    parser.add_argument("selector", help="its name (see selbench plugins)")
+    parser.add_argument(
+        "settings", nargs="*", metavar="selector.option=value | plugin_path=DIR", help="options to check it with"
+    )
+    args = parser.parse_args(arguments)
+    from selbench.testing import Subject, selector_checks
+
+    subject = Subject(args.selector, _options(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])
+    subject.build()
+    failed = 0
+    for check in selector_checks:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="selbench-check-") as scratch:
+            try:
+                check(subject, Path(scratch))
+                verdict, detail = "[green]ok[/]    ", ""
+            except UserError as error:
+                verdict, detail = "[red]failed[/]", str(error)
+            except Exception as error:  # a plugin may raise anything
+                line = traceback.extract_tb(error.__traceback__)[-1]
+                where = (
+                    ""
+                    if isinstance(error, AssertionError)
+                    else f"{type(error).__name__} at {line.filename}:{line.lineno}: "
+                )
+                verdict, detail = "[red]failed[/]", f"{where}{error}"
+        failed += bool(detail)
+        console.out.print(
+            f"{verdict} {check.__name__.replace('_', ' ')}  [dim]{time.perf_counter() - started:.1f} s[/]"
+        )
+        if detail:
+            console.out.print(f"       rule: {check.__doc__}", markup=False)
+            console.out.print(f"       {detail}", markup=False, soft_wrap=True)
+    console.out.print(
+        f"{args.selector}: {len(selector_checks) - failed} of {len(selector_checks)} checks passed", markup=False
+    )
+    return 1 if failed else 0
+
+
+def _options(args: argparse.Namespace) -> dict[str, object]:
+    """`selector.x=y` settings through the same schema as a run's."""
+    overrides = [text for text in args.settings if text.startswith("selector.")]
+    if not overrides:
+        return {}
+    import dataclasses
+
+    from selbench.config import compose_run, register
+    from selbench.plugins import discover
+
+    registry = discover(plugin_path(args.settings))
+    register(registry)
+    return dataclasses.asdict(compose_run([f"selector={args.selector}", *overrides], registry).selector)

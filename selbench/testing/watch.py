@@ -1,0 +1,48 @@
+"""Notices files that are opened for writing, through Python's audit events."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_watching: list[list[str]] = []
+_installed = False
+# Caches of the interpreter and of libraries; devices.
+_CACHES = ("__pycache__", os.sep + ".cache" + os.sep, "numba", "/dev/", "/proc/")
+
+
+@contextmanager
+def written_outside(folder: Path) -> Iterator[list[str]]:
+    """Fills the list it yields with the paths that are opened for writing outside `folder`."""
+    _install()
+    opened: list[str] = []
+    inside = str(folder.resolve()) + os.sep
+    written: list[str] = []
+    _watching.append(opened)
+    try:
+        yield written
+    finally:
+        _watching.remove(opened)
+        paths = (os.path.realpath(path) for path in opened)
+        written += [
+            path for path in paths if not path.startswith(inside) and not any(cache in path for cache in _CACHES)
+        ]
+
+
+def _install() -> None:
+    global _installed
+    if not _installed:  # an audit hook cannot be removed again: one for all
+        sys.addaudithook(_note)
+        _installed = True
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        mode, flags = arguments[1], arguments[2]
+        if (isinstance(mode, str) and set(mode) & set("wax+")) or (mode is None and flags & (os.O_WRONLY | os.O_RDWR)):
+            for opened in _watching:
+                opened.append(os.fsdecode(arguments[0]))
