@@ -1,0 +1,80 @@
+"""What the two selectors over a sparse autoencoder share: its options, and the tags they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selbench.api import Context, Feature, UserError
+from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
+from selbench.features.sae_tags import SaeTags
+
+PAPER = "arXiv:2502.14050"
+FIDELITY = "re-implemented from the abstract"
+
+
+@dataclass
+class SaeOptions:
+    """Which autoencoder, and when a latent is on. See features.sae and features.sae_tags for every default.
+
+    autoencoder: None trains one on the scorer's activations over the pool; else a published one: a folder in
+        EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID.
+    layer: 2/3 (of the depth), last (the paper's), middle or a number; for a published one, only where it does not say.
+    latents, k, train_tokens, sae_seed, extra_text: of the training; they go unused with a published one.
+    threshold, level: per_token (the median token has `level` latents on; None: k / 8), absolute (the paper: 10), or
+        quantile of the positive activations.
+    positions: tokens that count: prompt, response or all.
+    """
+
+    autoencoder: str | None = None
+    layer: str | None = None
+    latents: int | None = None
+    k: int | None = None
+    train_tokens: int | None = None
+    sae_seed: int = 0
+    extra_text: str | None = None
+    threshold: str = "per_token"
+    level: float | None = None
+    positions: str = "all"
+
+    def needs(self) -> list[SaeTags]:
+        """The feature that these options stand for. Raises UserError if they do not go together."""
+        return [SaeTags(self._autoencoder(), threshold=self.threshold, level=self.level, positions=self.positions)]
+
+    def _autoencoder(self) -> PublishedAutoencoder | SparseAutoencoder:
+        if self.autoencoder:
+            set_here = ("latents", "k", "train_tokens", "extra_text")
+            if idle := [name for name in set_here if getattr(self, name) is not None]:
+                raise UserError(
+                    f"{', '.join(idle)}: for training an autoencoder, but autoencoder= names a published one."
+                )
+            return PublishedAutoencoder(self.autoencoder, layer=self.layer)
+        return SparseAutoencoder(
+            layer=self.layer or "2/3",
+            latents=self.latents,
+            k=self.k,
+            tokens=self.train_tokens,
+            positions=self.positions,
+            seed=self.sae_seed,
+            extra_text=self.extra_text,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """The options for the selection's key: with what the files hold, not where they are."""
+        options = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.needs()[0])}
+
+
+def describe(tags: Feature, context: Context) -> Mapping[str, Any]:
+    """What both selectors report of their tags: in the record, and beside the selection."""
+    sizes = np.diff(tags["indptr"])
+    facts = {name: float(tags[name]) for name in ("theta", "fvu", "l0", "dead_share") if name in tags}
+    facts |= {"active_per_example": float(sizes.mean()), "without_active": int((sizes == 0).sum())}
+    if np.isfinite(tags["length_correlation"]):
+        facts["length_correlation"] = float(tags["length_correlation"])
+    context.log(**{f"sae_{name}": value for name, value in facts.items()})
+    return {f"sae_{name}": value for name, value in facts.items()}

@@ -1,0 +1,128 @@
+"""Activations of single tokens: every counted position of a text is a row, and none is pooled away."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selbench.data.chat import PROMPT, RESPONSE, Encoded
+from selbench.errors import UserError, unknown
+from selbench.features.forward import Reading, batch_tokens, read
+from selbench.features.layers import resolve_layers
+from selbench.features.reducers import POOLINGS
+from selbench.features.texts import CALIBRATION, Texts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+# One more way to pool: not at all. (B x T x W and the mask give one row per counted token, text after text.)
+TOKENS = "tokens"
+POOLINGS[TOKENS] = lambda values, mask: values[mask]
+
+COUNTED = {"prompt": (PROMPT,), "response": (RESPONSE,), "all": (PROMPT, RESPONSE)}
+
+
+def resolve_layer(layer: str, depth: int) -> int:
+    """The 0-based block whose output is read: a share of the depth such as 2/3 (block floor(2/3 x depth)), last, or a number."""
+    try:
+        above, below = (int(part) for part in layer.split("/"))
+        share = above / below
+    except (ValueError, ZeroDivisionError):
+        found = resolve_layers(layer, depth)
+        if len(found) != 1:
+            raise UserError(
+                f"layer='{layer}': an autoencoder reads one layer. Valid: 2/3, last, middle, or a number."
+            ) from None
+        return found[0]
+    if not 0 <= share <= 1:
+        raise UserError(f"layer='{layer}' is not a share of the depth: valid 0/1 to 1/1.")
+    return min(above * depth // below, depth - 1)
+
+
+def reading_of(layer: int, positions: str) -> Reading:
+    """The residual stream after block `layer`, token by token."""
+    return Reading("resid", layer, positions, TOKENS)
+
+
+def check_positions(positions: str) -> None:
+    """Raise UserError unless tokens at `positions` can be counted without the BOS and the template."""
+    if positions not in COUNTED:
+        raise UserError(unknown("positions", positions, COUNTED))
+
+
+def token_counts(texts: Sequence[Encoded], positions: str) -> np.ndarray:
+    """How many tokens of each text count.
+
+    A text with none is still read at one position, on which pooled features fall back: that is a template token,
+    which an autoencoder must not see.
+    """
+    return np.array([int(np.isin(text.roles, COUNTED[positions]).sum()) for text in texts], np.int64)
+
+
+class TokenStream:
+    """The tokens of many texts in random order, as often as wanted."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        texts: Sequence[Encoded],
+        layer: int,
+        positions: str,
+        *,
+        rng: np.random.Generator,
+    ) -> None:
+        counts = token_counts(texts, positions)
+        self.texts = [text for text, count in zip(texts, counts) if count]
+        self.available = int(counts.sum())
+        self.model, self.reading, self.rng = model, reading_of(layer, positions), rng
+
+    def read(self, order: np.ndarray) -> Iterator[Tensor]:
+        """The tokens (T x d, float32) of the texts at these places, about in this order, some texts at a time."""
+        for start in range(0, len(order), CALIBRATION):  # within this many texts, by length
+            part = Texts([self.texts[i] for i in order[start : start + CALIBRATION]], np.arange(0))
+            batches = part.batches(batch_tokens(self.model))
+            for _, pooled in read(self.model, part.distinct, batches, [self.reading]):
+                yield pooled[self.reading]
+
+    def batches(self, size: int, capacity: int) -> Iterator[Tensor]:
+        """Batches of `size` tokens without end, with `capacity` tokens held.
+
+        If that is all of them, the scorer reads every text once, and each round over the tokens is a new permutation.
+        Otherwise texts are read in random order into a buffer of that size; a random half of it is handed out, and it
+        is filled up again: no batch is made of a few documents only.
+        """
+        return self._cached(size) if self.available <= capacity else self._buffered(size, capacity)
+
+    def _cached(self, size: int) -> Iterator[Tensor]:
+        import torch
+
+        held = torch.cat(list(self.read(np.arange(len(self.texts)))))
+        while True:
+            yield from _cut(held, self.rng.permutation(len(held)), size)
+
+    def _buffered(self, size: int, capacity: int) -> Iterator[Tensor]:
+        import torch
+
+        rounds = (self.read(self.rng.permutation(len(self.texts))) for _ in itertools.count())
+        source = itertools.chain.from_iterable(rounds)
+        parts: list[Tensor] = []
+        while True:
+            while sum(map(len, parts)) < capacity:
+                parts.append(next(source))
+            held = torch.cat(parts)
+            order = self.rng.permutation(len(held))
+            out = max(len(held) // 2 // size, 1) * size
+            yield from _cut(held, order[:out], size)
+            parts = [held[torch.from_numpy(order[out:])]]
+
+
+def _cut(held: Tensor, order: np.ndarray, size: int) -> Iterator[Tensor]:
+    """The rows at `order` in whole batches; what is left over at the end waits for the next permutation."""
+    import torch
+
+    for start in range(0, len(order) - size + 1, size):
+        yield held[torch.from_numpy(order[start : start + size])]
