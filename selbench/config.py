@@ -51,6 +51,8 @@ class Config:
     suite: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     comparison: str = "default"
+    baseline: str = "random"
+    published: Any = None
     tracking: Tracking = field(default_factory=Tracking)
     keep_models: bool = False
     output_dir: str = "outputs"
@@ -74,6 +76,7 @@ class Run:
     suites: Mapping[str, Any]
     seed: int
     comparison: str
+    baseline: str
     tracking: Tracking
     keep_models: bool
     output_dir: Path
@@ -159,6 +162,7 @@ def to_run(config: DictConfig) -> Run:
         targets=targets,
         seed=config.seed,
         comparison=config.comparison,
+        baseline=config.baseline,
         keep_models=config.keep_models,
         output_dir=Path(config.output_dir).expanduser(),
         sweep=config.sweep,

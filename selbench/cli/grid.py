@@ -149,7 +149,7 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     }
     reused = sum(result["reused"] for result in results.values())
     if any(record.status == "finished" for record in done):
-        show(done, csv=run.output_dir / "reports" / f"{sweep.id}.csv")
+        show(done, csv=run.output_dir / "reports" / f"{sweep.id}.csv", baseline=run.baseline)
     console.say(
         f"{len(results)} of {sweep.about['cells']} cells in {seconds:.0f} s: {counts['finished']} finished "
         f"(of which {reused} shared or already done), {counts['skipped']} skipped, {counts['failed']} failed."

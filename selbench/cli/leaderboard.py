@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--comparison", help="only runs of this comparison")
     parser.add_argument("--sweep", help="only the runs of this sweep; 'latest' is the last one started")
+    parser.add_argument("--baseline", default="random", help="the arm to compare the others with (default: random)")
     parser.add_argument("--csv", type=Path, help="where to write the CSV (default: OUTPUTS/reports/leaderboard.csv)")
     args = parser.parse_args(arguments)
 
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         raise UserError(
             f"no finished run under {args.outputs / 'runs'}: run `selbench demo`, or name another folder with --outputs."
         )
-    show(finished, csv=args.csv or args.outputs / "reports" / "leaderboard.csv")
+    show(finished, csv=args.csv or args.outputs / "reports" / "leaderboard.csv", baseline=args.baseline)
     return 0
 
 

@@ -64,11 +64,11 @@ def _row(record: Record, suite: str, score: float) -> dict[str, Any]:
     }
 
 
-def board(runs: pd.DataFrame) -> pd.DataFrame:
+def board(runs: pd.DataFrame, baseline: str = BASELINE) -> pd.DataFrame:
     """One row per setting and arm, best first within a budget.
 
-    `score`, `se` (standard error over seeds; NaN for one seed), `seeds`, and `vs_random`, `vs_random_se`: the mean
-    difference to random selection at the same budget, paired by seed. Examples and tokens are means over seeds,
+    `score`, `se` (standard error over seeds; NaN for one seed), `seeds`, and `vs_baseline`, `vs_baseline_se`: the
+    mean difference to the arm `baseline` at the same budget, paired by seed. Examples and tokens are means over seeds,
     `selection_s` the mean cost of selecting, features included.
     """
     import pandas as pd
@@ -77,15 +77,15 @@ def board(runs: pd.DataFrame) -> pd.DataFrame:
     for key, arm in runs.groupby([*SETTING, *ARM], sort=False, dropna=False):
         about = dict(zip([*SETTING, *ARM], key))
         mean, error = _mean_se(arm["score"])
-        difference, difference_error = _mean_se(_paired(runs, about, arm))
+        difference, difference_error = _mean_se(_paired(runs, about, arm, baseline))
         rows.append(
             {
                 **about,
                 "score": mean,
                 "se": error,
                 "seeds": len(arm),
-                "vs_random": difference,
-                "vs_random_se": difference_error,
+                "vs_baseline": difference,
+                "vs_baseline_se": difference_error,
                 "examples": arm["examples"].mean(),
                 "response_tokens": arm["response_tokens"].mean(),
                 "selection_s": arm["selection_s"].mean(),
@@ -100,15 +100,15 @@ def board(runs: pd.DataFrame) -> pd.DataFrame:
     return order.drop(columns="_good").reset_index(drop=True)
 
 
-def _paired(runs: pd.DataFrame, about: dict[str, Any], arm: pd.DataFrame) -> list[float]:
+def _paired(runs: pd.DataFrame, about: dict[str, Any], arm: pd.DataFrame, baseline: str) -> list[float]:
     """Differences to the baseline in the same setting, budget and seed."""
-    same = runs["selector"] == BASELINE
+    same = runs["selector"] == baseline
     for name in [*SETTING, "budget"]:
         same &= runs[name] == about[name]
-    baseline = runs[same].groupby("seed")["score"].mean()
-    if about["selector"] == BASELINE:
+    against = runs[same].groupby("seed")["score"].mean()
+    if about["selector"] == baseline:
         return []
-    return [score - baseline[seed] for seed, score in zip(arm["seed"], arm["score"]) if seed in baseline.index]
+    return [score - against[seed] for seed, score in zip(arm["seed"], arm["score"]) if seed in against.index]
 
 
 def _mean_se(values: Iterable[float]) -> tuple[float, float]:

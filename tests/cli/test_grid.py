@@ -56,7 +56,7 @@ def test_a_grid_shares_what_is_the_same_and_ends_with_the_leaderboard(selbench, 
         ("base", ""), ("full", ""), ("random", "10%"), ("random", "25%"), ("longest", "10%"), ("longest", "25%"),
     }  # fmt: skip
     for row in rows:
-        assert (row["vs_random"] != "") == (row["selector"] == "longest")
+        assert (row["vs_baseline"] != "") == (row["selector"] == "longest")
     assert "vs random" in ran.out
 
 

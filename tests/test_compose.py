@@ -1,0 +1,83 @@
+"""Every configuration that ships composes into plain objects, alone and as part of its experiment."""
+
+from __future__ import annotations
+
+import pytest
+
+from selbench.cli.grid import expand
+from selbench.config import compose_run, register
+from selbench.plugins import discover
+from selbench.presets import presets
+
+
+@pytest.fixture(scope="module")
+def registry():
+    found = discover()
+    register(found)
+    return found
+
+
+def _choices(group: str) -> list[str]:
+    return [name for name in presets(group) if not name.startswith("schema")]
+
+
+@pytest.mark.parametrize("name", _choices("pool"))
+def test_pools(registry, name):
+    assert compose_run([f"pool={name}"], registry).pool.name
+
+
+@pytest.mark.parametrize("name", _choices("model"))
+def test_models_and_scorers(registry, name):
+    extra = ["model.path=/m", "scorer.path=/s"] if name == "local" else []
+    run = compose_run([f"model={name}", f"scorer={name}", *extra], registry)
+    assert run.model.name == run.scorer.name and run.model.path
+
+
+@pytest.mark.parametrize("name", _choices("trainer"))
+def test_trainers(registry, name):
+    assert compose_run([f"trainer={name}"], registry).trainer.plugin_name == "trl"
+
+
+@pytest.mark.parametrize("name", _choices("suite"))
+def test_suites(registry, name):
+    assert compose_run([f"suite=[{name}]"], registry).suites
+
+
+@pytest.mark.parametrize("name", _choices("target"))
+def test_targets(registry, name):
+    (target,) = compose_run([f"target=[{name}]", f"target.{name}.name=x"], registry).targets.values()
+    assert target.name == "x"
+
+
+@pytest.mark.parametrize("name", _choices("mads_variant"))
+def test_mads_variants(registry, name):
+    assert compose_run(["selector=mads", f"+mads_variant={name}"], registry).selector.plugin_name == "mads"
+
+
+def test_selectors_without_presets(registry):
+    names = [plugin.name for plugin in registry.of_kind("selector")]
+    assert len(names) >= 9
+    for name in names:
+        assert compose_run([f"selector={name}"], registry).selector.plugin_name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("demo", 24),
+        ("alpaca_stories", 10),
+        ("mads_paper", 60),
+        ("nait_paper", 15),
+        ("sae_paper", 54),
+        ("mads_sensitivity", 63),
+    ],
+)
+def test_experiments(registry, name, cells):
+    found = expand([f"experiment={name}"], registry)
+    assert len(found) == cells
+    for cell in (found[0], found[-1]):
+        assert compose_run(cell, registry).comparison == name
+
+
+def test_every_experiment_is_listed_above():
+    assert set(_choices("experiment")) == {case[0] for case in test_experiments.pytestmark[0].args[1]}
