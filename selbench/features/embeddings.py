@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
+from selbench.hashing import folder_hash
 
 TEXTS = ("instruction", "question", "prompt", "response", "text")
 CHUNK = 1024  # texts encoded between two steps of the progress bar
@@ -39,6 +41,12 @@ class TextEmbeddings:
             raise UserError(unknown("text", self.text, TEXTS))
         if self.dimension < 1:
             raise UserError(f"dimension={self.dimension} is no dimension: it must be at least 1.")
+
+    def identity(self) -> dict[str, Any]:
+        """The fields, with what an encoder's folder holds instead of where it is."""
+        folder = Path(self.encoder).expanduser()
+        encoder = folder_hash(folder) if self.encoder != "tfidf" and folder.is_dir() else self.encoder
+        return {**dataclasses.asdict(self), "encoder": encoder}
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         texts = [getattr(example, self.text) for example in pool]
