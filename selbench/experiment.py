@@ -58,6 +58,14 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     return record, False
 
 
+def check(run: Run) -> None:
+    """Everything that can be known to be wrong before any work: files, folders, budget. Raises UserError."""
+    loaded = load_pool(run.pool)
+    _begin(run, loaded)
+    if run.budget_unit != "tokens":
+        make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
+
+
 def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, say: Say) -> None:
     """Select, train, evaluate; the record is filled as it goes, so that a failure keeps what was measured."""
     store, pool = Store(run.output_dir / "store"), loaded.pool

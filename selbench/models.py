@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,19 +58,25 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
     return model.to(device).eval()
 
 
-def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
+def local_folder(ref: ModelRef) -> Path | None:
+    """The folder that `ref.path` names; None for the name of a hub model. Raises UserError if the folder is not there."""
     where = Path(ref.path).expanduser()
     local = where.is_absolute() or ref.path.startswith((".", "~")) or where.exists()
     if local and not where.is_dir():
         raise UserError(f"model '{ref.name}': the folder {where} does not exist (set by model.path or scorer.path).")
+    return where if local else None
+
+
+def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
+    where = local_folder(ref)
     try:
         with quiet():
-            if local:
+            if where:
                 return load(str(where), **options)
             with cache_only_if_unreachable():
                 return load(ref.path, revision=ref.revision, **options)
     except (OSError, ValueError) as error:
-        if local:
+        if where:
             reason = str(error).splitlines()[0]
             raise UserError(f"model '{ref.name}': {where} could not be loaded by transformers: {reason}") from error
         raise UserError(
@@ -81,19 +88,20 @@ def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
 def fingerprint(ref: ModelRef) -> str:
     """A hash of what the model computes: its files' content (a folder) or its name and revision (a hub model)."""
     identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
-    for part in ("path", "adapter"):
-        value = getattr(ref, part)
-        if value:
-            folder = Path(value).expanduser()
-            identity[part] = folder_hash(folder) if folder.is_dir() else [value, _commit(value, ref.revision)]
+    folder = local_folder(ref)
+    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit(ref.path, ref.revision)]
+    if ref.adapter:
+        identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+@lru_cache(maxsize=64)
 def _commit(name: str, revision: str | None) -> str | None:
-    """The cached commit of a hub model, so that a moved branch is another model."""
+    """The commit of a hub model, so that a moved branch is another model; the revision itself if none is to be had."""
     from transformers.utils.hub import cached_file, extract_commit_hash
 
     try:
-        return extract_commit_hash(cached_file(name, "config.json", revision=revision), None) or revision
+        with quiet(), cache_only_if_unreachable():
+            return extract_commit_hash(cached_file(name, "config.json", revision=revision), None) or revision
     except OSError:
         return revision

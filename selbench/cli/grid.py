@@ -47,12 +47,15 @@ def main(arguments: list[str]) -> int:
     if flags.multirun:
         return _grid(overrides, arguments, registry)
     _refuse_grid(overrides, registry)
-    return 0 if _cell(compose_run(overrides, registry)) else 1
+    run = compose_run(overrides, registry)
+    _check([run])
+    return 0 if _cell(run) else 1
 
 
 def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int:
     cells = expand(overrides, registry)
     runs = [compose_run(cell, registry) for cell in cells]
+    _check(runs)
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
     sweep = Sweep(runs[0].output_dir / "sweeps", id)
     sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, len(runs))
@@ -60,6 +63,13 @@ def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int
     started = time.perf_counter()
     _hydra([*arguments, f"sweep={id}"])
     return _summary(runs[0], sweep, time.perf_counter() - started)
+
+
+def _check(runs: list[Run]) -> None:
+    from selbench.experiment import check  # heavy: only once every cell has been composed
+
+    for run in runs:
+        check(run)
 
 
 def expand(overrides: list[str], registry: Registry) -> list[list[str]]:

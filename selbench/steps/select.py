@@ -40,7 +40,7 @@ def response_tokens(pool: Pool, model: ModelRef, store: Store) -> np.ndarray:
     return load_arrays(stage.path)["tokens"]
 
 
-def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray) -> Budget | None:
+def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
     """The budget for this selector; None for one that selects nothing (the arm `base`)."""
     if selector.share == 0:
         return None
