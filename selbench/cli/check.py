@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="selector.option=value | plugin_path=DIR", help="options to check it with"
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     from selbench.testing import Subject, selector_checks
 
     subject = Subject(args.selector, _options(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])

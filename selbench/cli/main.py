@@ -14,6 +14,7 @@ from selbench.presets import presets
 VERBS = {
     "demo": "run the embedded comparison (a few minutes) and print its leaderboard",
     "select": "selection only: export the chosen examples as JSONL or ids",
+    "inspect": "look at a selection: figures and the data behind each",
     "leaderboard": "print and save the table over recorded runs",
     "plugins": "list selectors, trainers and suites, with origin and help",
     "check": "run the conformance suite on a selector",

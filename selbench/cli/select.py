@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         default="alpaca",
         help="alpaca: instruction, input, output (default); messages: chat turns",
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
 
     from selbench.config import compose_run, register
     from selbench.plugins import discover

@@ -36,7 +36,16 @@ def test_ours_come_through_the_entry_point():
 
 
 @pytest.mark.parametrize(
-    "command", [["plugins"], ["--help"], ["select", "--help"], ["demo", "--help"], ["leaderboard", "--help"]]
+    "command",
+    [
+        ["plugins"],
+        ["--help"],
+        ["select", "--help"],
+        ["demo", "--help"],
+        ["inspect", "--help"],
+        ["check", "--help"],
+        ["leaderboard", "--help"],
+    ],
 )
 def test_listing_and_help_load_nothing_heavy(command):
     code = (

@@ -1,0 +1,118 @@
+"""The look of the figures of `selbench inspect`: one style, colours that everybody can tell apart, no global state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POOL, CHOSEN = "#9a9a9a", "#0072B2"
+# Okabe and Ito's colours for the colour-blind, without their yellow, which is too pale for dots on white.
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SHOWN = 30  # categories with a line or a row of their own
+DPI = 130
+
+
+def canvas(title: str, name: str, width: float = 7.0, height: float = 4.4, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure with its title, the name of the selection below it, and `columns` axes side by side."""
+    from matplotlib.figure import Figure  # without pyplot: no window, no backend to choose, nothing to close
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    # Two lines of two sizes: the title stands where constrained layout puts a suptitle, the name closes it.
+    figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", linespacing=1.4)
+    size = min(9.0, 9.0 * 13 * width / len(name))  # at size 9 an inch holds 13 characters and more
+    figure.text(0.5, 1 - 0.42 / height, name, ha="center", va="center", fontsize=size, color="#555555")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for ax in axes:
+        plain(ax)
+    return figure, axes[0] if columns == 1 else axes
+
+
+def plain(ax: Axes) -> None:
+    """Light grid behind the data, no box around it."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, color="#e6e6e6", linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
+    """Shares of the examples per bin: the pool in grey behind, the selection as a line; each adds up to 100 %."""
+    from matplotlib.ticker import MaxNLocator
+
+    edges = bins(chosen if pool is None else pool)
+    for values, colour in ((pool, POOL), (chosen, CHOSEN)):
+        if values is None:
+            continue
+        shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+        if values is chosen:
+            ax.stairs(shares, edges, color=colour, linewidth=2, label=f"selection ({len(values):,})")
+        else:
+            ax.stairs(shares, edges, color=colour, fill=True, alpha=0.6, label=f"pool ({len(values):,})")
+    percent(ax.yaxis)
+    ax.set_ylabel("share of examples per bin")
+    if logarithmic(edges):
+        ax.set_xscale("log")
+        counts(ax.xaxis, decades=float(np.log10(edges[-1] / edges[0])))
+    elif _whole(edges + 0.5):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+
+
+def bins(values: np.ndarray) -> np.ndarray:
+    """Up to about 40 bins, growing by a factor where the largest values are far out; whole numbers are kept whole."""
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high, whole = float(values.min()), float(values.max()), _whole(values)
+    if low == high:
+        return np.array([low - 0.5, low + 0.5])
+    far = high > 8 * max(float(np.median(values)), 1.0) and high > 40
+    if whole and low >= 0 and far:
+        # A bin narrower than the one before it, from rounding, would look like a dip in the data.
+        widths = np.maximum.accumulate(np.diff(np.unique(np.round(np.geomspace(max(low, 1.0), high + 1, 41)))))
+        edges = max(low, 1.0) - 0.5 + np.concatenate([[0.0], np.cumsum(widths)])
+        return edges[: int(np.searchsorted(edges, high)) + 1]
+    if whole:  # every bin holds equally many whole numbers, or the histogram would be jagged
+        step = int(np.ceil((high - low + 1) / 40))
+        return np.arange(low, high + step + 1, step) - 0.5
+    return np.linspace(low, high, 41)
+
+
+def logarithmic(edges: np.ndarray) -> bool:
+    """Whether `bins` has chosen bins that grow by a factor."""
+    return bool(edges[0] > 0 and edges[-1] - edges[-2] > 2 * (edges[1] - edges[0]))
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool((values == np.round(values)).all())
+
+
+def percent(axis: Any) -> None:
+    """0.015 reads 1.5%, and 0.2 reads 20%."""
+    axis.set_major_formatter(lambda value, place: f"{100 * value:.3g}%")
+
+
+def counts(axis: Any, decades: float = np.inf) -> None:
+    """A logarithmic axis that reads 1,000 instead of a power of ten; over few decades with 20 and 50 between."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(lambda value, place: f"{value:,g}")
+
+
+def largest(shown: int, of: int) -> str:
+    """A note for a title where not all categories are shown."""
+    return f" (the {shown} largest of {of})" if shown < of else ""
+
+
+def short(text: str, length: int = 24) -> str:
+    """One line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
