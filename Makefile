@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all their own set-up in a virtual environment; they need Python >= 3.10 and make.
 PYTHON ?= python3
-# PyTorch threads that wait without spinning, as in selbench/cli/main.py.
-export OMP_WAIT_POLICY ?= PASSIVE
+# PyTorch threads that wait busily only for a moment, as in selbench/cli/main.py.
+export GOMP_SPINCOUNT ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
