@@ -55,7 +55,8 @@ class Tuning:
 
     @contextmanager
     def held(self, keep: bool) -> Iterator[None]:
-        """Nobody else uses or drops the weights meanwhile; on leaving they are dropped unless `keep`."""
+        """Nobody else uses or drops the weights meanwhile; they are dropped afterwards unless `keep`, or unless
+        an evaluation failed and will want them again."""
         with self._store.lock(f"use-{KIND}", self.key):
             yield
             if not keep:

@@ -154,7 +154,7 @@ def versions() -> dict[str, Any]:
         "datasets",
         "numpy",
         "scikit-learn",
-        "faiss-cpu",
+        "numba",
         "mlflow",
     )
     installed = {}
