@@ -14,10 +14,16 @@ import torch
 from side_by_side import arguments, compare
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from selbench.api import Context, ModelRef
 from selbench.data.chat import PROMPT, TEMPLATE, Encoded
 from selbench.features.activations import ActivationTags, PooledActivations
 from selbench.features.forward import _padded, batch_tokens, read
+from selbench.features.sae import SparseAutoencoder
+from selbench.features.sae_model import Autoencoder
+from selbench.features.sae_tags import BoundTags, SaeTags
 from selbench.features.texts import Texts
+
+LAYERS, WIDTH = 6, 288
 
 
 def made_texts(rows: int, longest: int) -> Texts:
@@ -33,9 +39,22 @@ def made_texts(rows: int, longest: int) -> Texts:
 def made_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=32000, hidden_size=288, intermediate_size=768, num_hidden_layers=6, num_attention_heads=6
+        vocab_size=32000,
+        hidden_size=WIDTH,
+        intermediate_size=768,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=6,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def sae_tags() -> BoundTags:
+    """Tags of a random autoencoder of the middle layer with 16 latents per width, as the selectors train by default."""
+    latents = 16 * WIDTH
+    weights = torch.randn(latents, WIDTH) / WIDTH**0.5
+    arrays = Autoencoder(weights, torch.zeros(latents), weights.clone(), torch.zeros(WIDTH), k=64).arrays()
+    context = Context(scorer=ModelRef("random", ""))
+    return BoundTags(SaeTags(SparseAutoencoder()), {**arrays, "layer": np.array(LAYERS // 2)}, context)
 
 
 def naive(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
@@ -60,8 +79,8 @@ def bare(model: LlamaForCausalLM, texts: Texts) -> None:
             model.base_model(input_ids=ids, use_cache=False)
 
 
-def ours(model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledActivations) -> None:
-    collectors = [spec.collector(texts, 6) for spec in specs]
+def ours(model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledActivations | BoundTags) -> None:
+    collectors = [spec.collector(texts, LAYERS) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
     for batch, pooled in read(model, texts.distinct, texts.batches(batch_tokens(model)), readings):
         for collector in collectors:
@@ -80,12 +99,14 @@ def main() -> None:
         PooledActivations("resid", "all", "every", "last_minus_first"),
         PooledActivations("resid", "all", "prompt", "mean"),
     )
+    tags = sae_tags()
     ways = {
         "bare decoder pass": lambda: bare(model, texts),
         "selbench: ffn_gate, mean, all layers": lambda: ours(model, texts, PooledActivations("ffn_gate", "all")),
         "selbench: tags (1 %), all layers": lambda: ours(model, texts, ActivationTags(layers="all")),
         "selbench: tags (1 %), middle": lambda: ours(model, texts, ActivationTags()),
         "selbench: tags, drifts and means in one pass": lambda: ours(model, texts, *everything),
+        "selbench: the same and SAE tags in one pass": lambda: ours(model, texts, *everything, tags),
         "batch 1, head, all hidden states": lambda: naive(model, texts, 1),
         "unsorted batch 16, head, all hidden states": lambda: naive(model, texts, 16),
     }

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from side_by_side import arguments, compare
 
-from selbench.optimize import kcenter
+from selbench.optimize import faiss_gpu
 from selbench.optimize.kcenter import farthest_first
 
 
@@ -48,21 +48,11 @@ def faiss_loop(space: np.ndarray, k: int) -> np.ndarray:
     return np.array(order)
 
 
-def refresh_through_faiss(block, space, square, centres, centre_square, bound, seen, beyond):  # type: ignore[no-untyped-def]
-    """Like kcenter._refresh, with faiss.knn for the product and the minimum."""
-    start = int(seen[block].min())
-    while start < len(centres):
-        stop = min(start + kcenter.CHUNK, len(centres))
-        rows = block[(seen[block] < stop) & (bound[block] >= max(beyond, 0))]
-        if len(rows):
-            distance, _ = faiss.knn(space[rows], centres[start:stop], 1)
-            bound[rows] = np.minimum(bound[rows], distance[:, 0])
-            seen[rows] = stop
-        start = stop
-
-
 def through_faiss(space: np.ndarray, k: int) -> np.ndarray:
-    with mock.patch.object(kcenter, "_refresh", refresh_through_faiss):
+    def search(rows, square, centres, centre_square):  # type: ignore[no-untyped-def]
+        return faiss.knn(rows, centres, 1)[0][:, 0]
+
+    with mock.patch.object(faiss_gpu, "nearest", lambda: search):
         return farthest_first(space, k).order
 
 

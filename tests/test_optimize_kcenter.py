@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
 from selbench.errors import UserError
-from selbench.optimize import kcenter
+from selbench.optimize import faiss_gpu, kcenter
 from selbench.optimize.kcenter import farthest_first, medoid
 
 
@@ -117,3 +118,25 @@ def test_bad_input(options, message):
 def test_points_must_be_finite():
     with pytest.raises(UserError, match="NaN"):
         farthest_first(np.array([[1.0], [np.nan]]), 1)
+
+
+def test_with_a_gpu_build_of_faiss_the_products_go_there_and_the_picks_stay(monkeypatch):
+    """The GPU's calls, answered by faiss on the CPU: what is asked of it is right; a GPU has not been tried."""
+    points = np.random.default_rng(3).standard_normal((5000, 16)).astype(np.float32)
+    expected = farthest_first(points, 600).order
+    asked = []
+
+    def knn_gpu(resources, rows, centres, k):
+        asked.append(len(rows))
+        return faiss.knn(rows, centres, k)
+
+    monkeypatch.setattr(faiss_gpu, "_installed", lambda name: True)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
+    faiss_gpu.nearest.cache_clear()
+    try:
+        assert set(farthest_first(points, 600).order) == set(expected)
+    finally:
+        faiss_gpu.nearest.cache_clear()
+    assert asked

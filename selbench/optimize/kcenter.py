@@ -9,7 +9,8 @@ have not seen, and then pick inside the block for as long as its farthest point 
 The products go through NumPy's BLAS and not through FAISS: all distances to one centre are a matrix-vector product
 again (64 s on one core for 52,002 x 384 and 7,800 centres, against 43 s for a plain torch loop and 1.4 s here).
 `faiss.knn` in place of the blocked products here would save a fifth of that 1.4 s, for which we do not bring a second
-pool of threads into the process (benchmarks/bench_kcenter.py measures all of them).
+pool of threads into the process (benchmarks/bench_kcenter.py measures all of them). On a GPU that trade turns round:
+where a build of faiss-gpu and a device are found, the blocked products go there (optimize/faiss_gpu.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from selbench.errors import UserError, unknown
+from selbench.optimize import faiss_gpu
+from selbench.optimize.faiss_gpu import Nearest
 
 METRICS = ("cosine", "euclidean")
 BLOCK = 2048  # points brought up to date together: 3 MB at width 384
@@ -104,7 +107,7 @@ def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.nda
     # Squared distance to the nearest of the first `seen` picks; -1 once picked.
     bound = np.maximum(square + square[first] - 2 * (space @ space[first]), 0)
     seen = np.ones(n, np.int64)
-    picked = 0
+    picked, search = 0, faiss_gpu.nearest() or _nearest
 
     def pick(position: int) -> None:
         nonlocal picked
@@ -116,7 +119,7 @@ def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.nda
         pick(first)
     while picked < k:
         block, rival, beyond = _largest(bound, BLOCK)
-        _refresh(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond)
+        _refresh(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
         block = block[(bound[block] >= beyond) & (seen[block] == picked)]
         here, lengths, nearest = space[block], square[block], bound[block]
         while picked < k and len(block):
@@ -157,6 +160,7 @@ def _refresh(
     bound: np.ndarray,
     seen: np.ndarray,
     beyond: float,
+    search: Nearest,
 ) -> None:
     """Compare the block with the centres it has not seen, dropping points as soon as they fall below `beyond`."""
     start = int(seen[block].min())
@@ -164,9 +168,15 @@ def _refresh(
         stop = min(start + CHUNK, len(centres))
         rows = block[(seen[block] < stop) & (bound[block] >= max(beyond, 0))]
         if len(rows):
-            product = space[rows] @ centres[start:stop].T
-            product -= centre_square[start:stop] / 2
-            nearest = np.maximum(square[rows] - 2 * product.max(axis=1), 0)
+            nearest = search(space[rows], square[rows], centres[start:stop], centre_square[start:stop])
             bound[rows] = np.minimum(bound[rows], nearest)
             seen[rows] = stop
         start = stop
+
+
+def _nearest(rows: np.ndarray, square: np.ndarray, centres: np.ndarray, centre_square: np.ndarray) -> np.ndarray:
+    """Squared distance of each row to the nearest of the centres; `square` and `centre_square` are squared lengths."""
+    product = rows @ centres.T
+    product -= centre_square / 2
+    nearest: np.ndarray = np.maximum(square - 2 * product.max(axis=1), 0)
+    return nearest
