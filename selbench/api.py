@@ -284,6 +284,7 @@ class Context:
         scorer: ModelRef | None = None,
         target: Mapping[str, Pool] | None = None,
         scratch: Path | None = None,
+        checkpoint: Path | None = None,
         feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
     ) -> None:
         self.seed = seed
@@ -293,6 +294,7 @@ class Context:
         self._scorer = scorer
         self._target = target
         self._scratch = scratch
+        self._checkpoint = checkpoint
         self._feature_store = feature_store
 
     @property
@@ -318,6 +320,14 @@ class Context:
             self._scratch = Path(tempfile.mkdtemp(prefix="selbench-"))
         return self._scratch
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """A folder that outlives an interruption: long work finds there what it wrote before, and goes on from it.
+
+        It is emptied once the work is done. None without a framework around.
+        """
+        return self._checkpoint
+
     def features(self, spec: FeatureSpec, of: Pool | None = None) -> Feature:
         """The arrays `spec` stands for, over the pool (or over `of`), computed once and cached."""
         pool = of or self._pool
@@ -332,7 +342,10 @@ class Context:
         return tqdm(items, desc=label, total=total, disable=None, leave=False)
 
     def log(self, **numbers: float) -> None:
-        """Numbers that belong in the record: losses, steps, tokens, diagnostics."""
+        """Numbers that belong in the record: losses, steps, tokens, diagnostics.
+
+        `flops`, an estimate of the floating-point operations of the work, becomes part of its cost.
+        """
         self.logged.update({name: float(value) for name, value in numbers.items()})
 
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Literal, Optional, Union, get_args
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -26,6 +27,9 @@ from selbench.plugins import Registry
 from selbench.presets import CONFIG_MODULE, presets
 
 PRIMARY = "config"
+Reuse = Literal["missing", "verify", "none"]
+REUSE = get_args(Reuse)
+RETRY = ("failed", "skipped", "all")
 
 
 @dataclass
@@ -55,6 +59,12 @@ class Config:
     published: Any = None
     tracking: Tracking = field(default_factory=Tracking)
     keep_models: bool = False
+    reuse: str = "missing"
+    retry: Optional[str] = None  # noqa: UP045
+    fail_fast: bool = False
+    shared_store: bool = False
+    price_per_hour: Optional[float] = None  # noqa: UP045
+    currency: str = "USD"
     output_dir: str = "outputs"
     data_root: str = "data"
     plugin_path: Any = None  # a folder or a list of them; read before Hydra starts, by the command line
@@ -63,7 +73,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Run:
-    """One cell in plain objects: from here on nothing knows Hydra."""
+    """One cell in plain objects: from here on nothing knows Hydra. `started` is when it was made of its settings."""
 
     pool: Any
     selector: Any
@@ -79,8 +89,13 @@ class Run:
     baseline: str
     tracking: Tracking
     keep_models: bool
+    reuse: Reuse
+    retry: str | None
+    fail_fast: bool
+    shared_store: bool
     output_dir: Path
     sweep: str | None
+    started: str
     resolved: Mapping[str, Any]
 
 
@@ -140,13 +155,16 @@ def to_run(config: DictConfig) -> Run:
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         model: Any = OmegaConf.to_object(config.model)
         scorer: Any = OmegaConf.to_object(config.scorer) if config.scorer is not None else model
-        suites = {str(name): OmegaConf.to_object(node) for name, node in config.suite.items()}
+        suites: dict[str, Any] = {str(name): OmegaConf.to_object(node) for name, node in config.suite.items()}
         targets = {str(name): OmegaConf.to_object(node) for name, node in config.target.items()}
         plain: dict[str, Any] = {
             key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
         }
     except (OmegaConfBaseException, HydraException) as error:
         raise UserError(explain(error, None)) from error
+    for key, valid in (("reuse", REUSE), ("retry", RETRY)):
+        if config[key] is not None and config[key] not in valid:
+            raise UserError(unknown(key, config[key], valid))
     if not suites:
         raise UserError("no suite: name at least one, e.g. suite=planted or suite=[response_loss,arc_easy].")
     for ref, key in ((model, "model"), (scorer, "scorer")):
@@ -164,9 +182,21 @@ def to_run(config: DictConfig) -> Run:
         comparison=config.comparison,
         baseline=config.baseline,
         keep_models=config.keep_models,
+        reuse=config.reuse,
+        retry=config.retry,
+        fail_fast=config.fail_fast,
+        shared_store=config.shared_store,
         output_dir=Path(config.output_dir).expanduser(),
         sweep=config.sweep,
-        resolved={**resolved, "selector": {"name": plain["selector"].plugin_name, **resolved["selector"]}},
+        started=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        resolved={
+            **resolved,
+            "selector": {"name": plain["selector"].plugin_name, **resolved["selector"]},
+            "plugins": {  # whose options the others are: they may be called after a preset
+                "trainer": plain["trainer"].plugin_name,
+                "suite": {name: suite.plugin_name for name, suite in suites.items()},
+            },
+        },
     )
 
 

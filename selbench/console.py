@@ -6,20 +6,31 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
+from tqdm import tqdm
 
 # Not a terminal: nobody's window has to hold the table, so nothing is folded or cut.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
+def terminal() -> bool:
+    """Whether somebody watches: progress bars are drawn only then."""
+    return sys.stderr.isatty()
+
+
 def say(message: str) -> None:
     """One line of progress; text from data is never read as markup."""
-    err.print(escape(message), soft_wrap=True)
+    _tell(escape(message))
 
 
 def warn(message: str) -> None:
-    err.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+    _tell(f"[yellow]warning:[/] {escape(message)}")
 
 
 def fail(message: str) -> None:
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    _tell(f"[bold red]error:[/] {escape(message)}")
+
+
+def _tell(markup: str) -> None:
+    with tqdm.external_write_mode(file=sys.stderr):  # bars make room and are drawn again below
+        err.print(markup, soft_wrap=True)

@@ -98,10 +98,10 @@ def fingerprint(ref: ModelRef) -> str:
 @lru_cache(maxsize=64)
 def _commit(name: str, revision: str | None) -> str | None:
     """The commit of a hub model, so that a moved branch is another model; the revision itself if none is to be had."""
-    from transformers.utils.hub import cached_file, extract_commit_hash
+    from huggingface_hub import hf_hub_download  # and not transformers, which `selbench plan` does not load
 
     try:
-        with quiet(), cache_only_if_unreachable():
-            return extract_commit_hash(cached_file(name, "config.json", revision=revision), None) or revision
-    except OSError:
+        with cache_only_if_unreachable():
+            return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+    except (OSError, ValueError):
         return revision

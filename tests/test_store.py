@@ -11,9 +11,13 @@ import pytest
 
 from selbench.errors import UserError
 from selbench.store.cost import measure, total
+from selbench.store.files import load_arrays, save_arrays
+from selbench.store.inventory import damaged, entries, remove, unneeded
 from selbench.store.keys import derive_seed, digest
+from selbench.store.locks import Locks
 from selbench.store.records import Record, Records, axes_name
-from selbench.store.stages import Store, load_arrays, save_arrays
+from selbench.store.stages import MANIFEST, Store
+from selbench.store.sweeps import Sweep
 
 
 @pytest.fixture
@@ -57,11 +61,159 @@ def test_a_full_disk_is_one_sentence(store):
         store.stage("kind", {}, compute)
 
 
-def test_a_file_cut_short_is_noticed_and_made_again(store):
+def _cut(path):
+    path.write_text("com")
+
+
+def _altered(path):
+    path.write_text("COMPLETE")  # the same length
+
+
+def _gone(path):
+    path.unlink()
+
+
+def _manifest_altered(path):
+    manifest = path.parent / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"n": 8', '"n": 9'))
+
+
+def _manifest_cut(path):
+    manifest = path.parent / MANIFEST
+    manifest.write_text(manifest.read_text()[:40])
+
+
+@pytest.mark.parametrize("spoil", [_cut, _altered, _gone, _manifest_altered, _manifest_cut])
+def test_a_damaged_stage_is_named_and_made_again_or_refused(store, spoil, capsys):
     stage = store.stage("kind", {}, _write("complete"))
-    (stage.path / "data.txt").write_text("com")
+    spoil(stage.path / "data.txt")
+    with pytest.raises(UserError, match=rf"{stage.key} is damaged: .*reuse=verify refuses"):
+        Store(store.root, reuse="verify").stage("kind", {}, _write("complete"))
+    assert damaged(store.root, {"kind": stage.key}).startswith(str(stage.path))
     again = store.stage("kind", {}, _write("complete"))
     assert not again.reused and (again.path / "data.txt").read_text() == "complete"
+    assert f"{stage.key} is damaged" in capsys.readouterr().err.replace("\n", "")
+    assert damaged(store.root, {"kind": stage.key}) is None
+
+
+def test_nothing_is_reused_but_what_this_command_has_made(store):
+    store.stage("kind", {}, _write("old"))
+    time.sleep(0.002)
+    anew = Store(store.root, reuse="none")
+    time.sleep(0.002)
+    assert not anew.stage("kind", {}, _write("new")).reused
+    assert anew.stage("kind", {}, _write("newer")).reused
+    assert (anew.stage("kind", {}, _write("newer")).path / "data.txt").read_text() == "new"
+
+
+def test_a_ranking_serves_all_that_ask_for_less(store):
+    first = store.ranking("selection", {}, _write("thirty"), least=10, reach=30)
+    assert first.name.endswith("-30") and not first.reused
+    assert store.ranking("selection", {}, _write("other"), least=20, reach=20).name == first.name
+    longer = store.ranking("selection", {}, _write("forty"), least=40, reach=40)
+    assert longer.name.endswith("-40") and not longer.reused
+    assert store.ranking("selection", {}, _write("other"), least=5, reach=5).name == first.name
+
+
+def test_what_a_stage_asks_for_are_its_inputs(store):
+    def outer(folder):
+        store.stage("kind", {"inner": 1}, _write("inner"))
+
+    inner = store.key("kind", {"inner": 1})
+    stage = store.stage("kind", {"outer": 1}, outer, inputs=["other/x"])
+    record = Record("run", "finished", {}, {}, stages={"kind": stage.key})
+    rows = {entry.name: entry for entry in entries(store.root, [record])}
+    assert set(rows[stage.key].inputs) == {f"kind/{inner}", "other/x"}
+    assert rows[inner].runs == rows[stage.key].runs == ("run",)
+
+
+def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
+    kept, spare = store.stage("kind", {"a": 1}, _write("a")), store.stage("kind", {"a": 2}, _write("b"))
+    (store.root / "kind" / f".{spare.key}.killed").mkdir()
+    record = Record("run", "finished", {}, {}, stages={"kind": kept.key})
+    spares = unneeded(entries(store.root, [record]))
+    assert {entry.path.name for entry in spares} == {spare.key, f".{spare.key}.killed"}
+    assert unneeded(spares, older_than_s=3600) == []
+    busy = multiprocessing.get_context("spawn").Process(target=_hold, args=(store.root, spare.key))
+    busy.start()
+    while Locks(store.root / ".locks").free(f"kind-{spare.key}"):
+        time.sleep(0.05)
+    assert not any(remove(store.root, entry, store.locks) for entry in spares)
+    busy.kill()  # a lock dies with its holder
+    busy.join()
+    assert all(remove(store.root, entry, store.locks) for entry in spares)
+    assert kept.path.is_dir() and not spare.path.exists()
+
+
+def _hold(root, key):
+    with Locks(root / ".locks").hold(f"kind-{key}", "a test"):
+        time.sleep(60)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_who_waits_says_for_whom(tmp_path, shared):
+    said = []
+    locks = Locks(tmp_path / ".locks", shared=shared, say=said.append)
+    holder = multiprocessing.get_context("spawn").Process(target=_hold_a_second, args=(tmp_path, shared))
+    holder.start()
+    while not (tmp_path / ".locks" / "kind-x.json").is_file():
+        time.sleep(0.02)
+    with locks.hold("kind-x"):
+        pass
+    holder.join()
+    assert len(said) == 1 and f"waiting for process {holder.pid} (counting), at it for" in said[0]
+
+
+def _hold_a_second(root, shared):
+    with Locks(root / ".locks", shared=shared).hold("kind-x", "counting"):
+        time.sleep(1)
+
+
+def test_a_lease_that_is_not_renewed_is_taken_over(tmp_path, monkeypatch):
+    """As when another machine dies: its lock file stays, and its process cannot be looked up."""
+    monkeypatch.setattr("selbench.store.locks.LEASE_S", 0.5)
+    locks = Locks(tmp_path / ".locks", shared=True)
+    with locks.hold("kind-x"):
+        left = (tmp_path / ".locks" / "kind-x.lock").read_text()
+    import socket
+
+    (tmp_path / ".locks" / "kind-x.lock").write_text(left.replace(socket.gethostname(), "another-machine"))
+    start = time.monotonic()
+    with locks.hold("kind-x"):
+        assert 0.4 < time.monotonic() - start < 20
+
+
+def test_a_checkpoint_outlives_a_failure_and_goes_with_success(store):
+    def compute(fail):
+        def work(folder):
+            checkpoint = store.checkpoint("kind", {})
+            seen = (checkpoint / "state").exists()
+            (checkpoint / "state").write_text("half way")
+            if fail:
+                raise KeyboardInterrupt
+            return {"resumed": seen}
+
+        return work
+
+    with pytest.raises(KeyboardInterrupt):
+        store.stage("kind", {}, compute(fail=True))
+    assert store.stage("kind", {}, compute(fail=False)).logged == {"resumed": True}
+    assert not list((store.root / ".checkpoints").iterdir())
+
+
+def test_a_sweep_says_how_it_stands(tmp_path):
+    sweep = Sweep(tmp_path, "id")
+    sweep.start("selbench -m", "default", [{"name": str(i)} for i in range(5)])
+    assert sweep.progress().line == "0 of 5 done"
+    for cell in range(4):
+        sweep.begin(cell, f"cell {cell}")
+    sweep.note(3, "waiting for process 7")
+    sweep.done(0, "a", "finished", reused=True)
+    sweep.done(1, "b", "failed", reused=False)
+    progress = Sweep(tmp_path, "id").progress()
+    assert (progress.done, progress.running, progress.waiting, progress.failed, progress.reused) == (2, 1, 1, 1, 1)
+    assert progress.line.startswith("2 of 5 done (1 reused), 1 running, 1 waiting, 1 failed, about")
+    assert sweep.failed
 
 
 def test_a_dropped_stage_is_remembered(store):

@@ -197,3 +197,39 @@ def test_learns_real_data_on_a_real_model(shared_data: Path) -> None:
     tuned = Trl(steps=15, learning_rate=1e-3, **options).train(short, ref, before)
     Trl(steps=1, **options).train(short, tuned, after)
     assert after.logged["train_loss"] < before.logged["train_loss"] - 0.1
+
+
+@pytest.mark.parametrize("options", [{}, {"lora_rank": 2, "lora_dropout": 0.3}])
+def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_bits(tiny, tmp_path, monkeypatch, options):
+    from selbench_plugins.trainers import _checkpoints, _sft
+
+    trainer = Trl(epochs=2, batch_size=4, learning_rate=1e-2, **options)
+    straight = Context(seed=1)
+    expected = trainer.train(EXAMPLES, tiny, straight)
+
+    monkeypatch.setattr(_checkpoints, "EVERY_S", 0.0)
+    monkeypatch.setattr(_checkpoints, "SHARE", 0.0)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    handed_out = []
+    steps = _sft.Batches.__iter__
+
+    def until_killed(self):
+        for batch in steps(self):
+            if len(handed_out) == 7:
+                raise KeyboardInterrupt
+            handed_out.append(batch)
+            yield batch
+
+    monkeypatch.setattr(_sft.Batches, "__iter__", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(EXAMPLES, tiny, Context(seed=1, checkpoint=kept))
+    assert _checkpoints.steps_done(_checkpoints.latest(kept)) == 7
+    (kept / "checkpoint-9").mkdir()  # one that was cut short does not count
+
+    del handed_out[:]
+    again = Context(seed=1, checkpoint=kept)
+    resumed = trainer.train(EXAMPLES, tiny, again)
+    assert len(handed_out) == 12 - 7
+    assert same(expected, resumed)
+    assert again.logged == pytest.approx(straight.logged)

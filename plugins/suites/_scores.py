@@ -93,7 +93,7 @@ def _headline(name: str, metrics: Mapping[str, float], wanted: str) -> str:
 def _items(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """ "metric,filter" -> item id -> value, for what is one number per item."""
     found: dict[str, dict[str, float]] = {}
-    names = _ids(samples)
+    names = item_ids(samples)
     for sample in samples:
         for metric in sample["metrics"]:
             if isinstance(sample[metric], Real):
@@ -102,7 +102,7 @@ def _items(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _ids(samples: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+def item_ids(samples: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     """doc_id -> what to call the item: its own id where every item has one, else a hash of its content."""
     docs = {sample["doc_id"]: sample for sample in samples}
     own = {doc: str(sample["doc"]["id"]) for doc, sample in docs.items() if sample["doc"].get("id") not in (None, "")}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from selbench_plugins.suites._scores import scores
 from selbench_plugins.suites._tasks import Changes, load_tasks, own_files
+from selbench_plugins.suites._texts import task_texts
 
 from selbench.api import Context, ModelRef, Score, UserError, suite
 from selbench.libraries import own_randomness, quiet
@@ -65,9 +66,7 @@ class LmEval:
         with quiet(), own_randomness(context.seed), _silence():
             from lm_eval.evaluator import evaluate
 
-            loaded = load_tasks(
-                self.tasks, self.include_path, self.data_root, Changes(self.num_fewshot, self.max_gen_toks)
-            )
+            loaded = self._load()
             self._check(loaded["tasks"])
             for task in loaded["tasks"].values():
                 task.set_fewshot_seed(FEWSHOT_SEED)
@@ -85,6 +84,15 @@ class LmEval:
         found = scores(results, self.tasks, self.metric)
         context.log(items=sum(len(score.items) for score in found))
         return found
+
+    def texts(self) -> dict[str, dict[str, str]]:
+        """Task -> item id -> the item's own words, for the leak check."""
+        with quiet(), _silence():
+            return {name: task_texts(task, self.limit) for name, task in self._load()["tasks"].items()}
+
+    def _load(self) -> dict[str, Any]:
+        changes = Changes(self.num_fewshot, self.max_gen_toks)
+        return load_tasks(self.tasks, self.include_path, self.data_root, changes)
 
     def _check(self, tasks: dict[str, Any]) -> None:
         for name, task in tasks.items():

@@ -63,11 +63,7 @@ class ResponseLoss:
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
         """Score every set."""
-        if not self.sets:
-            raise UserError("response_loss has no sets: name at least one, as sets.NAME=/path/to/file.")
-        examples = {
-            name: subset(FilePool(name=name, path=path).load().pool, self.limit) for name, path in self.sets.items()
-        }
+        examples = self._examples()
         with quiet():
             network, tokenizer = load_model(model), load_tokenizer(model)
             positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
@@ -83,6 +79,17 @@ class ResponseLoss:
             scores += set_scores(name, part, bits[start:stop], np.asarray([row.bytes for row in rows[start:stop]]))
             start = stop
         return scores
+
+    def texts(self) -> dict[str, dict[str, str]]:
+        """Set -> example id -> prompt and response, for the leak check."""
+        return {name: {example.id: example.text for example in part} for name, part in self._examples().items()}
+
+    def _examples(self) -> dict[str, list[Example]]:
+        if not self.sets:
+            raise UserError("response_loss has no sets: name at least one, as sets.NAME=/path/to/file.")
+        return {
+            name: subset(FilePool(name=name, path=path).load().pool, self.limit) for name, path in self.sets.items()
+        }
 
     def _bits(self, network: Any, rows: Sequence[Scored], context: Context) -> np.ndarray:
         """N floats: bits of each response. Batches hold rows of similar length."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from selbench_plugins.trainers._checkpoints import clock, latest, steps_done
 from selbench_plugins.trainers._order import Plan, plan_steps
 from selbench_plugins.trainers._sft import Batches, sft_trainer
 
@@ -35,6 +36,7 @@ class Trl:
     examples in the same relative order. `batch_size` is global; a step is cut into forward passes of at most
     `micro_batch_size` examples of similar length, which changes the speed and not the result. `max_length` is in
     tokens (default: the model's); longer examples are cut on the right and dropped if no response is left.
+    Every ten minutes a checkpoint is written, from which an interrupted fine-tuning goes on.
     `precision`: auto is float32 on a CPU and, on a GPU, bfloat16 arithmetic over float32 weights.
     """
 
@@ -83,11 +85,15 @@ class Trl:
             )
             tuned, loss = self._fit(network, tokenizer, rows, plan, context)
             seen = np.concatenate(plan.steps)
+            tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
             context.log(
+                # Kaplan et al. 2020: 2 per parameter and token forward, 2 for activations and 2 for weights backward;
+                # frozen weights need no gradient of their own.
+                flops=(4.0 if self.lora_rank else 6.0) * sum(p.numel() for p in tuned.parameters()) * tokens_seen,
                 steps=len(plan.steps),
                 epochs=plan.epochs,
                 response_tokens_seen=tokens[seen].sum(),
-                tokens_seen=np.asarray([len(row.ids) for row in rows])[seen].sum(),
+                tokens_seen=tokens_seen,
                 train_loss=loss,
             )
             return self._save(tuned, tokenizer, model, context.scratch / "model")
@@ -129,9 +135,11 @@ class Trl:
         from datasets import Dataset
         from transformers import PrinterCallback, ProgressCallback
 
+        folder = context.checkpoint or context.scratch / "model"
+        before = latest(folder)
         batches = Batches(
             rows,
-            context.progress(plan.steps, "fine-tuning"),
+            context.progress(plan.steps[steps_done(before) :], "fine-tuning"),
             len(plan.steps),
             pad=tokenizer.pad_token_id,
             most=self.micro_batch_size,
@@ -140,26 +148,29 @@ class Trl:
         run = sft_trainer()(
             batches,
             model=network,
-            args=self._arguments(len(plan.steps), context),
+            args=self._arguments(len(plan.steps), context.seed, folder),
             train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # TRL asks for one; `batches` is what is read
             processing_class=tokenizer,
             peft_config=self._lora(),
         )
         run.remove_callback(PrinterCallback)
         run.remove_callback(ProgressCallback)
-        loss = run.train().training_loss
+        keeper = clock()(run, before)
+        run.add_callback(keeper)
+        run.train(resume_from_checkpoint=str(before) if before else None)
+        loss = keeper.total() / len(plan.steps)
         if not math.isfinite(loss):
             raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
         return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
 
-    def _arguments(self, steps: int, context: Context) -> Any:
+    def _arguments(self, steps: int, seed: int, folder: Path) -> Any:
         import torch
         from trl import SFTConfig
 
         cuda = torch.cuda.is_available()
         arguments = SFTConfig(
-            output_dir=str(context.scratch / "model"),
-            seed=context.seed % 2**32,
+            output_dir=str(folder),
+            seed=seed % 2**32,
             num_train_epochs=1,  # the plan spans all epochs
             per_device_train_batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -172,7 +183,9 @@ class Trl:
             use_cpu=not cuda,
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
-            save_strategy="no",
+            save_strategy="no",  # the clock says when
+            save_total_limit=2,
+            ignore_data_skip=True,  # after an interruption `batches` begins where it was
             logging_strategy="no",
             logging_nan_inf_filter=False,  # a diverged run must not look healthy
             report_to="none",

@@ -6,9 +6,12 @@ Every cell is composed and checked before the first one starts: a mistake costs 
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,11 +25,13 @@ from omegaconf import DictConfig
 
 from selbench import console
 from selbench.cli.main import plugin_path
+from selbench.cli.watch import watching
 from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, register, to_run
 from selbench.errors import UserError
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
-from selbench.store.records import Record, Records, Sweep, axes_name, distinct
+from selbench.store.records import Record, Records, axes_name, distinct
+from selbench.store.sweeps import PLAN, Sweep, duration
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +51,7 @@ def main(arguments: list[str]) -> int:
         overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
     if flags.multirun:
         return _grid(overrides, arguments, registry)
-    _refuse_grid(overrides, registry)
+    refuse_grid(overrides, registry)
     run = compose_run(overrides, registry)
     _check([run])
     return 0 if _cell(run) else 1
@@ -55,21 +60,41 @@ def main(arguments: list[str]) -> int:
 def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int:
     cells = expand(overrides, registry)
     runs = [compose_run(cell, registry) for cell in cells]
-    _check(runs)
+    keys = _check(runs)
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
-    sweep = Sweep(runs[0].output_dir / "sweeps", id)
-    sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, len(runs))
-    console.say(f"sweep {id}: {len(runs)} cells")
+    sweep = Sweep(runs[0].output_dir / "sweeps", f"{id}-{os.getpid()}")
+    _start(sweep, runs, cells, keys, arguments)
+    _expect(sweep, runs)
+    console.say(f"sweep {sweep.id}: {len(runs)} cells")
     started = time.perf_counter()
-    _hydra([*arguments, f"sweep={id}"])
+    with watching(sweep):
+        _hydra([*arguments, f"sweep={sweep.id}"])
     return _summary(runs[0], sweep, time.perf_counter() - started)
 
 
-def _check(runs: list[Run]) -> None:
-    from selbench.experiment import check  # heavy: only once every cell has been composed
+def _check(runs: list[Run]) -> list[str]:
+    """The keys of the runs. Raises UserError for what can be known to be wrong before any work."""
+    from selbench.cells import check  # heavy: only once every cell has been composed
 
-    for run in runs:
-        check(run)
+    return [check(run) for run in runs]
+
+
+def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str], arguments: list[str]) -> None:
+    """Write down what the sweep is made of, before anything is done."""
+    from selbench.cells import reaches, run_axes
+
+    rows = [
+        {"name": axes_name(run_axes(run)), "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)
+    ]
+    sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, reaches(runs))
+
+
+def _expect(sweep: Sweep, runs: list[Run]) -> None:
+    """Keep what this is expected to take, to be compared with what it takes."""
+    from selbench.cli.plan import price_of
+    from selbench.planning.planner import plan_of
+
+    (sweep.folder / PLAN).write_text(plan_of(runs, price_of(runs[0])).to_json())
 
 
 def expand(overrides: list[str], registry: Registry) -> list[list[str]]:
@@ -88,7 +113,7 @@ def _is_sweep(text: str) -> bool:
     return bool(OverridesParser.create().parse_override(text).is_sweep_override())
 
 
-def _refuse_grid(overrides: list[str], registry: Registry) -> None:
+def refuse_grid(overrides: list[str], registry: Registry) -> None:
     """One run has one value per setting; say what to type instead of Hydra's "ambiguous value"."""
     try:
         grids = [text for text in overrides if _is_sweep(text)]
@@ -113,35 +138,55 @@ def _job(config: DictConfig) -> None:
 
 def _cell(run: Run, number: int = 0) -> bool:
     """One run, told about, noted in its sweep and mirrored. False if it failed; it never raises for that."""
-    from selbench.experiment import carry_out, run_axes  # heavy: only once every cell has been checked
+    sweep = Sweep(run.output_dir / "sweeps", run.sweep) if run.sweep else None
+    if not sweep:
+        ended = carry_out_told(run, "", lambda work: None)
+        return bool(ended and ended[0].status != "failed")
+    if run.fail_fast and sweep.failed:
+        sweep.done(number, "", "stopped", reused=False)
+        return False
+    place = f"[{number + 1}/{sweep.about['cells']}] "
+    sweep.begin(number, place)
+    ended = carry_out_told(run, place, lambda work: sweep.note(number, work))
+    record, reused = ended or (None, False)
+    sweep.done(number, record.key if record else "", record.status if record else "failed", reused)
+    if not console.terminal():  # on one, the line below shows it
+        console.say(f"{place}{sweep.progress().line}")
+    return bool(record and record.status != "failed")
+
+
+def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[Record, bool] | None:
+    """The record and whether it was there already; None if not even a record could be made."""
+    from selbench.cells import run_axes
+    from selbench.experiment import carry_out  # heavy: only once every cell has been checked
     from selbench.tracking.mirror import mirror
 
     records = Records(run.output_dir / "runs")
-    sweep = Sweep(run.output_dir / "sweeps", run.sweep) if run.sweep else None
-    place = f"[{number + 1}/{sweep.about['cells']}] " if sweep else ""
     title = place + axes_name(run_axes(run))
     started = time.perf_counter()
+
+    def say(work: str) -> None:
+        note(work)
+        console.say(f"{title}: {work}")
+
     try:
-        record, reused = carry_out(run, say=lambda what: console.say(f"{title}: {what}"))
+        record, reused = carry_out(run, say)
     except UserError as error:
         console.fail(f"{place}{error}")
-        if sweep:
-            sweep.done(number, "", "failed", reused=False)
-        return False
-    if sweep:
-        sweep.done(number, record.key, record.status, reused)
-    _tell(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s")
-    if not sweep:
+        return None
+    _tell(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
+    if not place:
         console.out.print(str(records.folder(record.key)), soft_wrap=True)
     mirror(record, records.folder(record.key), run, reused)
-    return record.status != "failed"
+    return record, reused
 
 
-def _tell(record: Record, place: str, how: str) -> None:
+def _tell(record: Record, place: str, how: str, reused: bool) -> None:
+    again = f" (as before; retry={record.status} runs it again)" if reused else ""
     if record.status == "failed":
-        console.fail(f"{place}{record.name}: {record.reason}")
+        console.fail(f"{place}{record.name}: {record.reason}{again}")
     elif record.status == "skipped":
-        console.say(f"{place}{record.name}: skipped, {record.reason}")
+        console.say(f"{place}{record.name}: skipped, {record.reason}{again}")
     else:
         scores = ", ".join(f"{suite} {value:.4g}" for suite, value in record.headline.items())
         console.say(f"{place}{record.name}: {scores} ({how})")
@@ -149,24 +194,31 @@ def _tell(record: Record, place: str, how: str) -> None:
 
 def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     """The leaderboard of the sweep, and where everything is."""
+    from selbench.planning.compare import compare_sweep
     from selbench.report.leaderboard import show
+    from selbench.tracking.reports import report_artifacts
 
     results = sweep.results()
     records = Records(run.output_dir / "runs")
     done = distinct(record for result in results.values() if (record := records.read(result["key"])))
-    counts = {
-        status: sum(r["status"] == status for r in results.values()) for status in ("finished", "skipped", "failed")
-    }
-    reused = sum(result["reused"] for result in results.values())
+    counts = Counter(result["status"] for result in results.values())
+    reused = sum(result["reused"] for result in results.values() if result["status"] == "finished")
     if any(record.status == "finished" for record in done):
-        show(done, csv=run.output_dir / "reports" / f"{sweep.id}.csv", baseline=run.baseline)
+        plan = compare_sweep(sweep.folder, done, run.output_dir / "store")
+        csv = run.output_dir / "reports" / f"{sweep.id}.csv"
+        show(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
+        report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
+    missing = sweep.about["cells"] - len(results) + counts["stopped"]
     console.say(
-        f"{len(results)} of {sweep.about['cells']} cells in {seconds:.0f} s: {counts['finished']} finished "
-        f"(of which {reused} shared or already done), {counts['skipped']} skipped, {counts['failed']} failed."
+        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration(seconds)}: "
+        f"{counts['finished']} finished (of which {reused} shared or already done), {counts['skipped']} skipped, "
+        f"{counts['failed']} failed" + (f", {missing} not started." if missing else ".")
     )
+    if counts["failed"]:
+        console.say("Failed runs are kept as they are; the same command with retry=failed runs them again.")
     console.say(f"records: {records.root}   sweep: {sweep.folder}")
     if run.tracking.enabled:
         from selbench.tracking.mirror import tracking_uri
 
         console.say(f"MLflow:  mlflow ui --backend-store-uri {tracking_uri(run)}")
-    return 1 if counts["failed"] or len(results) < sweep.about["cells"] else 0
+    return 1 if counts["failed"] or missing else 0

@@ -57,14 +57,14 @@ def view_of(run: Run) -> tuple[View, str]:
     """
     import numpy as np
 
+    from selbench.cells import load_pool, load_target, run_axes
     from selbench.errors import NotApplicable, UserError
-    from selbench.experiment import load_pool, load_target, run_axes
+    from selbench.experiment import open_store
     from selbench.report.inspect_view import View, read_diagnostics, read_features
     from selbench.steps.select import make_budget, response_tokens, select
     from selbench.store.records import axes_name
-    from selbench.store.stages import Store
 
-    loaded, store = load_pool(run.pool), Store(run.output_dir / "store")
+    loaded, store = load_pool(run.pool), open_store(run, console.say)
     pool, who = loaded.pool, run.selector.plugin_name
     tokens = response_tokens(pool, run.model, store)
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
@@ -93,6 +93,6 @@ def view_of(run: Run) -> tuple[View, str]:
         categories=[name or "(none)" for name in categories] if any(categories) else [],
         labels=labels,
         features=read_features(store, found.stages),
-        diagnostics=read_diagnostics(store, found.stages),
+        diagnostics=read_diagnostics(store, found.stages, len(found.ids)),
     )
     return view, f"{pool.name}_{name}".replace("%", "pct").replace(" ", "_").replace("/", "-")

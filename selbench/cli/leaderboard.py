@@ -1,21 +1,64 @@
-"""`selbench leaderboard`: the table over recorded runs."""
+"""`selbench leaderboard`: the board over recorded runs, or over a file of scores."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from selbench.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from selbench.store.records import Record
+
+EXAMPLE = """\
+examples:
+  selbench leaderboard --sweep latest
+  selbench leaderboard --scores scores.csv --map selector=method,budget=num_samples,seed=seed,task=dataset,score=accuracy \\
+      --baseline Random
+"""
+
 
 def main(arguments: list[str]) -> int:
-    """Print the table, and write it as CSV."""
+    """Print the board, and write it as CSV, Parquet, Markdown and one HTML page."""
+    args = _parser().parse_args(arguments)
+    options = {"test": args.test, "correction": args.correction, "confidence": args.confidence}
+    if args.scores:
+        return _scores(args, options)
+    for name in ("map", "lower_is_better"):
+        if getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')} says how to read a file: it needs --scores FILE.")
+
+    from selbench.report.leaderboard import show
+
+    runs = args.outputs / "runs"
+    if args.tracking_uri:
+        (records, runs), plan = _from_server(args), None
+    else:
+        records, plan = _records(args)
+    show(
+        records,
+        csv=args.csv or args.outputs / "reports" / "leaderboard.csv",
+        baseline=args.baseline,
+        runs=runs,
+        all_tables=args.all_tables,
+        as_json=args.json,
+        plan=plan,
+        **options,
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from selbench.report.multiplicity import CORRECTIONS
+
     parser = argparse.ArgumentParser(
         prog="selbench leaderboard",
-        description="Score ± standard error over seeds of every selector, budget and model among the recorded runs, the "
-        "difference to random selection (paired by seed), the examples and response tokens selected, and the seconds "
-        "that selecting took. Arms are sorted best first within a budget.",
+        description="Every selector, budget and model among the recorded runs: score with its interval, difference to random "
+        "selection and what can be said of it, shared ranks, the smallest difference that these seeds show, and costs.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--outputs",
@@ -25,32 +68,89 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--comparison", help="only runs of this comparison")
     parser.add_argument("--sweep", help="only the runs of this sweep; 'latest' is the last one started")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="the runs of this MLflow server instead of an output folder"
+    )
+    parser.add_argument("--scores", type=Path, metavar="FILE", help="a CSV or Parquet file of scores instead of runs")
+    parser.add_argument(
+        "--map",
+        metavar="AXIS=COLUMN,...",
+        help="the columns of --scores: axes are pool, selector, scorer, budget, model, trainer, suite, task, metric, seed, "
+        "score; selector and score are needed",
+    )
+    parser.add_argument("--lower-is-better", action="store_true", help="for --scores: the best score is the lowest")
     parser.add_argument("--baseline", default="random", help="the arm to compare the others with (default: random)")
+    parser.add_argument(
+        "--test", default="moderated", help="moderated (default), paired or welch: see docs/verdicts.md"
+    )
+    parser.add_argument(
+        "--correction",
+        default="holm-table",
+        help=f"of p values, {', '.join(CORRECTIONS)}: Holm within each table (default), or Holm or Benjamini-Hochberg over "
+        "the whole board",
+    )
+    parser.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdicts (default: 0.95)")
+    parser.add_argument("--all-tables", action="store_true", help="print every table of a large board")
+    parser.add_argument("--json", action="store_true", help="print the whole board as JSON, and nothing else")
     parser.add_argument("--csv", type=Path, help="where to write the CSV (default: OUTPUTS/reports/leaderboard.csv)")
-    args = parser.parse_args(arguments)
+    return parser
 
-    from selbench.report.leaderboard import show
-    from selbench.store.records import Record, Records, Sweep
 
-    records = Records(args.outputs / "runs").all()
+def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    from selbench.report.build import build_board
+    from selbench.report.leaderboard import present
+    from selbench.report.plain_scores import parse_map, read_scores
+
+    for name in ("comparison", "sweep", "tracking_uri"):
+        if getattr(args, name):
+            raise UserError(f"--{name.replace('_', '-')} chooses among recorded runs: it does not go with --scores.")
+    mapping = parse_map(args.map) if args.map else {}
+    table = read_scores(args.scores, mapping, higher_is_better=not args.lower_is_better)
+    if args.baseline not in set(table["selector"]):
+        raise UserError(
+            f"{args.scores}: {unknown('baseline', args.baseline, table['selector'].unique())} Name the arm to compare with: "
+            "--baseline ARM."
+        )
+    board = build_board(table, baseline=args.baseline, **options)
+    csv = args.csv or args.outputs / "reports" / f"{args.scores.stem}.csv"
+    present(board, csv, all_tables=args.all_tables, as_json=args.json)
+    return 0
+
+
+def _from_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
+    """The finished runs of a server, and the folder of the records as fetched (each once: the folder is kept)."""
+    from selbench.tracking.download import records_from_server
+
+    records, folder = records_from_server(args.tracking_uri, args.comparison, args.sweep, args.outputs / "fetched")
+    finished = [record for record in records if record.status == "finished"]
+    if not finished:
+        raise UserError("no run on the server has finished.")
+    return finished, folder / "runs"
+
+
+def _records(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any]] | None]:
+    """The finished runs that were asked for, and for one sweep its plan against what it took. UserError without any."""
+    from selbench.planning.compare import compare_sweep
+    from selbench.store.records import Records
+    from selbench.store.sweeps import Sweep
+
+    records, plan = Records(args.outputs / "runs").all(), None
     if args.sweep:
-        keys = {
-            result["key"]
-            for result in Sweep(args.outputs / "sweeps", _sweep(args.outputs, args.sweep)).results().values()
-        }
+        sweep = Sweep(args.outputs / "sweeps", _sweep(args.outputs, args.sweep))
+        keys = {result["key"] for result in sweep.results().values()}
         records = [record for record in records if record.key in keys]
+        plan = compare_sweep(sweep.folder, records, args.outputs / "store")
     if args.comparison:
         known = {record.comparison for record in records}
         if args.comparison not in known:
             raise UserError(unknown("comparison", args.comparison, known))
         records = [record for record in records if record.comparison == args.comparison]
-    finished: list[Record] = [record for record in records if record.status == "finished"]
+    finished = [record for record in records if record.status == "finished"]
     if not finished:
         raise UserError(
             f"no finished run under {args.outputs / 'runs'}: run `selbench demo`, or name another folder with --outputs."
         )
-    show(finished, csv=args.csv or args.outputs / "reports" / "leaderboard.csv", baseline=args.baseline)
-    return 0
+    return finished, plan
 
 
 def _sweep(outputs: Path, id: str) -> str:

@@ -16,6 +16,12 @@ VERBS = {
     "select": "selection only: export the chosen examples as JSONL or ids",
     "inspect": "look at a selection: figures and the data behind each",
     "leaderboard": "print and save the table over recorded runs",
+    "compare": "two runs or two arms side by side: scores, items, selections, costs",
+    "sync": "send to MLflow what a server that was away has missed",
+    "store": "what is kept, whether it is whole, and space back: ls, verify, gc",
+    "plan": "what a run or grid would do and cost, before anything is spent",
+    "show": "all about one run, stage or sweep: settings, command, data, code, stages",
+    "rerun": "a recorded run once more, compared with its record",
     "plugins": "list selectors, trainers and suites, with origin and help",
     "check": "run the conformance suite on a selector",
 }
@@ -26,6 +32,7 @@ selbench: which data-selection method should you use for instruction tuning?
   selbench selector=mads budget=0.15 model=planted-1m          one run: select, fine-tune, evaluate, record
   selbench -m selector=random,mads budget=0.1,0.2 seed=0,1     a grid of runs, then their leaderboard
   selbench -m experiment=demo                                  a named grid
+  selbench plan -m ...                                         what that grid would do and cost
   selbench VERB --help                                         one of the verbs below
 
 Verbs
@@ -43,6 +50,8 @@ Settings of a run (key=value; with -m, comma-separated values make a grid)
   suite=      what scores it             {suite}; several: suite=[a,b]
   seed=       0, 1, ...                  experiment=  {experiment}
   tracking=   mlflow, none               keep_models=true  output_dir=outputs  data_root=$SELBENCH_DATA
+  reuse=      missing: do what is missing; verify: also refuse what is damaged; none: do all again
+  retry=      failed, skipped or all: run again what ended so        fail_fast=true: stop at the first failure
 
 Options of the chosen plugin are set by name: selector.encoder=..., trainer.epochs=3, suite.planted.limit=10.
 `selbench plugins NAME` lists a plugin's options. `selbench --cfg job [settings]` prints the composed configuration;

@@ -39,14 +39,14 @@ def main(arguments: list[str]) -> int:
     register(registry)
     run = compose_run(args.settings, registry)
 
+    from selbench.cells import load_pool, load_target, run_axes
     from selbench.data.export import export
     from selbench.errors import NotApplicable, UserError
-    from selbench.experiment import load_pool, load_target, run_axes
+    from selbench.experiment import open_store
     from selbench.steps.select import facts, make_budget, response_tokens, select
     from selbench.store.records import axes_name
-    from selbench.store.stages import Store
 
-    loaded, store = load_pool(run.pool), Store(run.output_dir / "store")
+    loaded, store = load_pool(run.pool), open_store(run, console.say)
     pool = loaded.pool
     tokens = response_tokens(pool, run.model, store)
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)

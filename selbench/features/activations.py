@@ -101,6 +101,8 @@ def _check(capture: str, positions: str, pooling: str, response: bool) -> None:
 class _Dense:
     """Collects the values of PooledActivations."""
 
+    kept = ("values",)
+
     def __init__(self, spec: PooledActivations, texts: Texts, layers: list[int]) -> None:
         self.readings = [Reading(spec.capture, layer, spec.positions, spec.pooling) for layer in layers]
         self.texts, self.layers, self.dtype = texts, layers, spec.dtype
@@ -121,6 +123,8 @@ class _Dense:
 
 class _Tags:
     """Collects the cells of ActivationTags. Pooled values are kept only until the thresholds are calibrated."""
+
+    kept = ("thresholds", "waiting", "rows", "width")
 
     def __init__(self, spec: ActivationTags, texts: Texts, layers: list[int]) -> None:
         self.readings = [Reading(spec.capture, layer, spec.positions, spec.pooling) for layer in layers]

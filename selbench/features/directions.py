@@ -153,6 +153,8 @@ class Projections:
 class _Projected:
     """Collects Projections: layers x C numbers per text, whatever the width."""
 
+    kept = ("values",)
+
     def __init__(self, spec: Projections, texts: Texts, layers: list[int]) -> None:
         self.readings = [Reading(spec.capture, layer, spec.positions, spec.pooling) for layer in layers]
         self.texts, self.layers = texts, layers

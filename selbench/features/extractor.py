@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from selbench.api import Context, Feature, FeatureSpec, Pool
-from selbench.features.forward import Reading, batch_tokens, read
+from selbench.features.forward import Reading, batch_tokens, forward_flops, read
+from selbench.features.resume import Resume
 from selbench.features.texts import Texts, encode_pool
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class Collector(Protocol):
     """Gathers one feature while batches of distinct texts go by; calibration texts come first."""
 
     readings: list[Reading]
+
+    @property
+    def kept(self) -> Sequence[str]:
+        """The attributes that `add` changes: what an interrupted pass goes on with (see resume)."""
+        ...
 
     def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None: ...
     def result(self) -> Feature: ...
@@ -53,19 +59,30 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
     for spec in specs:
         groups.setdefault(spec.response, []).append(spec)
     results: dict[ExtractedSpec, Feature] = {}
+    tokens = 0
     for response, members in groups.items():
         texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context)
-        results.update(zip(members, _one_pass(model, texts, members, context)))
+        tokens += sum(len(text.ids) for text in texts.distinct)
+        name = f"{'texts' if response else 'prompts'}-{len(members)}"
+        results.update(zip(members, _one_pass(model, texts, members, context, name)))
+    context.log(flops=context.logged.get("flops", 0.0) + forward_flops(model, tokens))
     return [results[spec] for spec in specs]
 
 
-def _one_pass(model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context) -> list[Feature]:
+def _one_pass(
+    model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context, name: str
+) -> list[Feature]:
     from selbench.features.architectures import blocks_of
 
     collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
-    batches: Any = context.progress(texts.batches(batch_tokens(model)), "activations")
-    for batch, pooled in read(model, texts.distinct, batches, readings):
+    batches = texts.batches(batch_tokens(model))
+    resume = Resume(context.checkpoint, name, collectors)
+    done = resume.restore()
+    left: Any = context.progress(batches[done:], "activations")
+    for batch, pooled in read(model, texts.distinct, left, readings):
         for collector in collectors:
             collector.add(batch, pooled)
+        done += 1
+        resume.save(done)
     return [collector.result() for collector in collectors]

@@ -57,6 +57,13 @@ def batch_tokens(model: PreTrainedModel) -> int:
     return 4096 if model.device.type == "cpu" else 32768
 
 
+def forward_flops(model: PreTrainedModel, tokens: int) -> float:
+    """2 x parameters x tokens of a pass without head and embedding (Kaplan et al. 2020, section 2.1), over all layers."""
+    decoder: Any = model.base_model
+    embedded = decoder.get_input_embeddings().weight.numel()
+    return 2.0 * (sum(p.numel() for p in decoder.parameters()) - embedded) * tokens
+
+
 def read(
     model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[Reading]
 ) -> Iterator[tuple[np.ndarray, dict[Reading, Tensor]]]:

@@ -66,6 +66,7 @@ class SparseAutoencoder:
     extra_content: str = field(init=False, default="")
 
     needs_scorer: ClassVar[bool] = True
+    stage_kind: ClassVar[str] = "autoencoder"
 
     def __post_init__(self, extra_text: str | None) -> None:
         check_positions(self.positions)
@@ -81,6 +82,7 @@ class SparseAutoencoder:
         import torch
 
         from selbench.features.architectures import blocks_of
+        from selbench.features.forward import forward_flops
         from selbench.features.sae_train import measure, train
         from selbench.models import load_model, load_tokenizer
 
@@ -114,6 +116,9 @@ class SparseAutoencoder:
             "steps": recipe.steps,
         }
         _report(facts, context)
+        # The scorer's pass, and three products (forward, two backward) with each of the two matrices.
+        seen = recipe.steps * size
+        context.log(flops=forward_flops(model, seen) + 12.0 * width * recipe.latents * seen)
         arrays = {name: np.array(value) for name, value in facts.items()}
         return {**autoencoder.arrays(), "layer": np.array(layer), **arrays}
 

@@ -6,7 +6,7 @@ Gao et al. 2024 (arXiv 2406.04093) and EleutherAI's sparsify, whose settings arX
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,18 @@ class Autoencoder:
         # b_dec is moved into the bias, so that its gradient needs no T x L x d product.
         return torch.addmm(self.b_enc - self.W_enc @ self.b_dec, scaled, self.W_enc.T)
 
+    def highest(self, scaled: Tensor, counts: Sequence[int]) -> Tensor:
+        """R x L: the highest potential of each latent in each of R texts; their tokens, `counts` of each, are `scaled`.
+
+        Some tokens at a time, whose potentials stay in the cache: nothing T x L is written to memory.
+        """
+        bias = self.b_enc - self.W_enc @ self.b_dec
+        rows = []
+        for text in scaled.split(list(counts)):
+            parts = [torch.mm(part, self.W_enc.T).amax(0) for part in text.split(AT_ONCE)]
+            rows.append(torch.stack(parts).amax(0))
+        return torch.stack(rows) + bias
+
     def decode(self, values: Tensor, latents: Tensor) -> Tensor:
         """T x d, scaled, from T x k activations and the numbers of their latents."""
         return decode(values, latents, self.W_dec) + self.b_dec
@@ -60,6 +72,7 @@ class Autoencoder:
         return self.decode(values, latents) / self.scale
 
 
+AT_ONCE = 128  # tokens whose potentials are held: 2 MB for 4,608 latents
 WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selbench.store.stages import Store, load_arrays
+from selbench.store.files import load_arrays
+from selbench.store.stages import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,11 +120,18 @@ def read_features(store: Store, stages: Mapping[str, str]) -> list[Feature]:
     return [load_arrays(store.root / "features" / key) for key in keys]
 
 
-def read_diagnostics(store: Store, stages: Mapping[str, str]) -> dict[str, Any]:
-    """What the selector said about its choice: numbers and arrays."""
+def read_diagnostics(store: Store, stages: Mapping[str, str], picks: int) -> dict[str, Any]:
+    """What the selector said about its choice: numbers and arrays.
+
+    A ranking may go further than this selection's `picks`: what is kept per pick, or between picks, is cut there.
+    """
     folder = store.root / "selection" / stages["selection"]
-    found: dict[str, Any] = dict(json.loads((folder / "selection.json").read_text())["diagnostics"])
+    kept = json.loads((folder / "selection.json").read_text())
+    found: dict[str, Any] = dict(kept["diagnostics"])
+    beyond = len(kept["ids"]) - picks
     if (folder / "diagnostics.npz").is_file():
         with np.load(folder / "diagnostics.npz") as arrays:
-            found |= {name: arrays[name] for name in arrays.files}
+            for name in arrays.files:
+                per_pick = arrays[name].ndim and len(kept["ids"]) - len(arrays[name]) in (0, 1)
+                found[name] = arrays[name][: len(arrays[name]) - beyond] if per_pick else arrays[name]
     return found

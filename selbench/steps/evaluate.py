@@ -12,8 +12,9 @@ from typing import Any
 from selbench.api import Context, ModelRef, Score
 from selbench.errors import PluginError
 from selbench.store.cost import Cost
+from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, plugin_identity
-from selbench.store.stages import Store, write_json
+from selbench.store.stages import Store
 
 ITEMS = "items.parquet"
 
@@ -51,10 +52,14 @@ def evaluate(
         write_json(folder / "scores.json", rows)
         return context.logged
 
-    identity = {"suite": plugin_identity(suite), "model": model_key, "seed": seed}
-    stage = store.stage("evaluation", identity, compute)
+    stage = store.stage("evaluation", evaluation_identity(suite, model_key, seed), compute)
     rows = json.loads((stage.path / "scores.json").read_text())
     return Evaluated([{**row, "suite": name} for row in rows], stage.path / ITEMS, stage.cost, stage.key)
+
+
+def evaluation_identity(suite: Any, model_key: str, seed: int) -> dict[str, Any]:
+    """Everything that can change the scores."""
+    return {"suite": plugin_identity(suite), "model": model_key, "seed": seed}
 
 
 def _check(scores: Sequence[Score], suite: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,11 @@ from selbench.api import Budget, Context, Example, Feature, FeatureSpec, ModelRe
 from selbench.errors import PluginError, UserError
 from selbench.models import fingerprint, load_tokenizer
 from selbench.store.cost import Cost, total
-from selbench.store.keys import derive_seed, plugin_identity, spec_identity
-from selbench.store.stages import Stage, Store, load_arrays, save_arrays, write_json
+from selbench.store.files import load_arrays, read_json, save_arrays, write_json
+from selbench.store.keys import derive_seed, digest, plugin_identity, spec_identity
+from selbench.store.stages import Stage, Store
+
+KIND = "selection"
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,13 @@ def response_tokens(pool: Pool, model: ModelRef, store: Store) -> np.ndarray:
     def compute(folder: Path) -> None:
         save_arrays(folder, {"tokens": count_response_tokens(pool, load_tokenizer(model))})
 
-    stage = store.stage("tokens", {"pool": pool.fingerprint, "model": fingerprint(model)}, compute)
+    stage = store.stage("tokens", tokens_identity(pool, model), compute)
     return load_arrays(stage.path)["tokens"]
+
+
+def tokens_identity(pool: Pool, model: ModelRef) -> dict[str, Any]:
+    """Everything that can change the counts."""
+    return {"pool": pool.fingerprint, "model": fingerprint(model)}
 
 
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
@@ -57,13 +66,17 @@ def select(
     target: Mapping[str, Pool],
     seed: int,
     store: Store,
+    reach: Budget | None = None,
 ) -> Selected:
     """The selection, cached. `target` is what a targeted selector may look at, per capability.
 
-    Raises PluginError if the selector breaks its contract, UserError or NotApplicable as the selector does.
+    A nested selector ranks once for all budgets: as far as `reach` (the largest budget that will be asked for), of
+    which this budget takes the beginning. Raises PluginError if the selector breaks its contract, UserError or
+    NotApplicable as the selector does.
     """
     if budget is None:
         return Selected()
+    whole = reach if reach and selector.nested and reach.limit > budget.limit else budget
     identity = selection_identity(selector, pool, budget, scorer, target, seed)
     used: list[Stage] = []
 
@@ -76,23 +89,30 @@ def select(
             scratch=folder,
             feature_store=feature_store(store, used),
         )
-        selection = selector.select(pool, budget, context)
-        check(selection, selector, pool, budget)
+        selection = selector.select(pool, whole, context)
+        check(selection, selector, pool, whole)
         _write(folder, selection, used)
         return context.logged
 
-    stage = store.stage("selection", identity, compute)
-    return _read(stage)
+    if selector.nested:
+        stage = store.ranking(KIND, identity, compute, least=budget.limit, reach=whole.limit)
+    else:
+        stage = store.stage(KIND, identity, compute)
+    return _first(_read(stage), pool, budget)
 
 
 def selection_identity(
     selector: Any, pool: Pool, budget: Budget, scorer: ModelRef, target: Mapping[str, Pool], seed: int
 ) -> dict[str, Any]:
-    """Everything that can change a selection; the seed only where the selector is stochastic, and so on."""
+    """Everything that can change a selection; the seed only where the selector is stochastic, and so on.
+
+    The budget's size is not part of a nested selector's: a ranking serves all sizes.
+    """
+    costs = None if budget.unit == "examples" else digest(budget.costs.tolist())
     return {
         "selector": plugin_identity(selector),
         "pool": pool.fingerprint,
-        "budget": [budget.unit, budget.limit, None if budget.unit == "examples" else budget.costs.tolist()],
+        "budget": [budget.unit, None if selector.nested else budget.limit, costs],
         "scorer": fingerprint(scorer) if selector.uses_scorer else None,
         "target": {name: examples.fingerprint for name, examples in target.items()} if selector.targeted else None,
         "seed": seed if selector.stochastic else None,
@@ -103,25 +123,31 @@ def feature_store(store: Store, used: list[Stage]) -> Callable[[FeatureSpec, Poo
     """A provider of cached features that notes which stages it handed out."""
 
     def provide(spec: FeatureSpec, pool: Pool, context: Context) -> Feature:
-        identity = {
-            "spec": spec_identity(spec),
-            "pool": pool.fingerprint,
-            "scorer": fingerprint(context.scorer) if spec.needs_scorer else None,
-        }
+        scorer = context.scorer if spec.needs_scorer else None
+        identity = feature_identity(spec, pool, scorer)
+        kind = getattr(spec, "stage_kind", "features")
 
         def compute(folder: Path) -> Mapping[str, float]:
-            scorer = context.scorer if spec.needs_scorer else None
-            inner = Context(
-                pool, scorer=scorer, scratch=folder, feature_store=provide
-            )  # features may build on features
+            kept = store.checkpoint(kind, identity)
+            # Features may build on features.
+            inner = Context(pool, scorer=scorer, scratch=folder, checkpoint=kept, feature_store=provide)
             save_arrays(folder, spec.compute(pool, inner))
             return inner.logged
 
-        stage = store.stage("features", identity, compute)
+        stage = store.stage(kind, identity, compute)
         used.append(stage)
         return load_arrays(stage.path)
 
     return provide
+
+
+def feature_identity(spec: FeatureSpec, pool: Pool, scorer: ModelRef | None) -> dict[str, Any]:
+    """Everything that can change a feature's values; `scorer` is None for one that does not look through a model."""
+    return {
+        "spec": spec_identity(spec),
+        "pool": pool.fingerprint,
+        "scorer": fingerprint(scorer) if scorer else None,
+    }
 
 
 def check(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:
@@ -148,7 +174,8 @@ def check(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> No
 def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a reader wants to know of a selection; `tokens` are those of the chosen examples.
 
-    For a pool with hidden labels also its composition: the count of each value of each label.
+    Its composition is the count of each value of source and category (where examples have them), of response length,
+    and for a pool with hidden labels of each label.
     """
     hashes = {example.content_hash for example in chosen}
     result: dict[str, Any] = {
@@ -159,9 +186,22 @@ def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Ma
         "mean_response_chars": float(np.mean([len(e.response) for e in chosen])) if chosen else 0.0,
     }
     rows = [labels[example.id] for example in chosen if example.id in labels]
-    if rows:
-        result["composition"] = {name: _counts([row[name] for row in rows]) for name in rows[0]}
+    values = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    for name in ("source", "category"):
+        found = [getattr(example, name) for example in chosen]
+        if any(found):
+            values.setdefault(name, found)
+    result["composition"] = {name: _counts(column) for name, column in values.items()}
+    if chosen:
+        result["composition"]["response tokens"] = _lengths(tokens)
     return result
+
+
+def _lengths(tokens: np.ndarray) -> dict[str, int]:
+    """How many responses have so many tokens, in steps of a factor of four."""
+    edges = [0, 16, 64, 256, 1024, sys.maxsize]
+    names = ["below 16", "16 to 63", "64 to 255", "256 to 1,023", "1,024 and more"]
+    return dict(zip(names, np.histogram(tokens, edges)[0].tolist()))
 
 
 def _counts(values: Sequence[Any]) -> dict[str, int]:
@@ -183,22 +223,27 @@ def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
             "ids": selection.ids,
             "scores": None if selection.scores is None else np.asarray(selection.scores, np.float64),
             "diagnostics": numbers,
-            "features": [{"key": stage.key, "cost": stage.cost} for stage in used],
+            "features": [{"kind": stage.kind, "key": stage.key, "cost": stage.cost} for stage in used],
         },
     )
 
 
 def _read(stage: Stage) -> Selected:
-    try:
-        data = json.loads((stage.path / "selection.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the selection at {stage.path} cannot be read: {error}. Delete that folder and run again."
-        ) from error
+    data = read_json(stage.path / "selection.json")
+    if data is None:
+        raise UserError(f"the selection at {stage.path} cannot be read. Delete that folder and run again.")
+    rows = data["features"]
     return Selected(
         ids=tuple(data["ids"]),
         scores=None if data["scores"] is None else np.asarray(data["scores"]),
-        cost=total([stage.cost, *({row["key"]: row["cost"] for row in data["features"]}.values())]),
+        cost=total([stage.cost, *({row["key"]: row["cost"] for row in rows}.values())]),
         logged=stage.logged,
-        stages={"selection": stage.key, **{f"features/{i}": row["key"] for i, row in enumerate(data["features"])}},
+        stages={"selection": stage.key, **{f"{row['kind']}/{i}": row["key"] for i, row in enumerate(rows)}},
     )
+
+
+def _first(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
+    """As much of a ranking as the budget allows."""
+    count = len(budget.take(pool.position(id) for id in ranked.ids))
+    scores = None if ranked.scores is None else ranked.scores[:count]
+    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores)

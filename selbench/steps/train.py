@@ -11,8 +11,9 @@ from typing import Any
 
 from selbench.api import Context, Example, ModelRef
 from selbench.models import fingerprint
+from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
-from selbench.store.stages import Stage, Store, write_json
+from selbench.store.stages import Stage, Store
 
 KIND = "model"
 REF = "model.json"
@@ -32,21 +33,17 @@ class Tuning:
         seed: int,
         store: Store,
         say: Callable[[str], None],
+        inputs: Sequence[str] = (),
     ) -> None:
-        self._trainer, self._chosen, self._base, self._seed, self._store, self._say = (
-            trainer,
-            chosen,
-            model,
-            seed,
-            store,
-            say,
-        )
+        """`inputs`: the stages ("kind/name") that the choice of examples rests on."""
+        self._trainer, self._chosen, self._base, self._seed = trainer, chosen, model, seed
+        self._store, self._say, self._inputs = store, say, inputs
         self._identity = training_identity(trainer, chosen, model, seed)
         self.key = store.key(KIND, self._identity)
 
     def model(self) -> ModelRef:
         """The tuned model, fine-tuned now unless it is in the store."""
-        stage = self._store.stage(KIND, self._identity, self._compute)
+        stage = self._store.stage(KIND, self._identity, self._compute, inputs=self._inputs)
         return ModelRef(**_absolute(json.loads((stage.path / REF).read_text()), stage.path))
 
     def recall(self) -> Stage | None:
@@ -57,14 +54,15 @@ class Tuning:
     def held(self, keep: bool) -> Iterator[None]:
         """Nobody else uses or drops the weights meanwhile; they are dropped afterwards unless `keep`, or unless
         an evaluation failed and will want them again."""
-        with self._store.lock(f"use-{KIND}", self.key):
+        with self._store.lock(f"use-{KIND}", self.key, "fine-tuning and evaluating"):
             yield
             if not keep:
                 self._store.drop(KIND, self.key)
 
     def _compute(self, folder: Path) -> Mapping[str, float]:
         self._say(f"fine-tuning on {len(self._chosen)} examples")
-        context = Context(seed=derive_seed(self._seed, "training"), scratch=folder)
+        kept = self._store.checkpoint(KIND, self._identity)
+        context = Context(seed=derive_seed(self._seed, "training"), scratch=folder, checkpoint=kept)
         tuned = self._trainer.train(self._chosen, self._base, context)
         write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
         return context.logged

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 Cost = dict[str, float]
+FLOPS = "flops"  # what a plugin logs under this name is its estimate of the stage's floating-point operations
 
 
 # The stages being measured just now, outermost first: a stage computed inside another is not counted twice.

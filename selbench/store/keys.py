@@ -13,7 +13,7 @@ from typing import Any
 import selbench
 
 # Raised by hand when what a stage's files mean changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def digest(identity: Any) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import selbench
 from selbench.store.cost import Cost
-from selbench.store.stages import write_json, writing
+from selbench.store.files import damage, read_json, write_json, writing
+from selbench.store.sweeps import Sweep as Sweep
 
 Status = Literal["finished", "skipped", "failed"]
 RECORD = "record.json"
@@ -29,7 +29,8 @@ class Record:
 
     `axes` are the words that tell runs apart on a leaderboard; `scores` rows are suite, task, metric, value,
     higher_is_better, headline, items (a count; item-level results are in items.parquet beside the record);
-    `cost` is per stage (selection, of which features; training; evaluation), as when it was computed.
+    `cost` is per stage (selection, of which features; training; evaluation), as when it was computed; `files` are
+    the checksums of what lies beside the record; `leaks` what the leak check found, per suite (docs/leaks.md).
     """
 
     key: str
@@ -45,9 +46,11 @@ class Record:
     stages: dict[str, str] = field(default_factory=dict)
     scores: list[dict[str, Any]] = field(default_factory=list)
     selection: dict[str, Any] = field(default_factory=dict)
+    leaks: dict[str, Any] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -90,9 +93,8 @@ class Records:
         return self.root / key
 
     def read(self, key: str) -> Record | None:
-        try:
-            data = json.loads((self.folder(key) / RECORD).read_text())
-        except (OSError, ValueError):
+        data = read_json(self.folder(key) / RECORD)
+        if data is None:
             return None
         known = {item.name for item in dataclasses.fields(Record)}
         return Record(**{name: value for name, value in data.items() if name in known})
@@ -102,39 +104,14 @@ class Records:
         with writing(self.folder(record.key)) as folder:
             write_json(folder / RECORD, dataclasses.asdict(record))
 
+    def damage(self, record: Record) -> str | None:
+        """What is wrong with the files beside a record; None if they are as they were written."""
+        return damage(self.folder(record.key), record.files)
+
     def all(self) -> list[Record]:
         """Oldest first."""
         found = (self.read(path.parent.name) for path in self.root.glob(f"*/{RECORD}"))
         return sorted((record for record in found if record), key=lambda record: (record.created, record.key))
-
-
-class Sweep:
-    """The cells of one `selbench -m` command: which run each of them is, and how it ended."""
-
-    def __init__(self, root: Path, id: str) -> None:
-        self.id = id
-        self.folder = root / id
-
-    def start(self, command: str, comparison: str, cells: int) -> None:
-        with writing(self.folder) as folder:
-            write_json(
-                folder / "sweep.json", {"id": self.id, "command": command, "comparison": comparison, "cells": cells}
-            )
-
-    def done(self, cell: int, key: str, status: Status, reused: bool) -> None:
-        with writing(self.folder / "done") as folder:
-            write_json(folder / f"{cell}.json", {"key": key, "status": status, "reused": reused})
-
-    @cached_property
-    def about(self) -> dict[str, Any]:
-        """id, command, comparison, cells (how many were planned). Raises OSError if there is no such sweep."""
-        about: dict[str, Any] = json.loads((self.folder / "sweep.json").read_text())
-        return about
-
-    def results(self) -> dict[int, dict[str, Any]]:
-        """Cell number -> key, status, reused."""
-        files = sorted((self.folder / "done").glob("*.json"), key=lambda file: int(file.stem))
-        return {int(file.stem): json.loads(file.read_text()) for file in files}
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:

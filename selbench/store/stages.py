@@ -2,96 +2,186 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-import numpy as np
-from filelock import FileLock
-
-from selbench.errors import UserError
-from selbench.store.cost import Cost, measure
+from selbench import console
+from selbench.errors import UserError, unknown
+from selbench.store.cost import FLOPS, Cost, measure
+from selbench.store.files import checksums, damage, disk_error, is_disk_error, read_json, write_json, writing
 from selbench.store.keys import FORMAT, digest
+from selbench.store.locks import Locks
 
 MANIFEST = "manifest.json"
 DROPPED = "dropped.json"
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+EXECUTED = "executed.jsonl"
+
+Reuse = Literal["missing", "verify", "none"]
+Compute = Callable[[Path], Mapping[str, float] | None]
+
+# What the stage being computed just now has asked for: its inputs.
+_asked: ContextVar[list[str] | None] = ContextVar("inputs of the stage being computed", default=None)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One finished stage: where it is, what it cost when it was computed, and what it logged."""
+    """One finished stage: where it is, what it cost when it was computed, and what it logged.
+
+    `name` is its folder under its kind: the key, and for a ranking how far it goes, `KEY-7800`.
+    """
 
     kind: str
-    key: str
+    name: str
     path: Path
     cost: Cost
     logged: Mapping[str, float]
     reused: bool
 
+    @property
+    def key(self) -> str:
+        return self.name
+
 
 class Store:
-    """Stages under one folder. Several processes may share it: one computes, the others wait."""
+    """Stages under one folder. Several processes may share it: one computes, the others wait.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    reuse: missing: a stage that is there is used, once its files have been compared with their checksums; a damaged
+        one is named and computed again. verify: a damaged one is refused instead, as a UserError. none: only stages
+        made after `since` are used (an ISO time; by default when this object was made).
+    shared: the folder is on a file system that several machines write to (see locks).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reuse: Reuse = "missing",
+        since: str | None = None,
+        shared: bool = False,
+        say: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        if reuse not in get_args(Reuse):
+            raise UserError(unknown("reuse", reuse, get_args(Reuse)))
+        self.root, self.reuse = root, reuse
+        self.since = (since or now()) if reuse == "none" else ""
+        self.locks = Locks(root / ".locks", shared=shared, say=say)
 
     @staticmethod
     def key(kind: str, identity: Mapping[str, Any]) -> str:
         return digest({"kind": kind, "format": FORMAT, **identity})
 
-    def stage(
-        self, kind: str, identity: Mapping[str, Any], compute: Callable[[Path], Mapping[str, float] | None]
-    ) -> Stage:
+    def stage(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, inputs: Sequence[str] = ()) -> Stage:
         """The stage with this identity, computed if it is not there yet.
 
-        `compute` writes files into the folder it is given and returns the numbers to log. Raises UserError when
-        the disk cannot be written; whatever `compute` raises leaves no stage behind.
+        `compute` writes files into the folder it is given and returns the numbers to log. `inputs` are stages
+        ("kind/name") it rests on besides those asked for while it is computed. Raises UserError when the disk
+        cannot be written; whatever `compute` raises leaves no stage behind.
         """
         key = self.key(kind, identity)
-        path = self.root / kind / key
-        with self.lock(kind, key):
-            if found := self._read(kind, key, path):
-                return found
-            with writing(path.parent):
-                work = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=path.parent))
-            try:
-                with measure() as cost:
-                    logged = dict(compute(work) or {})
-                manifest = {
-                    "kind": kind,
-                    "key": key,
-                    "identity": identity,
-                    "cost": cost,
-                    "logged": logged,
-                    "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                    "files": {
-                        str(f.relative_to(work)): f.stat().st_size for f in sorted(work.rglob("*")) if f.is_file()
-                    },
-                }
-                write_json(work / MANIFEST, manifest)
-                if path.exists():  # incomplete, or dropped to save space
-                    shutil.rmtree(path)
-                os.replace(work, path)
-            except OSError as error:
-                if error.errno in _DISK:
-                    raise _disk_error(path, error) from error
-                raise
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-        return Stage(kind, key, path, cost, logged, reused=False)
+        return self._stage(kind, key, [key], key, identity, compute, inputs)
 
-    def drop(self, kind: str, key: str) -> None:
+    def ranking(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, least: int, reach: int) -> Stage:
+        """A stage that comes in lengths: one that goes at least as far as `least`, or else a new one to `reach`.
+
+        A longer ranking begins with the shorter one, so any that is long enough will do; the shortest is used.
+        """
+        key = self.key(kind, identity)
+        lengths = sorted(int(path.name.partition("-")[2]) for path in (self.root / kind).glob(f"{key}-*"))
+        enough = [f"{key}-{length}" for length in lengths if length >= least]
+        return self._stage(kind, key, enough, f"{key}-{max(least, reach)}", identity, compute, ())
+
+    def _stage(
+        self,
+        kind: str,
+        key: str,
+        candidates: Sequence[str],
+        name: str,
+        identity: Mapping[str, Any],
+        compute: Compute,
+        inputs: Sequence[str],
+    ) -> Stage:
+        with self.lock(kind, key):
+            for candidate in dict.fromkeys([*candidates, name]):
+                if found := self._read(kind, candidate):
+                    break
+            else:
+                found = self._make(kind, name, identity, compute, inputs)
+        asked = _asked.get()
+        if asked is not None:
+            asked.append(f"{kind}/{found.name}")
+        return found
+
+    def _make(
+        self, kind: str, name: str, identity: Mapping[str, Any], compute: Compute, inputs: Sequence[str]
+    ) -> Stage:
+        path = self.root / kind / name
+        with writing(path.parent):
+            for left in path.parent.glob(f".{name}.*"):  # of a process that was killed: we hold the lock
+                shutil.rmtree(left, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=path.parent))
+        asked: list[str] = []
+        token = _asked.set(asked)
+        try:
+            with measure() as cost:
+                logged = dict(compute(work) or {})
+            if FLOPS in logged:  # an estimate by whoever did the work
+                cost[FLOPS] = logged.pop(FLOPS)
+            manifest = {
+                "kind": kind,
+                "key": name,
+                "identity": identity,
+                "inputs": sorted({*asked, *inputs}),
+                "cost": cost,
+                "logged": logged,
+                "created": now(),
+                "files": checksums(work),
+            }
+            write_json(work / MANIFEST, {**manifest, "seal": _seal(manifest)})
+            if path.exists():  # damaged, dropped to save space, or not to be reused
+                shutil.rmtree(path)
+            os.replace(work, path)
+            self._note(manifest)
+        except OSError as error:
+            if is_disk_error(error):
+                raise disk_error(path, error) from error
+            raise
+        finally:
+            _asked.reset(token)
+            shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(self._checkpoint(kind, name), ignore_errors=True)
+        return Stage(kind, name, path, cost, logged, reused=False)
+
+    def _note(self, manifest: Mapping[str, Any]) -> None:
+        """One line per computed stage, for whoever counts the work."""
+        about = {name: manifest[name] for name in ("kind", "key", "created")}
+        line = {**about, "wall_s": manifest["cost"]["wall_s"], "host": socket.gethostname(), "pid": os.getpid()}
+        with (self.root / EXECUTED).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def checkpoint(self, kind: str, identity: Mapping[str, Any]) -> Path:
+        """A folder for what a long computation wants to find again after an interruption; gone once it is done.
+
+        Only for the holder of the stage's lock: inside its `compute`.
+        """
+        with writing(self._checkpoint(kind, self.key(kind, identity))) as folder:
+            return folder
+
+    def _checkpoint(self, kind: str, name: str) -> Path:
+        return self.root / ".checkpoints" / f"{kind}-{name}"
+
+    def drop(self, kind: str, name: str) -> None:
         """Give a stage's space back; what it cost and logged can still be recalled."""
-        path = self.root / kind / key
+        path = self.root / kind / name
         if not (path / MANIFEST).is_file():
             return
         os.replace(path / MANIFEST, path / DROPPED)
@@ -101,84 +191,49 @@ class Store:
             elif entry.name != DROPPED:
                 entry.unlink()
 
-    def recall(self, kind: str, key: str) -> Stage | None:
+    def recall(self, kind: str, name: str) -> Stage | None:
         """What is known of a stage that was computed once, whether or not its files are still there."""
-        path = self.root / kind / key
-        for name in (MANIFEST, DROPPED):
-            manifest = _manifest(path / name)
-            if manifest:
-                return Stage(kind, key, path, manifest["cost"], manifest["logged"], reused=True)
+        path = self.root / kind / name
+        for file in (MANIFEST, DROPPED):
+            if manifest := read_json(path / file):
+                return Stage(kind, name, path, manifest["cost"], manifest["logged"], reused=True)
         return None
 
-    @contextmanager
-    def lock(self, kind: str, key: str) -> Iterator[None]:
-        """One process at a time; the operating system frees the lock of a process that dies."""
-        folder = self.root / ".locks"
-        with writing(folder):
-            lock = FileLock(folder / f"{kind}-{key}.lock", is_singleton=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self, kind: str, key: str, work: str = "") -> AbstractContextManager[None]:
+        """One process at a time; a lock dies with its holder."""
+        return self.locks.hold(f"{kind}-{key}", work or kind)
 
-    def _read(self, kind: str, key: str, path: Path) -> Stage | None:
-        manifest = _manifest(path / MANIFEST)
-        if not manifest:
+    def _read(self, kind: str, name: str) -> Stage | None:
+        path = self.root / kind / name
+        manifest = read_json(path / MANIFEST)
+        if not manifest and not (path / MANIFEST).is_file():
             return None
-        sizes = manifest["files"].items()
-        if any(not (path / name).is_file() or (path / name).stat().st_size != size for name, size in sizes):
-            return None  # a file is missing or cut short: compute it again
-        return Stage(kind, key, path, manifest["cost"], manifest["logged"], reused=True)
+        wrong = verify(path, manifest)
+        if wrong:
+            what = f"the stage {path} is damaged: {wrong}."
+            if self.reuse == "verify":
+                raise UserError(f"{what} reuse=missing would compute it again; reuse=verify refuses to.")
+            console.warn(f"{what} It is computed again.")
+            return None
+        assert manifest
+        if manifest["created"] < self.since:
+            return None
+        return Stage(kind, name, path, manifest["cost"], manifest["logged"], reused=True)
 
 
-def _manifest(path: Path) -> dict[str, Any] | None:
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return manifest
+def verify(path: Path, manifest: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the stage at `path`; None if it is as it was written."""
+    if not manifest or manifest.get("seal") != _seal(manifest):
+        return f"{MANIFEST} is not what was written"
+    return damage(path, manifest["files"])
 
 
-@contextmanager
-def writing(folder: Path) -> Iterator[Path]:
-    """The folder, made if need be; an unwritable or full disk becomes one sentence."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-    except OSError as error:
-        raise _disk_error(folder, error) from error
+def _seal(manifest: Mapping[str, Any]) -> str:
+    # Through JSON and back: what is read again must give the seal of what was written.
+    plain = json.loads(json.dumps({k: v for k, v in manifest.items() if k != "seal"}, default=str))
+    return digest(plain)
 
 
-def _disk_error(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write {error.filename or path}: {error.strerror or error}. Nothing half-written was kept."
-    )
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Written aside and renamed: a reader sees the old file or the new one, never half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(json.dumps(data, indent=1, default=_plain) + "\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return str(value)
-
-
-def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """One .npy file an array, so that each can be mapped into memory on its own."""
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", np.asarray(array))
-
-
-def load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of a stage; large ones are mapped into memory read-only."""
-    files = sorted(folder.glob("*.npy"))
-    return {file.stem: np.load(file, mmap_mode="r" if file.stat().st_size > 1 << 16 else None) for file in files}
+def now() -> str:
+    """The time in UTC, to the millisecond; such times sort as text."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

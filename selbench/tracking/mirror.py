@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,122 +13,127 @@ from selbench import console
 from selbench.config import Run
 from selbench.steps.evaluate import ITEMS
 from selbench.store.records import RECORD, Record, Sweep
-from selbench.store.stages import write_json
+from selbench.tracking.content import LONG, metrics, milliseconds, params, tags
+from selbench.tracking.datasets import inputs
+from selbench.tracking.marks import Marks
+from selbench.tracking.server import Server, default_uri, reason, shown
+from selbench.tracking.table import write_tables
 
-MIRRORED = "mlflow.json"
+KEPT = (RECORD, "selection.json", ITEMS, "traceback.txt")  # of a record's folder
 
 
 def tracking_uri(run: Run) -> str:
     """The configured URI, or an SQLite file under the output folder."""
-    return run.tracking.uri or f"sqlite:///{(run.output_dir / 'mlflow.db').resolve()}"
+    return run.tracking.uri or default_uri(run.output_dir)
 
 
 def mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
     """One MLflow run for the record, under the parent run of its sweep. A server that is away costs a warning only."""
-    if not run.tracking.enabled or (reused and _mirrored(folder, run)):
+    if not run.tracking.enabled:
         return
+    uri = tracking_uri(run)
     try:
-        _mirror(record, folder, run, reused)
+        server = _server(uri, run.output_dir.resolve())
+        if not (reused and is_sent(record, folder, server, run.sweep)):
+            send(record, folder, server, run.sweep, reused)
     except Exception as error:  # whatever a tracking server does, the run has been recorded
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         console.warn(
-            f"MLflow at {tracking_uri(run)} did not take {record.name}: {reason}. The record is complete without it."
+            f"MLflow at {shown(uri)} did not take {record.name}: {reason(error)}. The record is complete without it; "
+            f"`selbench sync` sends it later."
         )
 
 
-def _mirrored(folder: Path, run: Run) -> bool:
-    return (run.sweep or "") in _read_marks(folder)
+@lru_cache(maxsize=4)
+def _server(uri: str, outputs: Path) -> Server:
+    return Server(uri, outputs)
 
 
-def _read_marks(folder: Path) -> dict[str, str]:
+def is_sent(record: Record, folder: Path, server: Server, sweep: str | None) -> bool:
+    """Whether this very record (not an earlier try) is known to be on the server, under this sweep."""
+    mark = Marks(folder).get(server.name, sweep or "")
+    return bool(mark) and mark.get("created") == record.created
+
+
+def send(record: Record, folder: Path, server: Server, sweep: str | None, reused: bool = False) -> str:
+    """Send a record from its folder; the run's id. Sent again, or after a broken-off try, it is the same MLflow run.
+
+    Raises whatever MLflow raises.
+    """
+    client = server.client
+    with tempfile.TemporaryDirectory() as scratch, server.writing():
+        tables = write_tables(record, folder, Path(scratch))
+        above = parent(server, sweep, record.comparison) if sweep else None
+        id = _child(record, server, sweep, above, reused)
+        _log(client, id, record)
+        client.log_inputs(id, inputs(record))
+        for path in [*(folder / name for name in KEPT), *tables]:
+            if path.is_file():
+                client.log_artifact(id, str(path))
+        if tables:
+            shown_as = json.dumps([{"path": path.name, "type": "table"} for path in tables])
+            client.set_tag(id, "mlflow.loggedArtifacts", shown_as)
+        ended = int((folder / RECORD).stat().st_mtime * 1000)
+        client.set_terminated(id, "FAILED" if record.status == "failed" else "FINISHED", ended)
+        if above:
+            client.set_terminated(above, end_time=ended)
+    Marks(folder).set(server.name, sweep or "", {"run": id, "created": record.created})
+    return id
+
+
+def _child(record: Record, server: Server, sweep: str | None, above: str | None, reused: bool) -> str:
+    """The MLflow run of this record in this sweep, below `above`, found or made, with its tags."""
+    experiment = server.experiment(record.comparison)
+    about = {**tags(record), "selbench.reused": str(reused).lower()}
+    if sweep and above:
+        about |= {"mlflow.parentRunId": above, "selbench.sweep": sweep}
+    found = server.find([experiment], {"key": record.key, "sweep": sweep}, limit=1)
+    if not found:
+        made = server.client.create_run(experiment, milliseconds(record.created) or None, about, record.name)
+        return str(made.info.run_id)
+    from mlflow.entities import RunTag
+
+    id = str(found[0].info.run_id)
+    server.client.log_batch(id, tags=[RunTag(key, value) for key, value in about.items()])
+    return id
+
+
+def parent(server: Server, sweep: str, comparison: str) -> str:
+    """The parent run of a sweep, found by its tag or made."""
+    experiment = server.experiment(comparison)
+    with server.turn():
+        found = server.find([experiment], {"parent_of": sweep}, limit=1)
+        if found:
+            return str(found[0].info.run_id)
+        about = _about(server.outputs, sweep)
+        told = {
+            "selbench.parent_of": sweep,
+            "selbench.command": str(about.get("command", ""))[:LONG],
+            "mlflow.note.content": f"```\n{str(about.get('command', ''))[:LONG]}\n```",
+        }
+        started = milliseconds(str(about.get("started", ""))) or None
+        made = server.client.create_run(experiment, started, told, f"sweep {sweep}").info.run_id
+        server.client.set_terminated(made)
+    return str(made)
+
+
+def _about(outputs: Path, sweep: str) -> dict[str, Any]:
     try:
-        marks: dict[str, str] = json.loads((folder / MIRRORED).read_text())
-    except (OSError, ValueError):
-        return {}
-    return marks
+        return Sweep(outputs / "sweeps", sweep).about
+    except OSError:
+        return {}  # its folder was removed; the records still say which sweep they are of
 
 
-def _mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
-    # MLflow's own defaults keep a run waiting for minutes, seven times over, for a server that is away.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    from mlflow import MlflowClient
+def _log(client: Any, id: str, record: Record) -> None:
     from mlflow.entities import Metric, Param
 
-    for chatty in ("alembic", "mlflow", "mlflow.store.db.utils"):  # after the import, which sets their levels
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri(run))
-    experiment = _experiment(client, run)
-    tags = {**_tags(record), "selbench.reused": str(reused).lower()}
-    if run.sweep:
-        tags |= {"mlflow.parentRunId": _parent(client, experiment, run), "selbench.sweep": run.sweep}
-    id = client.create_run(experiment, run_name=record.name, tags=tags).info.run_id
-    params = [Param(key, str(value)[:6000]) for key, value in _flat(record.config)]
-    for start in range(0, len(params), 100):  # the limit of one request
-        client.log_batch(id, params=params[start : start + 100])
-    metrics = [Metric(_safe(key), value, 0, 0) for key, value in _metrics(record).items()]
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(id, metrics=metrics[start : start + 1000])
-    for name in (RECORD, "selection.json", ITEMS, "traceback.txt"):
-        if (folder / name).is_file():
-            client.log_artifact(id, str(folder / name))
-    client.set_terminated(id, "FAILED" if record.status == "failed" else "FINISHED")
-    write_json(folder / MIRRORED, {**_read_marks(folder), run.sweep or "": id})
+    options = [Param(key, value) for key, value in params(record).items()]
+    for part in _parts(options, 100):  # the limits of one request
+        client.log_batch(id, params=part)
+    when = milliseconds(record.created)
+    numbers = [Metric(key, value, when, 0) for key, value in metrics(record).items()]
+    for part in _parts(numbers, 1000):
+        client.log_batch(id, metrics=part)
 
 
-def _experiment(client: Any, run: Run) -> str:
-    """One experiment per comparison; artifacts beside the default database."""
-    found = client.get_experiment_by_name(run.comparison)
-    if found:
-        return str(found.experiment_id)
-    local = None if run.tracking.uri else (run.output_dir / "mlartifacts").resolve().as_uri()
-    try:
-        return str(client.create_experiment(run.comparison, artifact_location=local))
-    except Exception:
-        found = client.get_experiment_by_name(run.comparison)  # another process was faster
-        if not found:
-            raise
-        return str(found.experiment_id)
-
-
-def _parent(client: Any, experiment: str, run: Run) -> str:
-    """The parent run of the sweep, found by its tag or made."""
-    found = client.search_runs([experiment], f"tags.`selbench.parent_of` = '{run.sweep}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    sweep = Sweep(run.output_dir / "sweeps", run.sweep or "")
-    tags = {"selbench.parent_of": run.sweep, "selbench.command": sweep.about["command"][:5000]}
-    parent = client.create_run(experiment, run_name=f"sweep {run.sweep}", tags=tags).info.run_id
-    client.set_terminated(parent)
-    return str(parent)
-
-
-def _tags(record: Record) -> dict[str, str]:
-    tags = {f"selbench.{name}": str(value) for name, value in record.axes.items() if value is not None}
-    return {
-        **tags,
-        "selbench.key": record.key,
-        "selbench.status": record.status,
-        "selbench.reason": record.reason[:5000],
-    }
-
-
-def _metrics(record: Record) -> dict[str, float]:
-    metrics = {f"{row['suite']}/{row['task']}/{row['metric']}": row["value"] for row in record.scores}
-    metrics |= {f"{suite}/mean": value for suite, value in record.headline.items()}
-    metrics |= {f"selection/{k}": float(v) for k, v in record.selection.items() if isinstance(v, int | float)}
-    metrics |= {f"cost/{stage}/{name}": value for stage, cost in record.cost.items() for name, value in cost.items()}
-    return {**metrics, **record.logged}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _safe(key: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in a metric's name."""
-    return re.sub(r"[^\w\-. :/]", "_", key)
+def _parts(items: list[Any], size: int) -> Iterable[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -36,9 +36,62 @@ def test_the_same_command_again_does_nothing(selbench, settings, tmp_path):
     assert records(tmp_path / "outputs") == before
 
 
-def test_a_failed_run_is_tried_again(selbench, settings, tmp_path):
-    assert selbench(*settings, "selector=crashing").status == 1
-    assert "already done" not in selbench(*settings, "selector=crashing").err
+@pytest.mark.parametrize(("selector", "status", "retry"), [("crashing", 1, "failed"), ("shy", 0, "skipped")])
+def test_what_failed_or_was_skipped_is_run_again_only_on_request(selbench, settings, selector, status, retry):
+    arguments = [*settings, f"selector={selector}"]
+    assert "selecting" in selbench(*arguments).err
+    again = selbench(*arguments)
+    assert again.status == status and "selecting" not in again.err
+    assert f"as before; retry={retry} runs it again" in again.err.replace("\n", " ")
+    assert "selecting" in selbench(*arguments, f"retry={retry}").err
+
+
+def test_a_misspelt_retry_or_reuse_is_refused(selbench, settings):
+    assert "Valid: all, failed, skipped" in selbench(*settings, "retry=fail").err
+    assert "Valid: missing, none, verify" in selbench(*settings, "reuse=some").err
+
+
+def test_fail_fast_starts_no_further_cell(selbench, settings, tmp_path):
+    ran = selbench("-m", *settings, "selector=crashing,random,longest", "fail_fast=true")
+    assert ran.status == 1 and "1 failed, 2 not started" in ran.err
+    assert len(records(tmp_path / "outputs")) == 1
+
+
+def _executed(tmp_path, kind="selection"):
+    lines = (tmp_path / "outputs" / "store" / "executed.jsonl").read_text().splitlines()
+    return [stage["key"] for line in lines if (stage := json.loads(line))["kind"] == kind]
+
+
+def test_one_ranking_serves_all_budgets_and_seeds(selbench, settings, tmp_path):
+    selbench("-m", *settings, "selector=longest,random", "budget=4,10,0.2", "seed=0,1")
+    executed = _executed(tmp_path)
+    # longest does not depend on the seed; each ranking goes as far as the largest budget, 10 of 40
+    assert len(executed) == 3 and all(key.endswith("-10") for key in executed)
+    ids = {}
+    for record in records(tmp_path / "outputs"):
+        folder = tmp_path / "outputs" / "runs" / record["key"]
+        key = record["axes"]["selector"], record["axes"]["seed"], record["axes"]["budget"]
+        ids[key] = json.loads((folder / "selection.json").read_text())["ids"]
+    assert ids["random", 1, 4] == ids["random", 1, 10][:4] and len(ids["random", 1, 0.2]) == 8
+
+
+def test_reuse_none_does_everything_again_but_once(selbench, settings, tmp_path):
+    arguments = ["-m", *settings, "selector=random", "seed=0,1", "budget=0.1,0.2"]
+    selbench(*arguments)
+    selbench(*arguments, "reuse=none")
+    assert len(_executed(tmp_path)) == 2 * 2
+    assert len(_executed(tmp_path, "model")) == len(_executed(tmp_path, "evaluation")) == 2 * 4
+
+
+def test_reuse_verify_refuses_a_record_whose_stage_was_altered(selbench, settings, tmp_path):
+    selbench(*settings)
+    assert selbench(*settings, "reuse=verify").status == 0
+    (scores,) = (tmp_path / "outputs" / "store" / "evaluation").glob("*/scores.json")
+    scores.write_text(scores.read_text().replace("accuracy", "elegance"))
+    ran = selbench(*settings, "reuse=verify")
+    assert ran.status == 1 and "cannot be relied on" in ran.err and "scores.json" in ran.err
+    assert selbench(*settings, "reuse=none").status == 0
+    assert selbench(*settings, "reuse=verify").status == 0
 
 
 def test_a_grid_shares_what_is_the_same_and_ends_with_the_leaderboard(selbench, settings, tmp_path):
@@ -56,7 +109,7 @@ def test_a_grid_shares_what_is_the_same_and_ends_with_the_leaderboard(selbench, 
         ("base", ""), ("full", ""), ("random", "10%"), ("random", "25%"), ("longest", "10%"), ("longest", "25%"),
     }  # fmt: skip
     for row in rows:
-        assert (row["vs_baseline"] != "") == (row["selector"] == "longest")
+        assert (row["vs_baseline"] != "") == (row["selector"] != "random")
     assert "vs random" in ran.out
 
 
@@ -104,7 +157,8 @@ def test_the_leaderboard_verb(selbench, settings, tmp_path, select):
     selbench("-m", *settings, "selector=random,longest")
     ran = selbench("leaderboard", "--outputs", str(tmp_path / "outputs"), *select)
     assert ran.status == 0 and "longest" in ran.out
-    assert (tmp_path / "outputs" / "reports" / "leaderboard.csv").is_file()
+    for suffix in ("csv", "parquet", "md", "html"):
+        assert (tmp_path / "outputs" / "reports" / f"leaderboard.{suffix}").is_file()
 
 
 def test_the_leaderboard_verb_without_runs(selbench, tmp_path):

@@ -1,0 +1,47 @@
+"""The own words of lm-eval's items, without the task's template and worked examples: what a leak check looks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from selbench_plugins.suites._scores import item_ids
+
+
+def task_texts(task: Any, limit: int | None) -> dict[str, str]:
+    """Item id (as in the scores) -> its words, for the items that are evaluated."""
+    from lm_eval.utils import handle_non_serializable, hash_string
+
+    docs = list(task.doc_iterator(limit=limit))
+    samples = [
+        {
+            "doc_id": number,
+            "doc": doc,
+            "doc_hash": hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)),
+        }
+        for number, doc in docs
+    ]
+    names = item_ids(samples)
+    return {names[number]: own_words(task, doc) for number, doc in docs}
+
+
+def own_words(task: Any, doc: Mapping[str, Any]) -> str:
+    """What the task names for this purpose; else those text fields of the item that its prompt shows; else the prompt."""
+    if task.should_decontaminate():
+        return str(task.doc_to_decontamination_query(doc))
+    prompt = task.doc_to_text(doc)
+    if not isinstance(prompt, str):  # the number of an answer, where the question is in the choices
+        choices = task.doc_to_choice(doc)
+        return str(choices[0]) if choices else ""
+    return shown_fields(doc, prompt) or prompt
+
+
+def shown_fields(doc: Mapping[str, Any], prompt: str) -> str:
+    """The text fields that stand in the prompt, longest first and none inside another, in the prompt's order."""
+    spans: list[tuple[int, int]] = []
+    for value in sorted((value.strip() for value in doc.values() if isinstance(value, str)), key=len, reverse=True):
+        start = prompt.find(value) if value else -1
+        if start >= 0 and all(start + len(value) <= low or start >= high for low, high in spans):
+            spans.append((start, start + len(value)))
+    return "\n\n".join(prompt[low:high] for low, high in sorted(spans))

@@ -1,0 +1,110 @@
+"""`selbench compare`: two runs, or two arms over their seeds, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selbench import console
+from selbench.errors import UserError
+
+if TYPE_CHECKING:
+    from selbench.api import Pool
+    from selbench.report.compare import Comparison
+
+
+def main(arguments: list[str]) -> int:
+    """Print the comparison; exit status 0 whatever it says."""
+    args = _parser().parse_args(arguments)
+    if args.show < 0:
+        raise UserError(f"--show {args.show}: a number from 0.")
+
+    from selbench.report.compare import compare
+    from selbench.report.sides import find_sides
+    from selbench.store.records import Records
+    from selbench.tracking.previews import pool_of
+
+    records = Records(args.outputs / "runs").all()
+    if not records:
+        raise UserError(f"no record under {args.outputs / 'runs'}: name another folder with --outputs.")
+    wanted = {name: getattr(args, name) for name in ("comparison", "budget", "model", "suite")}
+    a, b = find_sides(records, _key(args.outputs, args.a), _key(args.outputs, args.b), wanted)
+    first = a.records[0]
+    among = [record for record in records if record.comparison == first.comparison] if a.seeds != (None,) else []
+    pool = pool_of(first)
+    found = compare(a, b, args.outputs, among, len(pool) if pool else None, args.suite)
+    if args.items:
+        _write_items(found, args.items)
+    if args.json:
+        print(json.dumps(found.plain(), indent=1))
+        return 0
+
+    from selbench.report.compare_view import show
+
+    show(found, console.out, args.show, _previews(pool))
+    if args.items:
+        console.say(f"items: {args.items}")
+    return 0
+
+
+def _key(outputs: Path, name: str) -> str:
+    """A folder's path or a cell (SWEEP/3, latest/3) as the key of its run; anything else as it is."""
+    last = name.rstrip("/").rpartition("/")[2]
+    if "/" not in name or (outputs / "runs" / last).is_dir():
+        return last
+    from selbench.cli.show import find, record_of
+
+    return record_of(find(outputs, name), name).key
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="selbench compare",
+        description="Two runs (keys, which are the names of their folders under OUTPUTS/runs; unique beginnings of them; "
+        "or cells, as latest/3), or two arms over the seeds that both have: score differences with intervals, per suite and "
+        "task; which items changed; which examples each selected that the other did not; what each cost; which settings "
+        "differ.",
+        epilog="examples: selbench compare 3f2a 91bc      selbench compare mads random --budget 10%% --model planted-1m",
+    )
+    parser.add_argument("a", metavar="A", help="a run or an arm")
+    parser.add_argument("b", metavar="B", help="another one")
+    for name, text in (
+        ("comparison", "of this comparison"),
+        ("budget", "with this budget: 10%% or 0.1, 7800, '50k tok'"),
+        ("model", "of this model"),
+        ("suite", "and scores of this suite"),
+    ):
+        parser.add_argument(f"--{name}", help=f"arms: only runs {text}")
+    parser.add_argument(
+        "--show", type=int, default=5, metavar="N", help="items and examples shown of a kind (default: 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, for scripts")
+    parser.add_argument("--items", type=Path, metavar="FILE.csv", help="write every item with both values")
+    parser.add_argument(
+        "--outputs",
+        type=Path,
+        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
+        help="the output folder (default: outputs)",
+    )
+    return parser
+
+
+def _write_items(found: Comparison, path: Path) -> None:
+    from selbench.store.files import writing
+
+    with writing(path.parent):
+        found.items.to_csv(path, index=False)
+
+
+def _previews(pool: Pool | None) -> Callable[[str], str]:
+    """The beginning of an example's text; nothing where the pool cannot be read quickly or has changed."""
+    from selbench.tracking.previews import preview
+
+    def text(id: str) -> str:
+        return preview(pool[pool.position(id)].text) if pool else ""
+
+    return text

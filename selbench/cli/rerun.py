@@ -1,0 +1,258 @@
+"""`selbench rerun`: a recorded run once more, from its record alone, compared with what was recorded."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selbench import console
+from selbench.cli.main import plugin_path
+from selbench.cli.show import add_outputs, find, record_of
+from selbench.errors import UserError
+
+if TYPE_CHECKING:
+    from selbench.config import Run
+    from selbench.plugins import Registry
+    from selbench.store.records import Record
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0 if the same examples were selected and the run ended as recorded, 1 if not."""
+    parser = argparse.ArgumentParser(
+        prog="selbench rerun",
+        description="Run a recorded run again from its record: selection, fine-tuning and evaluation are computed anew in an "
+        "empty folder, and the result is compared with the record. The selection must be the same, id by id; differences "
+        "between scores are shown. With --here it is run in its own output folder instead, where what is there is reused.",
+        epilog="example: selbench rerun 1ee3; selbench rerun latest/3 --out /tmp/again",
+    )
+    parser.add_argument("name", metavar="RUN", help="its key (the start of it will do), or SWEEP/N")
+    add_outputs(parser)
+    parser.add_argument("--here", action="store_true", help="in its own output folder, reusing what is there")
+    parser.add_argument("--out", type=Path, help="keep what was computed in this (new) folder")
+    parser.add_argument(
+        "settings", nargs="*", metavar="plugin_path=DIR", help="where its plugins are now, if they moved"
+    )
+    args = parser.parse_intermixed_args(arguments)
+    if args.here and args.out:
+        raise UserError("--here computes in the run's own output folder: leave out --out.")
+    record = record_of(find(args.outputs, args.name), args.name)
+    run = recorded_run(record, plugin_path(args.settings))
+    for difference in differences(record, run):
+        console.warn(difference)
+    if args.here:
+        return _here(dataclasses.replace(run, output_dir=args.outputs))
+    return _anew(record, run, args.outputs, args.out)
+
+
+def recorded_run(record: Record, folders: list[str]) -> Run:
+    """The run that a record's configuration describes. Raises UserError if it no longer fits the plugins there are."""
+    from selbench.config import register
+    from selbench.plugins import discover
+
+    named = record.config.get("plugin_path") or []
+    registry = discover(folders or ([named] if isinstance(named, str) else named))
+    register(registry)
+    try:
+        return _composed(record, registry)
+    except UserError as error:
+        raise UserError(f"run {record.key} cannot be made from its record: {error}") from error
+
+
+def _composed(record: Record, registry: Registry) -> Run:
+    """Through the same schemas as a command line, so that the same checks apply."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from selbench.config import Config, explain, to_run
+
+    config, axes = dict(record.config), record.axes
+    named = config.get("plugins", {"trainer": axes["trainer"]})
+    classes = {
+        "pool": _pool_class(config["pool"]),
+        "selector": _plugin_class("selector", config["selector"], registry, axes["selector"].partition("(")[0]),
+        "trainer": _plugin_class("trainer", config["trainer"], registry, named.get("trainer")),
+    }
+    options = {**config["selector"]}
+    if "name" not in {item.name for item in dataclasses.fields(classes["selector"])}:
+        options.pop("name", None)  # the selector's own, noted beside its options
+    config["selector"] = options
+    known = {item.name for item in dataclasses.fields(Config)}
+    try:
+        plain = {key: value for key, value in config.items() if key in known - {"sweep"}}
+        built = OmegaConf.merge(OmegaConf.structured(Config), plain)
+        assert isinstance(built, DictConfig)
+        for key, cls in classes.items():
+            built[key] = OmegaConf.merge(OmegaConf.structured(cls), config[key])
+        for name, chosen in config["suite"].items():
+            cls = _plugin_class("suite", chosen, registry, named.get("suite", {}).get(name, name))
+            built.suite[name] = OmegaConf.merge(OmegaConf.structured(cls), chosen)
+        for name, chosen in config["target"].items():
+            built.target[name] = OmegaConf.merge(OmegaConf.structured(_pool_class(chosen)), chosen)
+        return to_run(built)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error, registry)) from error
+
+
+def _pool_class(options: Mapping[str, Any]) -> type:
+    """The kind of pool that has these options."""
+    from selbench.config import FilePool, PlantedPool
+
+    return FilePool if "path" in options else PlantedPool
+
+
+def _plugin_class(kind: str, options: Mapping[str, Any], registry: Registry, hint: str | None) -> type:
+    """The plugin whose options these are: the one of that name, else the only one that has them all."""
+    if (kind, hint) in registry.plugins:
+        return registry.plugins[kind, str(hint)].cls
+    fitting = [plugin for plugin in registry.of_kind(kind) if set(options) <= _names(plugin.cls)]
+    closest = min((len(_names(plugin.cls)) for plugin in fitting), default=0)
+    fitting = [plugin for plugin in fitting if len(_names(plugin.cls)) == closest]
+    if len(fitting) != 1:
+        found = ", ".join(plugin.name for plugin in fitting) or "none"
+        raise UserError(
+            f"which {kind} made it cannot be told from its options ({', '.join(options) or 'none'}); fitting: {found}. "
+            f"If it is in a folder of yours, name that: plugin_path=DIR."
+        )
+    return fitting[0].cls
+
+
+def _names(cls: type) -> set[str]:
+    return {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+def differences(record: Record, run: Run) -> Iterator[str]:
+    """What is not as it was when the record was made, a sentence each: data, plugins, code, libraries, machine."""
+    from selbench.cells import begin, load_pool
+    from selbench.store.records import versions
+
+    now = begin(run, load_pool(run.pool))
+    old, new = record.axes, now.axes
+    if old["pool_key"] != new["pool_key"]:
+        yield f"the pool has changed: its fingerprint was {old['pool_key']}, now it is {new['pool_key']}."
+    if old["trainer_key"] != new["trainer_key"]:
+        yield "the trainer's code has changed, or a file that its options name."
+    for name, key in old["suite_keys"].items():
+        if new["suite_keys"].get(name) != key:
+            yield f"the suite '{name}' has changed: its code, or a file that its options name."
+    settled = all(old[name] == new[name] for name in ("pool_key", "trainer_key", "suite_keys"))
+    if settled and now.key != record.key:
+        yield "the selector's code has changed, or the model, the scorer or the target examples."
+    was, here = (
+        _flat(record.versions),
+        _flat(versions.__wrapped__()),
+    )  # what is kept is for records, once torch is there
+    changed = [
+        f"{name} {was[name]} → {here.get(name)}" for name in was if was[name] != here.get(name) and name != "gpu"
+    ]
+    if changed:
+        yield f"versions differ from the recorded ones: {', '.join(changed)}."
+
+
+def _flat(versions: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in versions.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _here(run: Run) -> int:
+    from selbench.cli.grid import carry_out_told
+
+    ended = carry_out_told(run, "", lambda work: None)
+    return 0 if ended and ended[0].status != "failed" else 1
+
+
+def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
+    """Compute it in an empty folder, and compare."""
+    from selbench.experiment import carry_out
+    from selbench.store.records import Records
+
+    if out and out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out} is not empty: nothing of an earlier run may be reused.")
+    folder = out or Path(tempfile.mkdtemp(prefix="selbench-rerun-"))
+    try:
+        fresh = dataclasses.replace(run, output_dir=folder, sweep=None, reuse="missing", retry=None)
+        again, _ = carry_out(fresh, lambda work: console.say(f"{record.name}: {work}"))
+        old, new = (_flat(made.versions).get("gpu") for made in (record, again))
+        if old != new:
+            console.warn(f"the device differs: recorded on {old or 'CPU'}, now on {new or 'CPU'}.")
+        before, after = Records(outputs / "runs").folder(record.key), Records(folder / "runs").folder(again.key)
+        return _compared(record, again, before, after)
+    finally:
+        if out is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compared(record: Record, again: Record, before: Path, after: Path) -> int:
+    from selbench.store.files import read_json
+
+    if again.status != record.status:
+        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again)}")
+        return 1
+    old, new = read_json(before / "selection.json"), read_json(after / "selection.json")
+    if record.status != "finished" and not (old and new):
+        _say(f"status      the same: it {_ended(again)}")
+        return 0
+    if not old or not new:
+        raise UserError(f"{before / 'selection.json'} cannot be read: there is nothing to compare the selection with.")
+    same = old["ids"] == new["ids"]
+    _say(f"selection   {_selections(old['ids'], new['ids'])}")
+    if same and old["scores"] != new["scores"]:
+        _say("            the selector's own scores differ")
+    for line in _score_lines(record, again, before, after):
+        _say(line)
+    return 0 if same else 1
+
+
+def _ended(record: Record) -> str:
+    return {"finished": "finished", "skipped": f"was skipped ({record.reason})"}.get(
+        record.status, f"failed ({record.reason})"
+    )
+
+
+def _selections(old: list[str], new: list[str]) -> str:
+    if old == new:
+        return f"identical: {len(new)} ids in the same order"
+    common = len(set(old) & set(new))
+    if common == len(old) == len(new):
+        return f"DIFFERENT: the same {len(new)} ids in another order"
+    return f"DIFFERENT: {common} of {len(old)} recorded ids selected again, {len(new) - common} others"
+
+
+def _score_lines(record: Record, again: Record, before: Path, after: Path) -> Iterator[str]:
+    """Every score that differs, and how many items do."""
+    new = {(row["suite"], row["task"], row["metric"]): row["value"] for row in again.scores}
+    rows = [(row, new.get((row["suite"], row["task"], row["metric"]))) for row in record.scores]
+    other = [(row, value) for row, value in rows if value != row["value"]]
+    for suite, mean in record.headline.items():
+        now = again.headline.get(suite, float("nan"))
+        yield f"score       {suite} {mean:.6g}, now {now:.6g} ({now - mean:+.2g})"
+    items = _items(before, after)
+    if not other:
+        yield f"scores      identical: {len(rows)} of {len(rows)}{items}"
+        return
+    yield f"scores      {len(rows) - len(other)} of {len(rows)} identical{items}"
+    for row, value in other:
+        said = "not measured" if value is None else f"now {value:.6g}"
+        yield f"            {row['task']} {row['metric']}: {row['value']:.6g}, {said}"
+
+
+def _items(before: Path, after: Path) -> str:
+    import pandas as pd
+
+    from selbench.steps.evaluate import ITEMS
+
+    if not (before / ITEMS).is_file() or not (after / ITEMS).is_file():
+        return ""
+    keys = ["suite", "task", "metric", "item"]
+    both = pd.read_parquet(before / ITEMS).merge(pd.read_parquet(after / ITEMS), on=keys, how="outer")
+    return f"; {int((both['value_x'] != both['value_y']).sum())} of {len(both)} items differ"
+
+
+def _say(line: str) -> None:
+    console.out.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,280 @@
+"""`selbench show`: all that is known of one run, stage or sweep; from a leaderboard row to its command and back."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import shlex
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selbench import console
+from selbench.errors import UserError
+
+if TYPE_CHECKING:
+    from selbench.store.inventory import Entry
+    from selbench.store.records import Record
+    from selbench.store.sweeps import Sweep
+
+Line = tuple[str, str]
+
+
+def main(arguments: list[str]) -> int:
+    """Print a run (or a stage, or the cells of a sweep)."""
+    parser = argparse.ArgumentParser(
+        prog="selbench show",
+        description="Show one run: settings, status, scores, the selection, costs, the command that made it and the one that "
+        "makes it again, data, code state, seeds, and its stages with their folders. A run is named by its key (the start of "
+        "it will do) or by its cell, SWEEP/3 or latest/3. A stage's key shows which runs rest on it; a sweep's name its cells.",
+        epilog="example: selbench show 1ee3; selbench show latest/3 --config",
+    )
+    parser.add_argument("name", metavar="RUN", help="a run's key, SWEEP/N, a stage's key, or a sweep")
+    add_outputs(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--config", action="store_true", help="the run's full resolved configuration, as YAML")
+    form.add_argument("--json", action="store_true", help="everything, as JSON")
+    args = parser.parse_args(arguments)
+    found = find(args.outputs, args.name)
+    if args.config:
+        from omegaconf import OmegaConf
+
+        _print([OmegaConf.to_yaml(OmegaConf.create(record_of(found, args.name).config)).rstrip()])
+    elif args.json:
+        _print([json.dumps(_plain(found, args.outputs), indent=1, default=str)])
+    else:
+        _print(_told(found, args.outputs))
+    return 0
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """The option that says where records are."""
+    default = Path(os.environ.get("SELBENCH_OUTPUTS", "outputs"))
+    parser.add_argument("--outputs", type=Path, default=default, help="the output folder (default: outputs)")
+
+
+def find(outputs: Path, name: str) -> Record | Entry | Sweep:
+    """What `name` stands for: a run (key, start of a key, SWEEP/N), else a stage, else a sweep.
+
+    Raises UserError with the nearest names if there is no such thing, or if several begin like that.
+    """
+    from selbench.store.inventory import entries
+    from selbench.store.records import Records
+    from selbench.store.sweeps import Sweep
+
+    sweeps = sorted(path.name for path in (outputs / "sweeps").glob("*") if path.is_dir())
+    records = Records(outputs / "runs")
+    if "/" in name:
+        return _cell(outputs, name, sweeps)
+    runs = sorted(path.parent.name for path in records.root.glob("*/record.json"))
+    if key := _only(name, runs, "run"):
+        if record := records.read(key):
+            return record
+        raise UserError(f"the record of run {key} cannot be read: {records.folder(key)}.")
+    if (name == "latest" and sweeps) or name in sweeps:
+        return Sweep(outputs / "sweeps", sweeps[-1] if name == "latest" else name)
+    stages = {entry.name: entry for entry in entries(outputs / "store", records.all())}
+    if stage := _only(name, sorted(stages), "stage"):
+        return stages[stage]
+    if sweep := _only(name, sweeps, "sweep"):
+        return Sweep(outputs / "sweeps", sweep)
+    raise UserError(_unknown(name, [*runs, *stages, *sweeps], outputs))
+
+
+def record_of(found: Record | Entry | Sweep, name: str) -> Record:
+    """`found` if it is a run. Raises UserError if it is something else."""
+    from selbench.store.records import Record
+
+    if not isinstance(found, Record):
+        raise UserError(f"'{name}' is not a run: `selbench show {name}` says which runs belong to it.")
+    return found
+
+
+def _only(name: str, names: Iterable[str], what: str) -> str | None:
+    """The one that is called or begins so. Raises UserError if several begin so."""
+    names = list(names)
+    if name in names:
+        return name
+    begun = [other for other in names if other.startswith(name)]
+    if len(begun) > 1:
+        raise UserError(f"'{name}' is the beginning of {len(begun)} {what}s: {', '.join(begun[:8])}.")
+    return begun[0] if begun else None
+
+
+def _cell(outputs: Path, name: str, sweeps: list[str]) -> Record:
+    from selbench.store.records import Records
+    from selbench.store.sweeps import Sweep
+
+    head, _, number = name.rpartition("/")
+    id = (sweeps[-1] if sweeps else None) if head == "latest" else _only(head, sweeps, "sweep")
+    if id is None:
+        raise UserError(_unknown(head, sweeps, outputs))
+    sweep = Sweep(outputs / "sweeps", id)
+    cells = sweep.about["cells"]
+    if not number.isdigit() or not 1 <= int(number) <= cells:
+        raise UserError(f"sweep {id} has cells 1 to {cells}, but no cell '{number}'.")
+    key = sweep.results().get(int(number) - 1, {}).get("key")
+    record = Records(outputs / "runs").read(key) if key else None
+    if not record:
+        raise UserError(f"cell {number} of sweep {id} has no record: it did not start, or has not ended yet.")
+    return record
+
+
+def _unknown(name: str, names: Iterable[str], outputs: Path) -> str:
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    hint = f" Nearest: {', '.join(near)}." if near else ""
+    return (
+        f"unknown run, stage or sweep '{name}' in {outputs}.{hint} `selbench show latest` lists the last sweep's runs."
+    )
+
+
+def _told(found: Record | Entry | Sweep, outputs: Path) -> list[str]:
+    from selbench.store.inventory import Entry
+    from selbench.store.records import Record
+
+    if isinstance(found, Record):
+        return _laid_out(_of_run(found, outputs))
+    return _laid_out(_of_stage(found, outputs)) if isinstance(found, Entry) else _of_sweep(found)
+
+
+def _laid_out(lines: Iterable[Line]) -> list[str]:
+    return [f"{head:<12}{text}".rstrip() for head, text in lines]
+
+
+def _of_run(record: Record, outputs: Path) -> Iterator[Line]:
+    yield "run", f"{record.key}  {record.name}  {record.status}"
+    if record.reason:
+        yield "reason", record.reason
+    yield "folder", f"{outputs / 'runs' / record.key}  (record.json holds all of this, and the configuration)"
+    yield "made", record.created
+    yield from _where_from(record, outputs)
+    yield "again", f"selbench rerun {record.key}" + ("" if str(outputs) == "outputs" else f" --outputs {outputs}")
+    axes = {name: value for name, value in record.axes.items() if not name.endswith(("_key", "_keys"))}
+    yield "settings", "  ".join(f"{name}={_short(value)}" for name, value in axes.items() if value is not None)
+    yield "comparison", record.comparison
+    yield "data", f"pool {record.axes['pool']}, fingerprint {record.axes['pool_key']}"
+    keys = {"trainer": record.axes["trainer_key"], **record.axes["suite_keys"]}
+    yield "keys", "  ".join(f"{name} {key}" for name, key in keys.items() if key)
+    yield "seeds", "  ".join(f"{axis} {seed}" for axis, seed in record.seeds.items())
+    yield from _code(record.versions)
+    facts = {name: value for name, value in record.selection.items() if not isinstance(value, dict)}
+    yield "selection", "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in facts.items()) or "–"
+    for stage, cost in record.cost.items():
+        peak = f", {cost['peak_bytes'] / 1e9:.2f} GB at most" if "peak_bytes" in cost else ""
+        yield "cost" if stage == next(iter(record.cost)) else "", f"{stage} {cost['wall_s']:.2f} s{peak}"
+    yield from _stages(record, outputs)
+    yield from _scores(record)
+
+
+def _where_from(record: Record, outputs: Path) -> Iterator[Line]:
+    """The command it came from; for a cell of a sweep also the command for it alone."""
+    from selbench.store.sweeps import Sweep
+
+    words = [word for word in shlex.split(record.command) if not word.startswith("sweep=")]
+    yield "command", shlex.join(words)
+    if not record.sweep or not (outputs / "sweeps" / record.sweep).is_dir():
+        return
+    sweep = Sweep(outputs / "sweeps", record.sweep)
+    for number, row in enumerate(sweep.about.get("rows", [])):
+        if row["key"] == record.key:
+            yield "cell", f"{sweep.id}/{number + 1}"
+            yield "by itself", shlex.join(["selbench", *row["overrides"]])
+            return
+
+
+def _code(versions: dict[str, Any]) -> Iterator[Line]:
+    if not versions:
+        return
+    git = versions.get("git") or "none (installed)"
+    yield "code", f"selbench {versions.get('selbench')}, git {git}, python {versions.get('python')}"
+    yield "", "  ".join(f"{name} {version}" for name, version in versions.get("packages", {}).items())
+    yield "", "  ".join(f"{name} {value}" for name, value in versions.get("hardware", {}).items() if value)
+
+
+def _stages(record: Record, outputs: Path) -> Iterator[Line]:
+    from selbench.store.inventory import stage_path
+    from selbench.store.stages import DROPPED, MANIFEST
+
+    for position, (label, name) in enumerate(record.stages.items()):
+        path = stage_path(outputs / "store", label, name)
+        state = "whole" if (path / MANIFEST).is_file() else "files given back" if (path / DROPPED).is_file() else "gone"
+        yield "" if position else "stages", f"{label:<20} {path}  {state}"
+
+
+def _scores(record: Record) -> Iterator[Line]:
+    for suite, value in record.headline.items():
+        tasks = [row for row in record.scores if row["suite"] == suite and row["headline"]]
+        metrics = sorted({row["metric"] for row in tasks})
+        yield "score", f"{suite} {value:.6g}  ({', '.join(metrics)}, mean of {len(tasks)} tasks)"
+        for row in tasks if len(tasks) > 1 else []:
+            yield "", f"  {row['task']:<28} {row['value']:.6g}  {row['items']} items"
+
+
+def _of_stage(entry: Entry, outputs: Path) -> Iterator[Line]:
+    from selbench.store.files import read_json
+    from selbench.store.records import Records
+    from selbench.store.stages import DROPPED, MANIFEST
+
+    manifest = read_json(entry.path / MANIFEST) or read_json(entry.path / DROPPED) or {}
+    yield "stage", f"{entry.kind} {entry.name}  {entry.state}"
+    yield "folder", f"{entry.path}  {entry.bytes:,} bytes"
+    yield "made", f"{manifest.get('created', 'unknown')}, {_ago(manifest.get('created'))}"
+    yield "cost", "  ".join(f"{name} {value:,.6g}" for name, value in manifest.get("cost", {}).items())
+    yield "key of", json.dumps(manifest.get("identity", {}), default=str)
+    for position, input in enumerate(entry.inputs):
+        yield "" if position else "made from", input
+    records = Records(outputs / "runs")
+    for position, key in enumerate(entry.runs):
+        record = records.read(key)
+        yield "" if position else "runs", f"{key}  {record.name}  {record.status}" if record else key
+    if not entry.runs:
+        yield "runs", "none rests on it"
+
+
+def _of_sweep(sweep: Sweep) -> list[str]:
+    about, results = sweep.about, sweep.results()
+    lines = [f"sweep {sweep.id}  {about['cells']} cells", about["command"]]
+    for number in range(about["cells"]):
+        row = about["rows"][number] if "rows" in about else {"name": "", "key": ""}
+        ended = results.get(number)
+        state = (ended["status"] + (", reused" if ended["reused"] else "")) if ended else "not ended"
+        lines.append(f"{number + 1:>4}  {row['key'] or (ended or {}).get('key', ''):<20}  {row['name']}  {state}")
+    return lines
+
+
+def _plain(found: Record | Entry | Sweep, outputs: Path) -> dict[str, Any]:
+    from selbench.store.inventory import stage_path
+    from selbench.store.records import Record
+    from selbench.store.sweeps import Sweep
+
+    if isinstance(found, Sweep):
+        return {**found.about, "results": found.results()}
+    data = dataclasses.asdict(found)
+    if isinstance(found, Record):
+        paths = {label: stage_path(outputs / "store", label, name) for label, name in found.stages.items()}
+        data["name"], data["folder"] = found.name, outputs / "runs" / found.key
+        data["stage_folders"] = {label: path for label, path in paths.items() if path.is_dir()}
+    return data
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _ago(created: str | None) -> str:
+    if not created:
+        return "when is not known"
+    from selbench.store.sweeps import duration
+
+    return f"{duration((datetime.now(timezone.utc) - datetime.fromisoformat(created)).total_seconds())} ago"
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        console.out.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,137 @@
+"""`selbench store`: what is kept, whether it is whole, and space back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from selbench import console
+from selbench.errors import UserError
+from selbench.store.sweeps import duration
+
+DAY_S = 86_400.0
+
+
+def main(arguments: list[str]) -> int:
+    """ls and gc: 0. verify: 1 if something is damaged."""
+    parser = argparse.ArgumentParser(
+        prog="selbench store",
+        description="The stages under OUTPUTS/store: features, autoencoders, selections, fine-tuned models, evaluations.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--outputs",
+        type=Path,
+        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
+        help="the output folder (default: outputs)",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|verify|gc")
+    listing = verbs.add_parser(
+        "ls", parents=[common], help="sizes, ages, what was made from what, how many runs rest on it"
+    )
+    listing.add_argument("--kind", help="only this kind")
+    verbs.add_parser("verify", parents=[common], help="compare every file with the checksum it was written with")
+    cleaning = verbs.add_parser(
+        "gc", parents=[common], help="delete stages on which no record rests, and what killed processes left behind"
+    )
+    cleaning.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only what is older")
+    cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
+    args = parser.parse_args(arguments)
+
+    root = args.outputs / "store"
+    if not root.is_dir():
+        raise UserError(f"there is no store at {root}: name the output folder with --outputs.")
+    if args.verb == "ls":
+        return _ls(args.outputs, args.kind)
+    return _verify(args.outputs) if args.verb == "verify" else _gc(args.outputs, args.older_than, args.dry_run)
+
+
+def _ls(outputs: Path, kind: str | None) -> int:
+    from rich.table import Table
+    from rich.text import Text
+
+    from selbench.errors import unknown
+    from selbench.store.inventory import entries
+    from selbench.store.records import Records
+
+    found = entries(outputs / "store", Records(outputs / "runs").all())
+    kinds = {entry.kind for entry in found}
+    if kind and kind not in kinds:
+        raise UserError(unknown("kind", kind, kinds))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name, justify in (("kind", "left"), ("name", "left"), ("state", "left"), ("size", "right"), ("age", "right"),
+                          ("runs", "right"), ("made from", "left")):  # fmt: skip
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for entry in found:
+        if not kind or entry.kind == kind:
+            made_from = ", ".join(f"{id.split('/')[0]}/{id.split('/')[1][:8]}" for id in entry.inputs)
+            cells = [entry.kind, entry.name, entry.state, size(entry.bytes), duration(entry.age_s)]
+            table.add_row(*[Text(cell) for cell in cells], str(len(entry.runs)), Text(made_from))
+    console.out.print(table)
+    spare = [entry for entry in found if not entry.runs]
+    console.say(
+        f"{len(found)} entries, {size(sum(entry.bytes for entry in found))}; no record rests on {len(spare)} of them "
+        f"({size(sum(entry.bytes for entry in spare))}): `selbench store gc` deletes those."
+    )
+    return 0
+
+
+def _verify(outputs: Path) -> int:
+    from tqdm import tqdm
+
+    from selbench.store.files import read_json
+    from selbench.store.inventory import entries
+    from selbench.store.records import Records
+    from selbench.store.stages import MANIFEST, verify
+
+    records = Records(outputs / "runs")
+    known = records.all()
+    wrong = 0
+    stages = [entry for entry in entries(outputs / "store", known) if entry.state in ("whole", "unfinished")]
+    for entry in tqdm(stages, "verify", disable=None, leave=False):
+        if problem := verify(entry.path, read_json(entry.path / MANIFEST)):
+            wrong += 1
+            runs = f" {len(entry.runs)} runs rest on it." if entry.runs else ""
+            console.fail(f"{entry.path}: {problem}.{runs}")
+    for record in known:
+        if problem := records.damage(record):
+            wrong += 1
+            console.fail(f"{records.folder(record.key)} ({record.name}): {problem}.")
+    console.say(f"{len(stages)} stages and {len(known)} records checked, {wrong} damaged.")
+    if wrong:
+        console.say("A damaged stage is computed again when a run asks for it; reuse=none makes a run anew.")
+    return 1 if wrong else 0
+
+
+def _gc(outputs: Path, days: float, dry_run: bool) -> int:
+    from selbench.store.inventory import entries, remove, unneeded
+    from selbench.store.locks import Locks
+    from selbench.store.records import Records
+
+    root = outputs / "store"
+    going = unneeded(entries(root, Records(outputs / "runs").all()), days * DAY_S)
+    locks, freed, gone = Locks(root / ".locks"), 0, 0
+    for entry in going:
+        what = f"{entry.kind}/{entry.name} ({entry.state}, {size(entry.bytes)}, {duration(entry.age_s)} old)"
+        if dry_run:
+            console.say(f"would delete {what}")
+        elif remove(root, entry, locks):
+            console.say(f"deleted {what}")
+        else:
+            console.say(f"kept {what}: a process is at work on it")
+            continue
+        freed, gone = freed + entry.bytes, gone + 1
+    console.say(
+        f"{gone} entries, {size(freed)} {'could be ' if dry_run else ''}freed; what records rest on is untouched."
+    )
+    return 0
+
+
+def size(count: float) -> str:
+    """`812 B`, `1.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

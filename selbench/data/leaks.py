@@ -1,0 +1,261 @@
+"""Leak check: which items of a suite stand, whole or in long runs of words, in the examples that are trained on.
+
+It reports and removes nothing: shared words are evidence, not proof (docs/leaks.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal
+
+from selbench.api import Example, Pool
+from selbench.data.ngrams import STOP, Runs, sentences, words
+from selbench.errors import PluginError
+
+Kind = Literal["exact", "ngram", "whole"]
+KINDS: tuple[Kind, ...] = ("exact", "ngram", "whole")
+Items = Mapping[str, Mapping[str, str]]  # task -> item id -> the item's own words
+
+NGRAM = 13  # words: GPT-3's longest (Brown et al. 2020, appendix C)
+SHORTEST = 8  # words: GPT-3's shortest; an item of fewer is looked for only as the whole of a part
+LEAST = 3  # words: what has fewer ("table", "inflation") stands anywhere
+COMMON = 10, 0.05  # a run in more items of a task than this number and this share is the task's wording
+BLOCK = 20_000  # examples held as words at a time
+
+Parts = Sequence[Sequence[str]]  # an example as the sentences of each of its parts
+
+
+@dataclass(frozen=True)
+class _Item:
+    task: str
+    id: str
+    said: list[str]
+
+    @cached_property
+    def words(self) -> list[str]:
+        return words(self.said)
+
+
+Find = Callable[[Sequence[Parts]], Iterator[tuple[int, _Item]]]
+
+
+@dataclass
+class TaskLeaks:
+    """One task: how many items it has, how many of them are too short to tell, which were found, how and where.
+
+    `leaked` gives each item's strongest kind; `examples` maps the id of an example to the items in it.
+    """
+
+    items: int
+    short: int = 0
+    leaked: dict[str, Kind] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        return len(self.leaked) / self.items if self.items else 0.0
+
+    def note(self, item: str, example: str, kind: Kind) -> None:
+        """The item was found in the example."""
+        self.leaked[item] = min(self.leaked.get(item, kind), kind, key=KINDS.index)
+        found = self.examples.setdefault(example, [])
+        if item not in found:
+            found.append(item)
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """The leaks per task of one set of examples against one suite's items."""
+
+    tasks: dict[str, TaskLeaks]
+
+    @property
+    def items(self) -> int:
+        return sum(task.items for task in self.tasks.values())
+
+    @property
+    def short(self) -> int:
+        return sum(task.short for task in self.tasks.values())
+
+    @property
+    def leaked(self) -> int:
+        return sum(len(task.leaked) for task in self.tasks.values())
+
+    @property
+    def examples(self) -> set[str]:
+        return {id for task in self.tasks.values() for id in task.examples}
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON takes it; `Leaks.of` reads it back."""
+        return {name: dataclasses.asdict(task) for name, task in self.tasks.items()}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Leaks:
+        return cls({name: TaskLeaks(**task) for name, task in plain.items()})
+
+
+def find_leaks(examples: Iterable[Example], items: Items, n: int = NGRAM, shortest: int = SHORTEST) -> Leaks:
+    """Look for every item in every example (system, earlier turns, prompt and response), by normalised words.
+
+    An item leaks when an example has it, word for word, as one of its parts (`exact`), shares a run of `n` words
+    with it (`ngram`), or, for an item of `shortest` to n - 1 words, has it as sentences of their own (`whole`). Runs
+    that are in more than COMMON items of a task are that task's wording and no evidence; items of less than LEAST
+    words are counted as `short` and not looked for. The result depends on nothing else.
+    """
+    looked = [_Item(task, id, sentences(text)) for task, group in items.items() for id, text in group.items()]
+    tasks = {name: TaskLeaks(len(group)) for name, group in items.items()}
+    for item in looked:
+        tasks[item.task].short += len(item.words) < LEAST
+    finders = _finders([item for item in looked if len(item.words) >= LEAST], n, shortest)
+    rest = iter(examples)
+    while block := list(islice(rest, BLOCK)):
+        parts = [[sentences(text) for text in _parts(example)] for example in block]
+        for kind, find in finders.items():
+            for place, item in find(parts):
+                tasks[item.task].note(item.id, block[place].id, kind)
+    return Leaks(tasks)
+
+
+def _finders(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
+    """How each kind is looked for: from examples, each a list of parts, to pairs (position of the example, item)."""
+    whole: dict[tuple[str, ...], list[_Item]] = {}
+    for item in items:
+        whole.setdefault(tuple(item.words), []).append(item)
+    long = [item for item in items if len(item.words) >= n]
+    medium = [item for item in items if shortest <= len(item.words) < n]
+    windows = _windows(long, n)
+    grams = Runs([run for run, _ in windows], [number for _, number in windows])
+    statements = Runs([item.said for item in medium], range(len(medium)))
+
+    def exact(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
+        for place, own in enumerate(parts):
+            for said in _wholes(own):
+                for item in whole.get(said, ()):
+                    yield place, item
+
+    def ngram(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
+        found = grams.find([words([word for part in own for word in part]) for own in parts])
+        return ((place, long[number]) for place, number in found.tolist())
+
+    def sentence(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
+        found = statements.find([_joined(own) for own in parts])
+        return ((place, medium[number]) for place, number in found.tolist())
+
+    return {"exact": exact, "ngram": ngram, "whole": sentence}
+
+
+def _parts(example: Example) -> list[str]:
+    """Everything that is said, in order; instruction, input and response last."""
+    turns = [text for turn in example.history for text in turn]
+    return [example.system, *turns, example.instruction, example.input, example.response]
+
+
+def _wholes(parts: Parts) -> set[tuple[str, ...]]:
+    """What an item may equal: every part, and the parts that are read as one."""
+    *before, instruction, given, response = [words(part) for part in parts]
+    joined = [word for part in before for word in part]
+    question = instruction + given
+    alone = [] if given else [instruction]  # an instruction that works on an input is not the question by itself
+    every = [*before, *alone, given, response, question, joined + question, joined + question + response]
+    return {tuple(said) for said in every}
+
+
+def _joined(parts: Parts) -> list[str]:
+    """All sentences of an example, with one stop between parts."""
+    return [STOP, *(word for part in parts for word in part[1:])]
+
+
+def _windows(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]]:
+    """(run of n words, position of its item), without the runs that are a task's own wording."""
+    windows = [
+        sorted({tuple(item.words[start : start + n]) for start in range(len(item.words) - n + 1)}) for item in items
+    ]
+    often = Counter((item.task, run) for item, own in zip(items, windows) for run in own)
+    most = {task: max(COMMON[0], COMMON[1] * size) for task, size in Counter(item.task for item in items).items()}
+    return [
+        (run, number)
+        for number, (item, own) in enumerate(zip(items, windows))
+        for run in own
+        if often[item.task, run] <= most[item.task]
+    ]
+
+
+def suite_texts(suite: Any) -> Items | None:
+    """What the suite says of its items' words; None for a suite without `texts`, whose leaks nobody can check."""
+    if not hasattr(suite, "texts"):
+        return None
+    items: Items = suite.texts()
+    if not isinstance(items, Mapping) or not all(isinstance(group, Mapping) for group in items.values()):
+        raise PluginError(f"suite '{suite.plugin_name}': texts() must give task -> item id -> text.")
+    return items
+
+
+def suite_leaks(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str, Any]:
+    """Pool and target examples against one suite, as plain data: {"checked": True, "pool": Leaks.plain(), "target":
+    {capability: Leaks.plain()}}; for a suite without `texts` only {"checked": False}.
+
+    It depends on the examples and the suite and on nothing else, so it can be kept.
+    """
+    items = suite_texts(suite)
+    if items is None:
+        return {"checked": False}
+    others = {capability: find_leaks(examples, items).plain() for capability, examples in target.items()}
+    return {"checked": True, "pool": find_leaks(pool, items).plain(), "target": others}
+
+
+def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
+    """What a record keeps of `suite_leaks` for one selection (ids).
+
+    Of the pool: `leaked` of `items` (of which `short` are too short to tell), in how many `examples`; how many of
+    these are `selected`, with how many items in them, and their ids; of each target the items leaked. `tasks` has a
+    row for each task with leaks. A suite that cannot be checked is {"checked": False}: unknown, not none.
+    """
+    if not about["checked"]:
+        return {"checked": False}
+    chosen = set(selected)
+    pool = Leaks.of(about["pool"])
+    target = {name: Leaks.of(plain) for name, plain in about["target"].items()}
+    rows = {name: _row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
+    for capability, leaks in target.items():
+        for name, task in leaks.tasks.items():
+            if task.leaked:
+                rows.setdefault(name, _row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
+                    task.leaked
+                )
+    return {
+        "checked": True,
+        "items": pool.items,
+        "short": pool.short,
+        "leaked": pool.leaked,
+        "examples": len(pool.examples),
+        "selected": len(chosen & pool.examples),
+        "selected_items": sum(row["selected_items"] for row in rows.values()),
+        "target": {name: leaks.leaked for name, leaks in target.items()},
+        "tasks": rows,
+        "selected_examples": sorted(chosen & pool.examples),
+    }
+
+
+def _row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
+    hit = [id for id in task.examples if id in chosen]
+    kinds = Counter(task.leaked.values())
+    return {
+        "items": task.items,
+        "leaked": len(task.leaked),
+        "share": task.share,
+        "kinds": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
+        "examples": len(task.examples),
+        "selected": len(hit),
+        "selected_items": len({item for id in hit for item in task.examples[id]}),
+    }
+
+
+def selected_leaks(summaries: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """The distinct selected examples that leak into any suite; None where none was found and a suite is unchecked."""
+    found = {id for about in summaries.values() for id in about.get("selected_examples", ())}
+    return len(found) if found or all(about["checked"] for about in summaries.values()) else None

@@ -1,0 +1,80 @@
+"""What a model costs to run, from its configuration alone: parameters, and floating-point operations per token."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from selbench.api import ModelRef
+from selbench.models import local_folder
+
+# Kaplan et al. 2020, arXiv 2001.08361, section 2.1: a forward pass is two operations per parameter and token, and the
+# backward pass twice that.
+FORWARD, TRAINING = 2, 6
+SCALE = {"k": 1e3, "m": 1e6, "b": 1e9}
+
+
+def parameters(ref: ModelRef) -> float | None:
+    """The number of parameters; None if neither a config.json nor the name tells.
+
+    A folder's config.json, or that of a hub model in the local cache, counts; else a size in the name (`...-7b`).
+    """
+    config = _config(ref)
+    counted = count(config) if config else None
+    return counted or _named(ref.name) or _named(ref.path.rstrip("/").rpartition("/")[2])
+
+
+def count(config: Mapping[str, Any]) -> float | None:
+    """Parameters of a decoder from its config.json, without norms and biases; None for one that we cannot read.
+
+    Of a mixture of experts only the experts that a token uses count, because only they cost operations.
+    """
+    config = {**config, **config.get("text_config", {})}
+    width, layers = (
+        config.get("hidden_size") or config.get("n_embd"),
+        config.get("num_hidden_layers") or config.get("n_layer"),
+    )
+    if not width or not layers or not config.get("vocab_size"):
+        return None
+    heads = config.get("num_attention_heads") or config.get("n_head") or 1
+    size = config.get("head_dim") or width // heads
+    attention = 2 * width * size * (heads + (config.get("num_key_value_heads") or heads))
+    inner = config.get("moe_intermediate_size") or config.get("intermediate_size") or config.get("n_inner") or 4 * width
+    gated = "n_embd" not in config and config.get("model_type") not in ("gpt_neox", "opt", "phi")
+    forward = (3 if gated else 2) * width * inner * (config.get("num_experts_per_tok") or 1)
+    tied = config.get("tie_word_embeddings", "n_embd" in config)
+    return float(layers * (attention + forward) + config["vocab_size"] * width * (1 if tied else 2))
+
+
+def width(ref: ModelRef) -> int | None:
+    """The width of the residual stream; None if there is no config.json at hand."""
+    config = _config(ref) or {}
+    return config.get("hidden_size") or config.get("n_embd")
+
+
+def _config(ref: ModelRef) -> dict[str, Any] | None:
+    folder = local_folder(ref)
+    path = folder / "config.json" if folder else _cached(ref)
+    try:
+        found: dict[str, Any] = json.loads(path.read_text()) if path else {}
+    except (OSError, ValueError):
+        return None
+    return found or None
+
+
+def _cached(ref: ModelRef) -> Path | None:
+    """The config.json of a hub model in the local cache, without asking the hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(ref.path, "config.json", revision=ref.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+@lru_cache(maxsize=256)
+def _named(name: str) -> float | None:
+    sizes = re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)([kmb])(?![a-z])", name.lower())
+    return float(sizes[-1][0]) * SCALE[sizes[-1][1]] if sizes else None

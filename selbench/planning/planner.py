@@ -1,0 +1,116 @@
+"""From the runs of a grid to its plan."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from selbench.config import Run
+from selbench.planning.estimates import Estimates
+from selbench.planning.past import Past
+from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
+from selbench.planning.power import Formula, Spread, detectables
+from selbench.planning.stages import Cell, Demand, Grid
+from selbench.planning.work import Workload
+from selbench.store.records import RECORD, Record, Records
+from selbench.store.stages import now
+
+RECORD_BYTES = 100_000.0  # a record with its items, where there is none to look at
+
+
+def plan_of(
+    runs: Sequence[Run],
+    settings: Settings | None = None,
+    *,
+    spreads: Iterable[Spread] = (),
+    formula: Formula | None = None,
+) -> Plan:
+    """What a sweep of these runs would do, without doing any of it. All runs share one output folder.
+
+    `spreads` are what past records say about seeds, `formula` is (spread, seeds) -> smallest difference shown; without
+    it the plan says nothing about that. Raises UserError if a pool or model cannot be read.
+    """
+    settings = settings or Settings()
+    output = runs[0].output_dir
+    records = Records(output / "runs").all()
+    grid = Grid(runs, settings.chars_per_token)
+    past = Past(output / "store", records, [ref for run in runs for ref in (run.model, run.scorer)])
+    work, estimates = Workload(grid, past, settings), Estimates(past, settings)
+    stages = sorted(
+        (_stage(demand, work, estimates) for demand in grid.demands.values()), key=lambda s: STAGES.index(s.stage)
+    )
+    plan = Plan(
+        created=now(),
+        settings=settings,
+        cells=tuple(_planned(cell, grid) for cell in grid.cells),
+        stages=tuple(stages),
+        detectable=tuple(detectables(grid.cells, spreads, formula)) if formula else (),
+        record_bytes=_record_bytes(output, records) * len({cell.key for cell in grid.cells if cell.runs}),
+        peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _passing(d)), default=0.0),
+        free_bytes=float(shutil.disk_usage(_existing(output)).free),
+    )
+    return _with_remarks(plan, grid)
+
+
+def _stage(demand: Demand, work: Workload, estimates: Estimates) -> PlannedStage:
+    if demand.cached:
+        return PlannedStage(demand.stage, demand.id, demand.label, "cached")
+    needed = work.of(demand)
+    guess = estimates.of(needed)
+    return PlannedStage(
+        stage=demand.stage,
+        id=demand.id,
+        label=demand.label,
+        status="to run",
+        exact=demand.exact,
+        seconds=guess.seconds,
+        tokens=needed.tokens,
+        bytes=guess.bytes,
+        source=guess.source,
+    )
+
+
+def _planned(cell: Cell, grid: Grid) -> PlannedCell:
+    status = cell.record.status if cell.record else "new"
+    stages = tuple(demand.id for demand in grid.of(cell))
+    return PlannedCell(cell.number, cell.name, cell.key, status, cell.runs, stages)
+
+
+def _passing(demand: Demand) -> bool:
+    """Weights that are written, evaluated, and dropped again."""
+    return demand.stage == "training" and not demand.cached and not demand.run.keep_models
+
+
+def _record_bytes(output: Path, records: Sequence[Record]) -> float:
+    sizes = [sum(about["bytes"] for about in record.files.values()) for record in records if record.files]
+    own = [(output / "runs" / record.key / RECORD).stat().st_size for record in records if record.files]
+    return float(np.median(np.add(sizes, own))) if sizes else RECORD_BYTES
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _with_remarks(plan: Plan, grid: Grid) -> Plan:
+    import dataclasses
+
+    total = plan.total
+    warnings, notes = [], []
+    if not plan.fits:
+        warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
+    if total["unknown"]:
+        warnings.append(f"{total['unknown']} stages have no estimate of time and are not in the totals.")
+    waiting = [cell for cell in grid.cells if cell.record and cell.record.status != "finished" and not cell.runs]
+    if waiting:
+        notes.append(
+            f"{len(waiting)} cells have ended as failed or skipped before and stay so; retry=failed (or all) runs them again."
+        )
+    if total["at_most"]:
+        notes.append(
+            "at most: selections that turn out equal share fine-tuning and evaluation, which is known only once they are made."
+        )
+    return dataclasses.replace(plan, warnings=tuple(warnings), notes=tuple(notes))

@@ -1,0 +1,138 @@
+"""A plan as a person reads it: on the terminal, and as Markdown for a proposal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage
+from selbench.store.sweeps import duration
+
+HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk", "time comes from")
+MARKS = {"cached": "cached", "to run": "runs"}
+
+
+def title(plan: Plan) -> str:
+    """`90 cells: 12 done, 78 to run`."""
+    done = sum(not cell.runs for cell in plan.cells)
+    return f"{len(plan.cells)} cells: {done} done, {len(plan.cells) - done} to run"
+
+
+def stage_rows(plan: Plan) -> list[list[str]]:
+    """The cells of the table under HEAD, one row per kind of stage and the total."""
+    return [_stage_row(row, plan) for row in plan.totals]
+
+
+def _stage_row(row: Mapping[str, Any], plan: Plan) -> list[str]:
+    runs = row["to_run"]
+    last = row["stage"] == "total"
+    return [
+        row["stage"],
+        str(row["needed"]),
+        str(row["cached"]),
+        f"≤ {runs}" if row["at_most"] else str(runs),
+        count(row["tokens"]),
+        (duration(row["seconds"]) + (f" + {row['unknown']} unknown" if row["unknown"] else "")) if runs else "–",
+        "–" if row["money"] is None or not runs else money(row["money"], plan),
+        size(row["bytes"]) if runs or last else "–",
+        "" if last else "; ".join(row["sources"][:2]) + (" ..." if len(row["sources"]) > 2 else ""),
+    ]
+
+
+def cell_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of cells: what each stage does there; a shared one runs in the first cell that needs it."""
+    kinds = [kind for kind in STAGES if any(stage.stage == kind for stage in plan.stages)]
+    stages = {(stage.stage, stage.id): stage for stage in plan.stages}
+    claimed: set[tuple[str, str]] = set()
+    rows = []
+    for cell in plan.cells:
+        own = [stage for key, stage in stages.items() if key[1] in cell.stages]
+        fresh = [stage for stage in own if stage.status == "to run" and (stage.stage, stage.id) not in claimed]
+        claimed |= {(stage.stage, stage.id) for stage in fresh}
+        marks = [_mark(kind, own, fresh) for kind in kinds] if cell.runs else ["–"] * len(kinds)
+        time = duration(sum(stage.seconds or 0.0 for stage in fresh)) if fresh else "–"
+        rows.append([str(cell.number), cell.name, _status(cell), *marks, time])
+    return ["cell", "run", "status", *kinds, "time"], rows
+
+
+def _mark(kind: str, own: Sequence[PlannedStage], fresh: Sequence[PlannedStage]) -> str:
+    here = [stage for stage in own if stage.stage == kind]
+    if not here:
+        return "–"
+    running = [stage for stage in here if stage.status == "to run"]
+    if not running:
+        return "cached"
+    return "runs" if any(stage in fresh for stage in running) else "shared"
+
+
+def _status(cell: PlannedCell) -> str:
+    return "to run" if cell.runs else cell.status
+
+
+def remarks(plan: Plan) -> Iterator[str]:
+    """Sentences below the table: disk, what can be shown, notes. Warnings are apart."""
+    free = f"{size(plan.total['bytes'])} to be added, records included; {size(plan.free_bytes)} free"
+    passing = f", besides {size(plan.peak_bytes)} while a model is fine-tuned" if plan.peak_bytes else ""
+    yield f"disk: {free}{passing}"
+    if plan.settings.price is not None:
+        yield f"money: at {plan.settings.price:g} {plan.settings.currency} per device-hour, one device"
+    yield from detectable_lines(plan)
+    yield from plan.notes
+
+
+def detectable_lines(plan: Plan) -> Iterator[str]:
+    """What the planned seeds can show, a sentence for each suite and model."""
+    for row in plan.detectable:
+        where = f"{row.suite} on {row.model}"
+        if row.difference is None:
+            yield f"{where}: one seed cannot show any difference; add seeds, as in seed=0,1,2"
+        else:
+            yield (
+                f"{where}: {row.seeds} seeds show a difference of {_small(row.difference)} or more at 80 % power, "
+                f"if the seed spread is {_small(row.spread)} ({row.source})"
+            )
+
+
+def markdown(plan: Plan) -> str:
+    """The table of stages and the remarks."""
+    rows = [list(HEAD), ["---", *["---:"] * 7, "---"], *stage_rows(plan)]
+    table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    points = "\n".join(f"- {line}" for line in [*remarks(plan), *(f"**{warning}**" for warning in plan.warnings)])
+    return f"{title(plan)}\n\n{table}\n\n{points}\n"
+
+
+def cells_markdown(plan: Plan) -> str:
+    """The table of cells."""
+    head, rows = cell_rows(plan)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell for cell in row) + " |" for row in lines) + "\n"
+
+
+def count(number: float) -> str:
+    """`812`, `34k`, `5.6M`, `1.2B`; a dash for none."""
+    if not number:
+        return "–"
+    for limit, mark in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
+        if number >= limit:
+            return f"{number / (1e3 if mark == 'k' else limit):.3g}{mark}"
+    return f"{number:,.0f}"
+
+
+def size(bytes: float) -> str:
+    """`40 kB`, `1.3 MB`, in powers of ten."""
+    for limit, mark in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if bytes >= limit:
+            return f"{bytes / limit:.1f} {mark}"
+    return f"{bytes / 1e3:.0f} kB"
+
+
+def money(amount: float, plan: Plan) -> str:
+    digits = 2 if amount < 100 else 0
+    return f"{amount:,.{digits}f} {plan.settings.currency}"
+
+
+def _small(value: float) -> str:
+    """Two significant digits, without an exponent."""
+    digits = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:.{digits}f}"

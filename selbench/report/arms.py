@@ -1,0 +1,89 @@
+"""From a tidy table of scores to the arms of each table: which stand together, in which order, with which seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selbench.report.differences import Cells, mean_of
+from selbench.report.scores import ARM, COSTS, NO_SEED, SETTING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Arms:
+    """All arms of a board. `units` has a row per arm: SETTING, ARM, label, amount, higher_is_better, COSTS, fixed.
+
+    An arm without a budget stands in every table of its setting: `unit` gives, for each of C places on the board,
+    the row in `units`, `table` the number of its table (places of a table are neighbours, best first), and
+    `reference` says which are there without a budget beside arms that have one.
+    """
+
+    units: pd.DataFrame
+    cells: Cells
+    runs: list[dict[int, str]]
+    unit: Ints
+    table: Ints
+    reference: NDArray[np.bool_]
+    budgets: list[str]
+
+
+def arrange(scores: pd.DataFrame) -> Arms:
+    """`scores` is tidy (see `scores.runs_table`); columns that it lacks count as empty."""
+    table = scores.assign(**{name: "" for name in [*SETTING, *ARM, "run"] if name not in scores})
+    table = table.assign(**{name: np.nan for name in [*COSTS, "amount"] if name not in table})
+    if "higher_is_better" not in table:
+        table["higher_is_better"] = True
+    keys = [*SETTING, *ARM]
+    table[keys] = table[keys].fillna("").astype(str)
+    groups = table.groupby(keys, sort=False)
+    arm = groups.ngroup().to_numpy()
+    columns = {name: "mean" for name in COSTS} | {"amount": "first", "higher_is_better": "first", "seed": "max"}
+    units: Any = groups.agg(columns).reset_index()
+    units["label"] = [_label(*row) for row in zip(units["selector"], units["scorer"], units["model"])]
+    units["fixed"] = units.pop("seed") == NO_SEED
+    units["setting"] = units.groupby(SETTING, sort=False).ngroup()
+
+    seeds, column = np.unique(table["seed"].to_numpy(), return_inverse=True)
+    values = np.full((len(units), len(seeds)), np.nan)
+    values[arm, column] = table["score"]
+    fixed = units["fixed"].to_numpy()
+    values[fixed] = mean_of(values[fixed])[:, None]
+    runs: list[dict[int, str]] = [{} for _ in range(len(units))]
+    for row, place, run in zip(arm, column, table["run"]):
+        runs[row][int(place)] = str(run)
+    unit, number, reference, budgets = _tables(units, mean_of(values))
+    own = units.groupby(["setting", "budget"], sort=False).ngroup().to_numpy()
+    names = units.groupby("label", sort=False).ngroup().to_numpy()
+    measure = units.groupby(["suite", "suite_key", "task", "metric"], sort=False).ngroup().to_numpy()
+    cells = Cells(values, fixed, units["setting"].to_numpy(), own, names, measure)
+    return Arms(units, cells, runs, unit, number, reference, budgets)
+
+
+def _label(selector: str, scorer: str, model: str) -> str:
+    return selector if scorer in ("", model) else f"{selector} via {scorer}"
+
+
+def _tables(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:
+    """The places of all tables: settings as they come, budgets from small to large, arms best first."""
+    good = np.where(units["higher_is_better"].to_numpy(dtype=bool), means, -means)
+    unit, table, reference = [], [], []
+    budgets: list[str] = []
+    for _, part in units.groupby("setting", sort=False):
+        free = part[part["budget"] == ""]
+        limited = part[part["budget"] != ""].sort_values("amount", kind="stable")
+        for budget in limited["budget"].unique() if len(limited) else [""]:
+            rows = np.concatenate([limited.index[limited["budget"] == budget], free.index]).astype(np.int64)
+            rows = rows[np.argsort(-good[rows], kind="stable")]
+            unit.append(rows)
+            table.append(np.full(len(rows), len(budgets)))
+            reference.append((units["budget"].to_numpy()[rows] == "") & (budget != ""))
+            budgets.append(str(budget))
+    return np.concatenate(unit), np.concatenate(table), np.concatenate(reference), budgets

@@ -1,0 +1,194 @@
+"""From a tidy table of scores to the board: every pair tested, and put into rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selbench.errors import UserError, unknown
+from selbench.report import differences
+from selbench.report.aggregates import aggregates, critical
+from selbench.report.arms import Arms, arrange
+from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
+from selbench.report.counts import counts
+from selbench.report.differences import TESTS, Test
+from selbench.report.items import ItemScores
+from selbench.report.multiplicity import CORRECTIONS, Correction
+from selbench.report.notes import notes, warnings
+from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested
+from selbench.report.scores import ARM, BASELINE, SETTING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = NDArray[np.int64]
+
+
+def build_board(
+    scores: pd.DataFrame,
+    items: ItemScores | None = None,
+    *,
+    tasks: pd.DataFrame | None = None,
+    baseline: str = BASELINE,
+    test: str = "moderated",
+    correction: str = "holm-table",
+    confidence: float = 0.95,
+) -> Board:
+    """The board of tidy `scores` (`scores.runs_table`, or `plain_scores.read_scores`).
+
+    `items` gives item-level results where runs have them; `tasks` (`scores.task_table`) breaks suites into tasks for
+    the aggregates. `test` is moderated, paired or welch (see differences), `correction` none, holm-table, holm or bh
+    (see multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises UserError for an unknown choice.
+    """
+    if test not in TESTS:
+        raise UserError(unknown("test", test, TESTS))
+    if correction not in CORRECTIONS:
+        raise UserError(unknown("correction", correction, CORRECTIONS))
+    if not 0.5 <= confidence < 1:
+        raise UserError(f"confidence is {confidence}: give a share from 0.5 to below 1, such as 0.95.")
+    if scores.empty:
+        return Board(baseline, test, correction, confidence, ())
+    arms = arrange(scores)
+    pairs = make_pairs(arms, baseline)
+    found, measured = tested(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
+    tables = _Writer(arms, pairs, found, measured).tables()
+    blocks = tables if tasks is None or tasks.empty else _by_task(tasks, baseline)
+    return Board(
+        baseline=baseline,
+        test=test,
+        correction=correction,
+        confidence=confidence,
+        tables=tables,
+        aggregates=aggregates(tables, blocks, baseline, confidence),
+        critical=critical(blocks, confidence),
+        counts=counts(pairs, found, arms, 1 - confidence),
+        warnings=warnings(tables, baseline),
+        notes=notes(arms, found, test, correction, confidence),
+    )
+
+
+def _by_task(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
+    """Tables of single tasks, scores only: ranks and means over tasks need no tests of their own."""
+    arms = arrange(tasks)
+    pairs = make_pairs(arms, baseline)
+    nothing = np.full(len(pairs.a), np.nan)
+    plain = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], "welch")
+    tied = np.zeros(len(nothing), dtype=np.int64)
+    found = Tested(
+        mean=oriented(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
+        half=nothing, p=nothing, adjusted=nothing, verdict=tied, detectable=nothing, seeds_needed=nothing,
+        borrowed_df=nothing,
+    )  # fmt: skip
+    alone = differences.alone(arms.cells, "welch")
+    unknown_noise = np.full(len(arms.units), np.nan)
+    measured = Measured(
+        alone.mean,
+        se=unknown_noise,
+        se_seed=unknown_noise,
+        se_item=unknown_noise,
+        half=unknown_noise,
+        seeds=alone.seeds,
+    )
+    return _Writer(arms, pairs, found, measured).tables()
+
+
+class _Writer:
+    """Arrays into the rows of the board."""
+
+    def __init__(self, arms: Arms, pairs: Pairs, found: Tested, measured: Measured) -> None:
+        self._arms, self._pairs, self._found, self._measured = arms, pairs, found, measured
+        self._labels = arms.units["label"].to_numpy()[arms.unit]
+        self._units: list[dict[Any, Any]] = arms.units.to_dict("records")
+        self._better, self._worse = self._ranks()
+
+    def tables(self) -> tuple[Table, ...]:
+        return tuple(self._table(number, budget) for number, budget in enumerate(self._arms.budgets))
+
+    def _ranks(self) -> tuple[Ints, Ints]:
+        """For every place, how many arms of its budget are known to be better, and how many are in all."""
+        verdict, pairs = self._found.verdict * ~self._pairs.reference, self._pairs
+        better, worse = np.zeros(len(self._arms.unit), np.int64), np.zeros(len(self._arms.unit), np.int64)
+        np.add.at(better, pairs.b, verdict > 0)
+        np.add.at(worse, pairs.a, verdict > 0)
+        np.add.at(better, pairs.a, verdict < 0)
+        np.add.at(worse, pairs.b, verdict < 0)
+        return better, worse
+
+    def _table(self, number: int, budget: str) -> Table:
+        places = np.flatnonzero(self._arms.table == number)
+        here = np.flatnonzero(self._pairs.table == number)
+        against = {}
+        for pair in map(int, here[self._pairs.baseline[here] != 0]):
+            above = self._pairs.baseline[pair] > 0
+            place = self._pairs.a[pair] if above else self._pairs.b[pair]
+            against[int(place)] = self._difference(pair, flipped=not above)
+        unit = self._units[self._arms.unit[places[0]]]
+        full = [self._measured.mean[self._arms.unit[p]] for p in places if self._labels[p].lower() == "full"]
+        ranked = int((~self._arms.reference[places]).sum())
+        return Table(
+            setting={name: unit[name] for name in SETTING},
+            budget=budget,
+            higher_is_better=bool(unit["higher_is_better"]),
+            rows=tuple(self._row(int(place), ranked, against.get(int(place)), full) for place in places),
+            pairs=tuple(self._difference(int(pair)) for pair in here),
+        )
+
+    def _row(self, place: int, ranked: int, against: Difference | None, full: list[float]) -> ArmRow:
+        number = int(self._arms.unit[place])
+        unit, reference = self._units[number], bool(self._arms.reference[place])
+        found = self._measured
+        score, half = float(found.mean[number]), float(found.half[number])
+        return ArmRow(
+            arm=str(self._labels[place]),
+            **{name: unit[name] for name in ARM},
+            amount=float(unit["amount"]),
+            score=score,
+            low=score - half,
+            high=score + half,
+            se=float(found.se[number]),
+            se_seed=float(found.se_seed[number]),
+            se_item=float(found.se_item[number]),
+            seeds=int(found.seeds[number]),
+            rank_low=0 if reference else 1 + int(self._better[place]),
+            rank_high=0 if reference else ranked - int(self._worse[place]),
+            reference=reference,
+            vs_baseline=against,
+            relative_to_full=score / full[0] - 1 if full and full[0] and not math.isnan(full[0]) else math.nan,
+            **_costs(unit),
+            leaked=None if math.isnan(unit["leaked"]) else round(unit["leaked"]),
+            runs=tuple(run for _, run in sorted(self._arms.runs[number].items()) if run),
+        )
+
+    def _difference(self, pair: int, flipped: bool = False) -> Difference:
+        found, sign = self._found, -1 if flipped else 1
+        a, b = (str(self._labels[places[pair]]) for places in (self._pairs.a, self._pairs.b))
+        mean, half = sign * float(found.mean[pair]), float(found.half[pair])
+        verdict = sign * int(found.verdict[pair])
+        needed = found.seeds_needed[pair]
+        return Difference(
+            a=b if flipped else a,
+            b=a if flipped else b,
+            mean=mean,
+            low=mean - half,
+            high=mean + half,
+            p=float(found.p[pair]),
+            p_adjusted=float(found.adjusted[pair]),
+            verdict=_WORDS[verdict],
+            se=float(found.se[pair]),
+            se_seed=float(found.se_seed[pair]),
+            se_item=float(found.se_item[pair]),
+            seeds=int(found.seeds[pair]),
+            detectable=float(found.detectable[pair]),
+            seeds_needed=None if math.isnan(needed) else int(needed),
+        )
+
+
+def _costs(unit: dict[Any, Any]) -> dict[str, Any]:
+    names = ("examples", "response_tokens", "steps", "selection_s", "training_s", "evaluation_s", "flops", "money")
+    return {name: float(unit[name]) for name in names}
+
+
+_WORDS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "tied"}

@@ -1,0 +1,121 @@
+"""Item-level results: read when asked for, aligned between runs, and what other items would change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selbench.store.records import Record
+
+FILE = "items.parquet"
+Floats = NDArray[np.float64]
+
+
+class ItemScores:
+    """The headline item values of runs, from `items.parquet` beside each record."""
+
+    def __init__(self, runs: Path, records: Sequence[Record]) -> None:
+        """`runs` is the folder of the records, OUTPUTS/runs."""
+        self._runs = runs
+        self._headline = {record.key: [row for row in record.scores if row["headline"]] for record in records}
+        self._read: dict[str, dict[str, pd.Series[Any]] | None] = {}
+
+    def of(self, run: str, suite: str) -> pd.Series[Any] | None:
+        """The values by (task, item), in the order of the tasks' names; None where they are missing, or where their
+        mean is not the task's score (a metric of the whole set, such as a perplexity)."""
+        if run not in self._read:
+            self._read[run] = self._load(run)
+        found = self._read[run]
+        return None if found is None else found.get(suite)
+
+    def _load(self, run: str) -> dict[str, pd.Series[Any]] | None:
+        import pandas as pd
+
+        file = self._runs / run / FILE
+        if not file.is_file():
+            return None
+        values = pd.read_parquet(file).set_index(["suite", "task", "metric"]).sort_index()
+        suites: dict[str, list[pd.DataFrame]] = {}
+        for row in sorted(self._headline.get(run, []), key=lambda row: str(row["task"])):
+            place = (row["suite"], row["task"], row["metric"])
+            part = values.loc[[place]] if place in values.index else values.iloc[:0]
+            if not np.isclose(part["value"].mean(skipna=False), row["value"], rtol=1e-6, atol=1e-9):
+                suites[row["suite"]] = []
+                continue
+            suites.setdefault(row["suite"], []).append(part.reset_index())
+        return {suite: _joined(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
+
+    def _whole(self, run: str, suite: str, parts: list[pd.DataFrame]) -> bool:
+        return len(parts) == sum(row["suite"] == suite for row in self._headline[run])
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.Series[Any]:
+    import pandas as pd
+
+    every = pd.concat(parts, ignore_index=True)
+    return every.set_index(["task", "item"])["value"].astype(float)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The items of one table: `values` is arms x seeds x items (NaN where an arm lacks a seed), items in the order of
+    their tasks, which begin at `starts`."""
+
+    values: Floats
+    starts: NDArray[np.int64]
+
+
+def align(items: ItemScores, suite: str, runs: Sequence[Mapping[int, str]], fixed: Sequence[bool]) -> Aligned | None:
+    """The items of arms whose `runs` are given by column of the seed; None unless every run answers the same items.
+
+    An arm that is `fixed` (has no seed) stands in every column.
+    """
+    columns = 1 + max((column for arm in runs for column in arm), default=0)
+    index, values = None, None
+    for number, arm in enumerate(runs):
+        for column, run in arm.items():
+            found = items.of(run, suite)
+            if found is None or found.index.has_duplicates:
+                return None
+            if index is None or values is None:
+                index, values = found.index, np.full((len(runs), columns, len(found)), np.nan)
+            if not found.index.equals(index):
+                if len(found) != len(index) or not found.index.isin(index).all():
+                    return None
+                found = found.reindex(index)
+            values[number, slice(None) if fixed[number] else column] = found.to_numpy()
+    if index is None or values is None:
+        return None
+    tasks = index.get_level_values("task")
+    starts = np.flatnonzero(np.concatenate([[True], tasks[1:] != tasks[:-1]]))
+    return Aligned(values, starts)
+
+
+def item_variance(values: Floats, starts: NDArray[np.int64]) -> tuple[float, float]:
+    """What other items of the same tasks would add to the variance of a macro-average over tasks, and its degrees of
+    freedom. NaN if a task has a single item.
+
+    `values` is n seeds x M items, scores or paired differences. In each task the mean over seeds varies from item to
+    item by var(item) + var(rest)/n (see differences); the rest, estimated from the interaction of seed and item, is
+    taken off, because the variance over seeds holds it already. With one seed it cannot be told apart and stays.
+    """
+    seeds, count = values.shape
+    sizes = np.diff(np.append(starts, count))
+    if (sizes < 2).any():
+        return float("nan"), 0.0
+    mean = values.mean(0)
+    around = mean - np.repeat(np.add.reduceat(mean, starts) / sizes, sizes)
+    variance = np.add.reduceat(around**2, starts) / (sizes - 1) / sizes
+    if seeds > 1:
+        level = np.repeat(np.add.reduceat(values, starts, axis=1) / sizes, sizes, axis=1)
+        rest = np.add.reduceat(((values - level - around) ** 2).sum(0), starts) / ((seeds - 1) * (sizes - 1))
+        variance = variance - rest / (seeds * sizes)
+    return max(float(variance.sum()), 0.0) / len(sizes) ** 2, float((sizes - 1).sum())

@@ -1,0 +1,96 @@
+"""What a board says about itself in words: how verdicts were reached, and what may mislead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selbench.report.multiplicity import ABOUT
+from selbench.report.scores import BASELINE
+
+if TYPE_CHECKING:
+    from selbench.report.arms import Arms
+    from selbench.report.board import ArmRow, Table
+    from selbench.report.pairs import Tested
+
+# Arms that were trained on response tokens that differ by more than this are not compared on equal terms.
+TOKENS = 0.10
+
+TESTS = {
+    "moderated": "moderated t test on differences paired by seed; the seed variance of a pair is drawn towards what "
+    "the other cells of the board say (Smyth 2004)",
+    "paired": "t test on differences paired by seed",
+    "welch": "Welch's t test, arms taken as independent samples",
+}
+
+
+def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
+    """Test, correction, population, and what is known of the noise."""
+    said = [
+        f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
+        f"Correction: {ABOUT[correction]}. Intervals hold at {100 * confidence:g} % for each difference by itself.",
+        _population(found),
+    ]
+    unknown = ~np.isfinite(found.se_seed)
+    single = (found.seeds < 2) & np.isfinite(found.mean)
+    if (single & ~unknown).any():
+        said.append(
+            f"{int((single & ~unknown).sum()):,} differences rest on one seed: their seed noise is borrowed from cells "
+            "of the board that have several."
+        )
+    if unknown.any():
+        said.append(
+            f"{int(unknown.sum()):,} differences have unknown seed noise (one seed, or equal scores throughout): no verdict."
+        )
+    if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
+        said.append(f"The borrowed seed variance is worth {np.median(known):.1f} degrees of freedom (median of pairs).")
+    if arms.reference.any():
+        said.append("base and full have another budget than the arms beside them: compared with them, but not ranked.")
+    return tuple(said)
+
+
+def _population(found: Tested) -> str:
+    known = np.isfinite(found.se_item)
+    if known.all():
+        return "Verdicts are about other seeds and other items of the same tasks."
+    without = "about other seeds on the same items: what other items would change is not in them."
+    if not known.any():
+        return f"Verdicts are {without}"
+    return (
+        f"{int(known.sum()):,} of {len(known):,} differences have item-level results: verdicts on them are about other seeds "
+        f"and other items of the same tasks, on the others {without}"
+    )
+
+
+def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
+    """No baseline, no random arm, response tokens that differ within a table."""
+    selectors = {row.selector for table in tables for row in table.rows}
+    found = []
+    if baseline not in selectors:
+        found.append(f"no arm `{baseline}` to compare with.")
+    if BASELINE not in {name.lower() for name in selectors}:
+        found.append(
+            "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
+        )
+    uneven = [line for table in tables if (line := _uneven(table))]
+    return (*found, *uneven)
+
+
+def _uneven(table: Table) -> str:
+    rows = [row for row in table.rows if not row.reference and row.response_tokens > 0]
+    if len(rows) < 2:
+        return ""
+    most, least = max(rows, key=_tokens), min(rows, key=_tokens)
+    if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
+        return ""
+    return (
+        f"{table.name}: response tokens differ between arms by {100 * (most.response_tokens / least.response_tokens - 1):,.0f} "
+        f"% ({most.arm} {most.response_tokens:,.0f}, {least.arm} {least.response_tokens:,.0f}); "
+        "budget_unit=tokens compares at equal tokens."
+    )
+
+
+def _tokens(row: ArmRow) -> float:
+    return row.response_tokens

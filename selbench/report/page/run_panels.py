@@ -1,0 +1,239 @@
+"""Panels of what runs did and what is known beside them: fairness, leaks, plans, published figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from selbench.report.board import ArmRow, Table
+from selbench.report.page.numbers import UNKNOWN, count, decimals, known, number, seconds
+from selbench.report.page.rows import findings
+from selbench.report.page.source import Panel, Source, View, find_baseline, grid, rankable
+from selbench.report.published import published as published_blocks
+from selbench.store.records import Record
+
+UNFAIR = 0.10  # arms may differ by this share in tokens or steps before it is flagged
+TOTAL = "total"  # a plan's last row, which no bar may dwarf
+
+
+def fairness(source: Source) -> Panel:
+    """Response tokens and steps per arm; where the budget is in tokens too, the two units side by side."""
+    views = [View(source.table_label(table), _fair(source, table)) for table in source.board.tables]
+    for tables in source.settings:
+        data = _units(tables)
+        if data["rows"]:
+            views.append(View(f"{source.setting_label(tables[0].setting)} · examples beside tokens", data))
+    return Panel(
+        "fairness",
+        "Equal budgets, equal training?",
+        "A method that prefers long responses trains on more tokens under the same budget of examples. Arms that "
+        "differ from the baseline by more than 10 % in tokens or steps are flagged.",
+        tuple(view for view in views if view.data["rows"]),
+        missing="These scores come without token counts and steps. Runs of selbench record them.",
+        kind="table",
+    )
+
+
+def _fair(source: Source, table: Table) -> dict[str, Any]:
+    rows = [row for row in rankable(table) if known(row.response_tokens) or known(row.steps)]
+    baseline = find_baseline(table, source.board.baseline)
+    name = baseline.arm if baseline else source.board.baseline
+    columns = [
+        "Method",
+        "Verdict",
+        "Examples",
+        "Response tokens",
+        f"against {name}",
+        "Response tokens trained on",
+        "Steps",
+        f"against {name}",
+    ]
+    return grid(columns, [_fair_row(source, row, baseline) for row in rows], words=2)
+
+
+def _fair_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
+    tokens = _relative(row.response_tokens, baseline.response_tokens if baseline else math.nan)
+    steps = _relative(row.steps, baseline.steps if baseline else math.nan)
+    off = [name for name, share in (("tokens", tokens), ("steps", steps)) if known(share) and abs(share) > UNFAIR]
+    verdict = "baseline" if row is baseline else f"⚠ {' and '.join(off)} differ" if off else "within 10 %"
+    if row is not baseline and not (known(tokens) or known(steps)):
+        verdict = UNKNOWN
+    seen = [run.logged.get("training/response_tokens_seen", math.nan) for run in source.runs(row)]
+    return [
+        row.arm,
+        verdict,
+        count(row.examples),
+        count(row.response_tokens),
+        _percent(tokens),
+        count(sum(seen) / len(seen) if seen else math.nan),
+        count(row.steps),
+        _percent(steps),
+    ]
+
+
+def _relative(value: float, reference: float) -> float:
+    return value / reference - 1 if known(value) and known(reference) and reference else math.nan
+
+
+def _percent(share: float) -> str:
+    return f"{number(100 * share, 1, sign=True)} %" if known(share) else UNKNOWN
+
+
+def _units(tables: list[Table]) -> dict[str, Any]:
+    """The same budget counted in examples and in response tokens: scores and differences side by side."""
+    by_budget = {table.budget: table for table in tables}
+    rows = []
+    for budget, table in by_budget.items():
+        tokens = by_budget.get(f"{budget} tok")
+        other = {row.arm: row for row in tokens.rows} if tokens else {}
+        places = decimals(row.score for row in table.rows)
+        for row in rankable(table):
+            if row.arm in other:
+                rows.append([row.arm, budget, *_scores(row, places), *_scores(other[row.arm], places)])
+    names = ["score, examples", "difference, examples", "score, tokens", "difference, tokens"]
+    return grid(["Method", "Budget", *names], rows, words=2)
+
+
+def _scores(row: ArmRow, places: int) -> tuple[str, str]:
+    difference = row.vs_baseline.mean if row.vs_baseline else math.nan
+    return number(row.score, places), number(difference, places, sign=True)
+
+
+def leaks(source: Source) -> Panel:
+    """Pool or target examples that overlap with the suite's items."""
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for table in source.board.tables:
+        for row in table.rows:
+            found = next((text for run in source.runs(row) if (text := _finding(run))), "")
+            if row.leaked is not None or found:
+                leaked = UNKNOWN if row.leaked is None else count(row.leaked)
+                where.setdefault((row.arm, found or UNKNOWN, leaked), []).append(source.table_label(table))
+    rows = [
+        [arm, tables[0] if len(tables) == 1 else f"{len(tables)} tables", found, leaked]
+        for (arm, found, leaked), tables in where.items()
+    ]
+    columns = [{"label": name, "numeric": name.startswith("Leaked")} for name in _LEAK_COLUMNS]
+    data = {"columns": columns, "rows": rows}
+    return Panel(
+        "leaks",
+        "Leak check",
+        "Selected examples whose text overlaps with items of the suite (the same text, or long common word sequences). "
+        "They are counted, never dropped silently.",
+        (View("all tables", data),) if rows else (),
+        missing="No leak check is recorded with these scores. Runs that check pool and target examples against the "
+        "suite's items would fill this.",
+        kind="table",
+    )
+
+
+_LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples")
+
+
+def _finding(run: Record) -> str:
+    """What was found, but for the bare count; findings may hold whole examples: the row's details show all of it."""
+    found = {name: value for name, value in findings(run).items() if not isinstance(value, int | float)}
+    text = "; ".join(_describe(value) for value in found.values())
+    return text if len(text) <= 240 else f"{text[:239]}…"
+
+
+def _describe(value: Any) -> str:
+    """Nested findings in a line; what has `items` and `leaked` as so many of so many items."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    if {"items", "leaked"} <= value.keys():
+        leaked = value["leaked"]
+        return f"{leaked if isinstance(leaked, int) else len(leaked)} of {value['items']} items"
+    return ", ".join(f"{name}: {_describe(inner)}" for name, inner in value.items())
+
+
+def plan(source: Source) -> Panel:
+    """Planned against actual cost per stage; without a plan, the actual cost."""
+    rows: list[Mapping[str, Any]] = [*source.plan] if source.plan else _spent(source)
+    stages = [
+        {"stage": str(row["stage"]), "planned": row.get("planned_s"), "actual": row.get("actual_s")}
+        for row in rows
+        if row["stage"] != TOTAL
+    ]
+    table = [
+        [
+            str(row["stage"]),
+            count(row.get("planned_n")),
+            seconds(row.get("planned_s")),
+            count(row.get("actual_n")),
+            seconds(row.get("actual_s")),
+            _percent(_off(row.get("planned_s"), row.get("actual_s"))),
+        ]
+        for row in rows
+    ]
+    columns = ["Stage", "Planned", "Planned [s]", "Run", "Run [s]", "Off by"]
+    about = "Wall-clock seconds by kind of stage."
+    if not source.plan:
+        about += (
+            " No plan was given for these runs, so only what they cost is shown; a stage that several runs share counts "
+            "once for each."
+        )
+    return Panel(
+        "plan",
+        "Planned against actual cost",
+        about,
+        (
+            View(
+                "all runs",
+                {
+                    "runs": len(source.records),
+                    "stages": stages,
+                    "table": grid(columns, table),
+                },
+            ),
+        )
+        if stages
+        else (),
+        missing="These scores come without costs and without a plan. Runs of selbench record costs.",
+    )
+
+
+def _off(planned: Any, actual: Any) -> float:
+    return _relative(actual, planned) if known(actual) and known(planned) else math.nan
+
+
+def _spent(source: Source) -> list[Mapping[str, Any]]:
+    totals: dict[str, float] = {}
+    for run in source.records.values():
+        for stage, cost in run.cost.items():
+            totals[stage] = totals.get(stage, 0.0) + cost.get("wall_s", 0.0)
+    return [{"stage": stage, "actual_s": value} for stage, value in totals.items()]
+
+
+def published(source: Source) -> Panel:
+    """Figures that an experiment stores, beside what was measured here."""
+    blocks = published_blocks(source.records.values())
+    views = []
+    for block in blocks:
+        rows = block.get("rows", [])
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = [[str(row.get(name, "")) for name in names] + [_measured(source, row)] for row in rows]
+        views.append(View(str(block.get("source", "no source given")), grid([*names, "measured here"], table, 99)))
+    return Panel(
+        "published",
+        "Published beside measured",
+        "Published figures were not measured here. Pools, models, recipes and metrics differ unless the note says "
+        "otherwise.",
+        tuple(views),
+        menu="Source",
+        missing="No experiment of these runs stores published figures (a block named published in its configuration).",
+        kind="table",
+    )
+
+
+def _measured(source: Source, wanted: Mapping[str, Any]) -> str:
+    """Scores of the same selector at the same budget; `100%` is the arm without one."""
+    budget = str(wanted.get("budget", ""))
+    found = []
+    for table in source.board.tables:
+        places = decimals(row.score for row in table.rows)
+        for row in table.rows:
+            if row.selector == wanted.get("selector") and (not budget or budget == (row.budget or "100%")):
+                error = f" ± {number(row.se, places)}" if known(row.se) else ""
+                found.append(f"{number(row.score, places)}{error} ({source.table_label(table)})")
+    return "; ".join(dict.fromkeys(found)) or UNKNOWN

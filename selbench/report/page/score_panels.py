@@ -1,0 +1,303 @@
+"""Panels of scores: pairs, budget curves, costs, critical differences, tasks, transfer and aggregates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from selbench.report.board import Aggregate, ArmRow, Difference, Table
+from selbench.report.page.numbers import UNKNOWN, decimals, interval, known, number, p_value
+from selbench.report.page.sentences import tested
+from selbench.report.page.source import Panel, Source, View, find_baseline, spread
+from selbench.store.records import Record
+
+
+def pairs(source: Source) -> Panel:
+    """Every pair of arms of a table."""
+    views = tuple(
+        View(source.table_label(table), _matrix(table, source.board.baseline))
+        for table in source.board.tables
+        if table.pairs
+    )
+    return Panel(
+        "pairs",
+        "Every pair of methods",
+        "Each cell is the row's method against the column's: the difference (above zero: the row is better) and the "
+        "p-value after correction. ▲ better, ▼ worse, = cannot be told apart; no mark where nothing could be tested.",
+        views,
+        missing="No table has two arms. Add arms, for example selector=random,mads.",
+        kind="table",
+    )
+
+
+def _matrix(table: Table, baseline: str) -> dict[str, Any]:
+    arms = [row.arm for row in table.rows]
+    place = {arm: i for i, arm in enumerate(arms)}
+    places = decimals(row.score for row in table.rows)
+    cells: list[list[Any]] = [[None] * len(arms) for _ in arms]
+    for pair in table.pairs:
+        if pair.a in place and pair.b in place:
+            a, b = place[pair.a], place[pair.b]
+            cells[a][b], cells[b][a] = _pair(pair, 1, places), _pair(pair, -1, places)
+    return {"arms": arms, "baseline": baseline, "cells": cells}
+
+
+def _pair(pair: Difference, turn: int, places: int) -> list[str]:
+    """Mark, difference, p, interval: as text, seen from either side."""
+    other = {"better": "worse", "worse": "better", "tied": "tied"}
+    word = (pair.verdict if turn > 0 else other[pair.verdict]) if tested(pair) else ""
+    ends = sorted((turn * pair.low, turn * pair.high)) if known(pair.low) else [math.nan, math.nan]
+    return [
+        word,
+        number(turn * pair.mean, places, sign=True),
+        p_value(pair.p_adjusted),
+        interval(ends[0], ends[1], places),
+    ]
+
+
+def curves(source: Source) -> Panel:
+    """Score against budget, one view per setting."""
+    views = tuple(View(source.setting_label(tables[0].setting), _curves(tables)) for tables in source.settings)
+    return Panel(
+        "curves",
+        "Score against budget",
+        f"Mean over seeds; bands and whiskers span {source.spread}. Arms without a budget are horizontal lines.",
+        tuple(view for view in views if view.data["series"]),
+        menu="Setting",
+        missing="No arm has a budget. Runs with budget=0.1,0.2 would draw a curve.",
+    )
+
+
+def _curves(tables: list[Table]) -> dict[str, Any]:
+    series: dict[str, list[dict[str, Any]]] = {}
+    lines: dict[str, float] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.reference or not row.budget:
+                lines[row.arm] = row.score
+            elif known(row.score):
+                amount = row.amount if known(row.amount) else None
+                point = {"budget": row.budget, "amount": amount, **_point(row)}
+                series.setdefault(row.arm, []).append(point)
+    return {**_axis(tables[0]), "series": series, "lines": lines}
+
+
+def _point(row: ArmRow) -> dict[str, Any]:
+    low, high = spread(row)
+    return {"y": row.score, "low": low, "high": high, "seeds": row.seeds}
+
+
+def _axis(table: Table) -> dict[str, Any]:
+    metric = str(table.setting.get("metric") or "score")
+    return {"metric": metric, "higher": table.higher_is_better, "places": decimals(row.score for row in table.rows)}
+
+
+COSTS = (("seconds", "seconds"), ("flops", "FLOPs"), ("money", "money"))
+
+
+def costs(source: Source) -> Panel:
+    """Score against what selecting and training cost, one view per setting."""
+    views = tuple(View(source.setting_label(tables[0].setting), _points(tables)) for tables in source.settings)
+    points = [point for view in views for point in view.data["points"]]
+    have = {name for name, _ in COSTS if any(known(point[name]) and point[name] > 0 for point in points)}
+    return Panel(
+        "costs",
+        "Score against total cost",
+        "Cost is selection plus training, mean per run. No point has another that is both cheaper and better on the "
+        f"line (the Pareto front). Whiskers span {source.spread}.",
+        tuple(view for view in views if view.data["points"]) if have else (),
+        menu="Setting",
+        by=tuple((name, label, "" if name in have else "not recorded") for name, label in COSTS),
+        by_menu="Cost in",
+        missing="These scores come without costs. Runs of selbench record them.",
+    )
+
+
+def _points(tables: list[Table]) -> dict[str, Any]:
+    rows = {(row.arm, row.budget): row for table in tables for row in table.rows if known(row.score)}
+    points = [
+        {
+            "arm": row.arm,
+            "budget": row.budget,
+            **_point(row),
+            "seconds": _seconds(row),
+            "flops": row.flops,
+            "money": row.money,
+        }
+        for row in rows.values()
+    ]
+    return {**_axis(tables[0]), "points": points}
+
+
+def _seconds(row: ArmRow) -> float:
+    """Selection and training; unknown only where neither is known."""
+    parts = [value for value in (row.selection_s, row.training_s) if known(value)]
+    return sum(parts) if parts else math.nan
+
+
+def critical(source: Source) -> Panel:
+    """Average ranks over tables."""
+    found = source.board.critical
+    ranks = sorted(found.ranks.items(), key=lambda item: item[1])
+    data = {"ranks": ranks, "groups": found.groups, "distance": found.distance, "p": found.p, "tables": found.tables}
+    return Panel(
+        "critical",
+        "Critical differences",
+        "Average rank over settings and tasks (1 is best). Methods joined by a bar cannot be told apart at the critical "
+        "difference of Nemenyi's test (Demšar 2006).",
+        (View("all tables", data),) if ranks else (),
+        missing="Average ranks need at least two settings or tasks with the same three methods or more.",
+    )
+
+
+def tasks(source: Source) -> Panel:
+    """Difference to the baseline per task (from records), and per table (from the board)."""
+    found = [(source.table_label(table), _task_differences(source, table)) for table in source.board.tables]
+    views = [View(label, data) for label, data in found if data]
+    if len(source.board.tables) > 1:
+        views.append(View("all tables", _table_differences(source)))
+    return Panel(
+        "tasks",
+        f"Difference to {source.board.baseline} by task",
+        "Blue is better than the baseline, orange worse, whatever the metric; the scale is symmetric about zero. "
+        "Single tasks are not tested one by one: look for patterns, not for winners.",
+        tuple(view for view in views if view.data["rows"]),
+        missing=f"There is no arm {source.board.baseline} to compare with, or one table without scores by task.",
+    )
+
+
+def _task_differences(source: Source, table: Table) -> dict[str, Any] | None:
+    baseline = find_baseline(table, source.board.baseline)
+    suite = table.setting.get("suite")
+    if baseline is None or not source.runs(baseline):
+        return None
+    against = _by_task(source.runs(baseline), suite)
+    arms = [row for row in table.rows if row is not baseline and source.runs(row)]
+    scores = {row.arm: _by_task(source.runs(row), suite) for row in arms}
+    names = [task for task in against if all(task in found for found in scores.values())]
+    z = [[_paired(scores[row.arm][task], against[task]) for row in arms] for task in names]
+    items = {row["task"]: row.get("items") for row in source.runs(baseline)[0].scores if row["suite"] == suite}
+    return {
+        "rows": names,
+        "columns": [row.arm for row in arms],
+        "z": z,
+        "of": "task",
+        "items": [items.get(name) for name in names],
+        "seeds": baseline.seeds,
+    }
+
+
+Seeds = dict[Any, float]
+
+
+def _by_task(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
+    """Task -> seed -> value, turned so that more is better."""
+    found: dict[str, Seeds] = {}
+    for run in runs:
+        for row in run.scores:
+            if row["suite"] == suite and row["headline"]:
+                value = row["value"] if row["higher_is_better"] else -row["value"]
+                found.setdefault(row["task"], {})[run.axes.get("seed")] = value
+    return found
+
+
+def _paired(arm: Seeds, baseline: Seeds) -> float:
+    """Mean difference over common seeds, or of the means where there are none (base has no seed)."""
+    common = [arm[seed] - baseline[seed] for seed in arm if seed in baseline]
+    if common:
+        return sum(common) / len(common)
+    return sum(arm.values()) / len(arm) - sum(baseline.values()) / len(baseline)
+
+
+def _table_differences(source: Source) -> dict[str, Any]:
+    tables = [table for table in source.board.tables if any(row.vs_baseline for row in table.rows)]
+    arms = [arm for arm in source.arms if any(_difference(table, arm) is not None for table in tables)]
+    return {
+        "rows": [source.table_label(table) for table in tables],
+        "columns": arms,
+        "z": [[_difference(table, arm) for arm in arms] for table in tables],
+        "of": "table",
+    }
+
+
+def _difference(table: Table, arm: str) -> float | None:
+    return next((row.vs_baseline.mean for row in table.rows if row.arm == arm and row.vs_baseline), None)
+
+
+def transfer(source: Source) -> Panel:
+    """Which scorer's choices serve which model."""
+    cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    for table in source.board.tables:
+        model = str(table.setting.get("model") or "")
+        words = [str(table.setting.get(word) or "") for word in ("suite", "task", "pool")]
+        where = " · ".join(word for word in [*words, table.budget] if word)
+        for row in table.rows:
+            if row.scorer and row.vs_baseline and known(row.vs_baseline.mean):
+                view = cells.setdefault((row.selector, where), {})
+                view[row.scorer, model] = row.vs_baseline.mean
+    # One scorer that is the model itself says nothing about transfer.
+    views = tuple(View(f"{name[0]} · {name[1]}", _grid(found)) for name, found in cells.items() if len(found) > 1)
+    return Panel(
+        "transfer",
+        "From scorer to model",
+        f"Rows: the model that a method looks through; columns: the model that is tuned. Cells: difference to "
+        f"{source.board.baseline}, above zero is better.",
+        views,
+        menu="Method",
+        missing="No method was run with two scorers or on two models. scorer=small model=small,large would fill it.",
+    )
+
+
+def _grid(found: dict[tuple[str, str], float]) -> dict[str, Any]:
+    scorers, models = sorted({scorer for scorer, _ in found}), sorted({model for _, model in found})
+    z = [[found.get((scorer, model)) for model in models] for scorer in scorers]
+    return {"rows": scorers, "columns": models, "z": z, "of": "scorer"}
+
+
+def aggregates(source: Source) -> Panel:
+    """One line per method over all tables."""
+    rows = sorted(source.board.aggregates, key=lambda item: item.average_rank if known(item.average_rank) else math.inf)
+    places = decimals(row.score for table in source.board.tables for row in table.rows)
+    opponents = dict.fromkeys([source.board.baseline, "random", "full"])
+    names = [
+        "Method",
+        "Tables",
+        "Average rank",
+        f"Mean difference to {source.board.baseline}",
+        f"{100 * source.board.confidence:.4g} % interval",
+        *(f"Won / tied / lost against {name}" for name in opponents),
+        "Relative to full",
+        "Area under the budget curve",
+    ]
+    data = {
+        "columns": [{"label": name, "numeric": i > 0} for i, name in enumerate(names)],
+        "rows": [_aggregate(row, places, source.board.baseline) for row in rows],
+    }
+    return Panel(
+        "aggregates",
+        "Across tables",
+        "Over the tables where a method stands with what it is compared with. The area is the mean score between the "
+        "smallest and the largest budget, on a logarithmic scale.",
+        (View("all tables", data),) if rows else (),
+        missing="There is one table only, or nothing that is compared in more than one.",
+        kind="table",
+    )
+
+
+def _aggregate(row: Aggregate, places: int, baseline: str) -> list[str]:
+    return [
+        row.selector,
+        str(row.tables),
+        number(row.average_rank, 2),
+        number(row.mean_difference, places, sign=True),
+        interval(row.low, row.high, places) or UNKNOWN,
+        *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _wins(row, baseline)),
+        f"{number(100 * row.relative_to_full, 1, sign=True)} %" if known(row.relative_to_full) else UNKNOWN,
+        number(row.budget_area, places),
+    ]
+
+
+def _wins(row: Aggregate, baseline: str) -> list[tuple[int, int, int]]:
+    """Against the baseline, random and full, each once."""
+    return list({baseline: row.wins_baseline, "random": row.wins_random, "full": row.wins_full}.values())

@@ -1,0 +1,176 @@
+"""Panels of what was selected: overlap of selections, and what they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from selbench.report.page.numbers import count, known
+from selbench.report.page.source import Panel, Source, View, grid, rankable
+from selbench.store.records import Record, budget_label
+
+NO_RUNS = "These scores come without runs, so nothing is known of the selections. Runs of selbench record them."
+
+Group = dict[str, list[Record]]
+
+
+def _selections(source: Source) -> dict[str, Group]:
+    """Pool and budget -> arm -> one record per selection (several seeds, but no selection twice)."""
+    groups: dict[str, Group] = {}
+    seen: set[tuple[str, str, str]] = set()
+    for table in source.board.tables:
+        for row in rankable(table):
+            for run in source.runs(row):
+                # Numbers of examples may mean another pool under the same name, so the key goes with it.
+                label = f"{run.axes.get('pool')} · {budget_label(run.axes)}"
+                stage = run.stages.get("selection", run.key)
+                if (label, row.arm, stage) not in seen:
+                    seen.add((label, row.arm, stage))
+                    groups.setdefault(label, {}).setdefault(row.arm, []).append(run)
+    return groups
+
+
+def overlap(source: Source) -> Panel:
+    """How much two selections share, and how that compares with chance."""
+    found = [(label, _jaccard(source, group)) for label, group in _selections(source).items()]
+    return Panel(
+        "overlap",
+        "Overlap of selections",
+        "Jaccard index: examples in both, of those in either; mean over pairs of runs with the same seed. The diagonal "
+        "is a method against itself with another seed. Against chance: divided by what two random sets of these sizes "
+        "share.",
+        tuple(View(label, data) for label, data in found if data),
+        menu="Pool and budget",
+        by=(("jaccard", "Jaccard", ""), ("chance", "times chance", "")),
+        by_menu="Show",
+        missing=NO_RUNS if not source.records else "The runs' selection.json files are not beside their records.",
+    )
+
+
+def _jaccard(source: Source, group: Group) -> dict[str, Any] | None:
+    ids = {arm: [(run, found) for run in runs if (found := source.ids(run))] for arm, runs in group.items()}
+    arms = [arm for arm, sets in ids.items() if sets]
+    if not arms:
+        return None
+    pool = _pool_size(source, ids[arms[0]][0][0])
+    cells = [[_mean_overlap(ids[a], ids[b], a == b, pool) for b in arms] for a in arms]
+    return {
+        "arms": arms,
+        "jaccard": [[cell[0] for cell in line] for line in cells],
+        "chance": [[cell[0] / cell[1] if cell[1] else math.nan for cell in line] for line in cells],
+        "expected": [[cell[1] for cell in line] for line in cells],
+        "sizes": [round(sum(len(found) for _, found in ids[arm]) / len(ids[arm])) for arm in arms],
+        "pool": pool,
+    }
+
+
+Sets = list[tuple[Record, frozenset[str]]]
+
+
+def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -> tuple[float, float]:
+    """Mean Jaccard index and mean of that expected by chance; NaN for a method with one selection and itself."""
+    if same_arm:
+        couples = [(a, b) for i, (_, a) in enumerate(first) for _, b in first[i + 1 :]]
+    else:
+        couples = [(a, b) for x, a in first for y, b in second if x.axes.get("seed") == y.axes.get("seed")]
+        couples = couples or [(a, b) for _, a in first for _, b in second]
+    if not couples:
+        return math.nan, math.nan
+    shared = [len(a & b) / len(a | b) for a, b in couples]
+    expected = [expected_jaccard(len(a), len(b), pool) if pool else math.nan for a, b in couples]
+    return sum(shared) / len(shared), sum(expected) / len(expected)
+
+
+@cache
+def expected_jaccard(a: int, b: int, pool: int) -> float:
+    """Mean Jaccard index of two random sets of sizes a and b from a pool: exact, over the hypergeometric overlap."""
+    import numpy as np
+    from scipy.stats import hypergeom
+
+    both = np.arange(max(0, a + b - pool), min(a, b) + 1)
+    return float((hypergeom.pmf(both, pool, a, b) * both / (a + b - both)).sum())
+
+
+def _pool_size(source: Source, run: Record) -> int | None:
+    """From the arm `full` on the same pool, else from a budget that is a share of it."""
+    for other in source.records.values():
+        if other.axes.get("pool_key") == run.axes.get("pool_key") and other.axes.get("selector") == "full":
+            return int(other.selection.get("examples") or 0) or None
+    budget, unit = run.axes.get("budget"), run.axes.get("budget_unit")
+    if isinstance(budget, float) and budget > 0 and unit == "examples":
+        return round(run.selection.get("examples", 0) / budget) or None
+    return None
+
+
+def composition(source: Source) -> Panel:
+    """What selections are made of: lengths always, labels where the pool has them."""
+    views = [View(label, _made_of(source, group)) for label, group in _selections(source).items()]
+    labels = list(dict.fromkeys(name for view in views for name in view.data["labels"]))
+    by = (*((name, name.replace("_", " "), "") for name in labels), ("lengths", "lengths and repeats", ""))
+    return Panel(
+        "composition",
+        "Composition of selections",
+        "Share of the selected examples with each label, mean over runs; grey bars are the whole pool where the arm "
+        "full was run. Lengths are means per example.",
+        tuple(views),
+        menu="Pool and budget",
+        by=by,
+        by_menu="By",
+        missing=NO_RUNS,
+    )
+
+
+FACTS = (
+    ("examples", "examples"),
+    ("response_tokens", "response tokens"),
+    ("exact_duplicates", "exact repeats"),
+    ("mean_prompt_chars", "prompt length [characters]"),
+    ("mean_response_chars", "response length [characters]"),
+)
+
+
+def _made_of(source: Source, group: Group) -> dict[str, Any]:
+    first = next(iter(group.values()))[0]
+    key = first.axes.get("pool_key")
+    whole = [run for run in source.records.values() if run.axes.get("selector") == "full"]
+    pool = [run for run in whole if run.axes.get("pool_key") == key][:1]
+    everything = {**group, **({"pool": pool} if pool else {})}
+    labels = list(dict.fromkeys(name for runs in group.values() for run in runs for name in _labels(run)))
+    return {
+        "arms": list(group),
+        "runs": [len(runs) for runs in group.values()],
+        "labels": {name: _shares(everything, name) for name in labels},
+        "facts": grid(
+            ["Method", *(label for _, label in FACTS)],
+            [[arm, *(count(_mean(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
+        ),
+    }
+
+
+def _labels(run: Record) -> Mapping[str, Mapping[str, float]]:
+    return run.selection.get("composition") or {}
+
+
+def _shares(everything: Group, label: str) -> dict[str, Any]:
+    """Values of a label, most frequent in the pool (or in the first arm) first, and each arm's shares."""
+    shares = {arm: [_share(run, label) for run in runs] for arm, runs in everything.items()}
+    means = {
+        arm: {value: sum(row.get(value, 0.0) for row in rows) / len(rows) for row in rows for value in row}
+        for arm, rows in shares.items()
+    }
+    reference = means.get("pool") or next(iter(means.values()))
+    values = sorted({value for row in means.values() for value in row}, key=lambda v: (-reference.get(v, 0.0), v))
+    return {"values": values, "arms": {arm: [row.get(v, 0.0) for v in values] for arm, row in means.items()}}
+
+
+def _share(run: Record, label: str) -> dict[str, float]:
+    counts = _labels(run).get(label, {})
+    total = sum(counts.values())
+    return {str(value): n / total for value, n in counts.items()} if total else {}
+
+
+def _mean(runs: Sequence[Record], fact: str) -> float:
+    values = [run.selection[fact] for run in runs if known(run.selection.get(fact))]
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,151 @@
+"""Put the page together and write it: one HTML file that needs nothing else, and whose scripts are known by hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import selbench
+from selbench.report.board import Board
+from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
+from selbench.report.page.numbers import compact
+from selbench.report.page.source import Panel, Source
+from selbench.store.files import writing
+from selbench.store.records import Record
+
+HERE = Path(__file__).parent
+# One script in this order; only the last part does something when it is read.
+SCRIPTS = ("dom.js", "verdicts.js", "figures.js", "matrices.js", "tables.js", "panels.js")
+PANELS = (
+    score_panels.pairs,
+    score_panels.curves,
+    score_panels.costs,
+    score_panels.critical,
+    score_panels.aggregates,
+    score_panels.tasks,
+    score_panels.transfer,
+    selection_panels.overlap,
+    selection_panels.composition,
+    run_panels.fairness,
+    run_panels.leaks,
+    run_panels.plan,
+    run_panels.published,
+)
+SENTENCES = 12  # with more tables than this, a sentence per suite stands for them
+
+
+def write_page(
+    path: Path,
+    board: Board,
+    records: Sequence[Record],
+    runs_root: Path | None,
+    *,
+    title: str,
+    plan: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the report of a board to `path`, whole or not at all.
+
+    `records` are the runs behind the board (none for a table of scores from elsewhere), `runs_root` the folder with
+    their files. `plan` has a row per kind of stage, as `planning.compare_plan` gives them: `stage` (`total` for the
+    sum), `planned_s`, `actual_s` (seconds), and, if known, `planned_n`, `actual_n` (stages).
+    Panels without data say what would fill them. Raises UserError if the file cannot be written.
+    """
+    source = Source(board, {record.key: record for record in records}, runs_root, plan)
+    text = render(source, title)
+    with writing(path.parent):
+        aside = path.with_name(f".{path.name}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+
+
+def render(source: Source, title: str) -> str:
+    """The page as text. Whatever comes from data is escaped by jinja2, or read as JSON and shown as text."""
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    # Markup in JSON is escaped by jinja2's tojson; NaN would not be JSON.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.undefined = jinja2.StrictUndefined
+    scripts = {"plotly": get_plotlyjs(), "own": "\n".join(_file(name) for name in SCRIPTS)}
+    return environment.get_template("page.html").render(
+        **_context(source, title),
+        scripts={name: Markup(text) for name, text in scripts.items()},
+        style=Markup(_file("style.css")),
+        policy=_policy(scripts.values()),
+    )
+
+
+def _context(source: Source, title: str) -> dict[str, Any]:
+    board = source.board
+    panels = [build(source) for build in PANELS]
+    table = rows.verdict_rows(source)
+    single = [(source.table_label(table), sentences.headline(table, board)) for table in board.tables]
+    many = len(single) > SENTENCES
+    return {
+        "title": title,
+        "version": selbench.__version__,
+        "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "compared": _compared(source),
+        "board": board,
+        "summary": sentences.summary(board),
+        "sentences": sentences.families(board) if many else single,
+        "more": single if many else [],
+        "how": sentences.how_tested(board),
+        "counts": sentences.counts(board.counts),
+        "columns": rows.columns(source),
+        "rows": table,
+        "menus": rows.filter_menus(table),
+        "panels": panels,
+        "data": _data(source, panels),
+    }
+
+
+def _data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
+    """What the page's script reads."""
+    views = {panel.name: [view.data for view in panel.views] for panel in panels if panel.views}
+    return {
+        "baseline": source.board.baseline,
+        "arms": source.arms,
+        "panels": compact(views),
+        "details": rows.details(source),
+    }
+
+
+def _compared(source: Source) -> list[tuple[str, str]]:
+    """What was compared, and when, as names and values."""
+    board, found = source.board, []
+    for word, label in (("suite", "Suites"), ("task", "Tasks"), ("model", "Models"), ("pool", "Pools")):
+        values = sorted({str(table.setting[word]) for table in board.tables if table.setting.get(word)})
+        if values:
+            found.append((label if len(values) > 1 else label[:-1], ", ".join(values)))
+    selectors = dict.fromkeys(row.selector for table in board.tables for row in table.rows)
+    found.append(("Methods", ", ".join(selectors)))
+    budgets = [table.budget for table in board.tables if table.budget]
+    found.append(("Budgets", ", ".join(dict.fromkeys(budgets)) or "none"))
+    runs = [record.created[:10] for record in source.records.values() if record.created]
+    if runs:
+        days = min(runs) if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
+        found.append(("Runs", f"{len(source.records):,}, {days}"))
+    return found
+
+
+def _policy(scripts: Any) -> str:
+    """A content security policy: our scripts by hash and nothing else, no request to anywhere."""
+    hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,189 @@
+"""The two sides of a comparison: single runs by their keys, or arms over the seeds that both have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from selbench.errors import UserError, unknown
+from selbench.store.records import Record, budget_label
+
+NEAR = 5  # names offered for one that is unknown
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: its records in the order of `seeds` (None for single runs, and for arms without a seed)."""
+
+    name: str
+    records: tuple[Record, ...]
+    seeds: tuple[int | None, ...]
+
+
+def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
+    """Both sides from what the user wrote: run keys (unique beginnings will do) or names of arms.
+
+    `wanted` (comparison, budget, model, suite; None: any) narrows the runs of arms down to one setting. Raises
+    UserError for an unknown name, an ambiguous beginning, a run and an arm, a run that did not finish, or arms that
+    meet in no setting or in several.
+    """
+    arms = {arm_name(record) for record in records}
+    if a in arms and b in arms:
+        return _arms(records, a, b, wanted)
+    one, other = (None if name in arms else _run(records, name, arms) for name in (a, b))
+    if one is None or other is None:
+        raise UserError(
+            f"'{a if one is None else b}' is an arm and '{b if one is None else a}' a run: name two of a kind."
+        )
+    if one.key == other.key:
+        raise UserError(f"'{a}' and '{b}' are the same run, {one.key} ({one.name}).")
+    return tuple(Side(f"{run.name} ({run.key[:8]})", (run,), (None,)) for run in (one, other))  # type: ignore[return-value]
+
+
+def arm_name(record: Record) -> str:
+    """As on the leaderboard: the selector, and the scorer where it is not the model."""
+    scorer = record.axes.get("scorer")
+    return str(record.axes["selector"]) + (f" via {scorer}" if scorer not in (None, "", record.axes["model"]) else "")
+
+
+def _run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
+    found = [record for record in records if record.key == name] or [r for r in records if r.key.startswith(name)]
+    found = found or [record for record in records if record.name == name]
+    if not found:
+        near = difflib.get_close_matches(
+            name, [*arms, *(r.key for r in records), *(r.name for r in records)], NEAR, 0.5
+        )
+        hint = f" Did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
+        raise UserError(
+            f"unknown run or arm '{name}'.{hint} Arms: {', '.join(sorted(arms))}. A run is the name of its folder "
+            f"under runs/ ({len(records)} there), or the beginning of it."
+        )
+    if len(found) > 1:
+        told = ", ".join(f"{record.key} ({record.name})" for record in found[:NEAR])
+        raise UserError(
+            f"'{name}' is the beginning of {len(found)} runs: {told}{', ...' if len(found) > NEAR else ''}."
+        )
+    return _finished(found[0])
+
+
+def _finished(record: Record) -> Record:
+    if record.status != "finished":
+        why = f": {record.reason}" if record.reason else ""
+        raise UserError(f"run {record.key} ({record.name}) is {record.status}{why}. There is nothing to compare.")
+    return record
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What arms must share; empty where an arm does not have it (the base model has no trainer, `full` no budget)."""
+
+    comparison: str
+    pool: str
+    model: str
+    trainer: str
+    suites: tuple[tuple[str, str], ...]
+    budget: str
+
+    @classmethod
+    def of(cls, record: Record) -> _Setting:
+        axes = record.axes
+        suites = tuple(sorted((axes.get("suite_keys") or {}).items()))
+        trainer, pool = axes.get("trainer_key") or "", axes.get("pool_key") or ""
+        return cls(record.comparison, pool, str(axes["model"]), trainer, suites, budget_label(axes))
+
+    def meets(self, other: _Setting) -> bool:
+        return all(
+            mine == theirs or (free and "" in (mine, theirs))
+            for mine, theirs, free in [
+                (self.comparison, other.comparison, False),
+                (self.pool, other.pool, False),
+                (self.model, other.model, False),
+                (self.suites, other.suites, False),
+                (self.trainer, other.trainer, True),
+                (self.budget, other.budget, True),
+            ]
+        )
+
+
+def _arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
+    if a == b:
+        raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
+    finished = [record for record in records if record.status == "finished"]
+    kept = [record for record in finished if all(_is(record, name, value) for name, value in wanted.items())]
+    for arm in (a, b):
+        if not any(arm_name(record) == arm for record in kept):
+            raise UserError(_nothing(finished, arm, wanted))
+    groups = {arm: _settings(kept, arm) for arm in (a, b)}
+    meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
+    if not meetings:
+        raise UserError(
+            f"'{a}' and '{b}' have no runs in one setting (same comparison, pool, model, trainer, suites, budget)."
+        )
+    if len(meetings) > 1:
+        raise UserError(f"'{a}' and '{b}' meet in {len(meetings)} settings: {_choices(meetings)}")
+    x, y = meetings[0]
+    return _paired(a, groups[a][x], b, groups[b][y])
+
+
+def _is(record: Record, name: str, value: str | None) -> bool:
+    if value is None:
+        return True
+    if name == "budget":  # as shown or as typed; an arm without a budget stands beside any
+        return not budget_label(record.axes) or value in (budget_label(record.axes), str(record.axes["budget"]))
+    if name == "suite":
+        return value in (record.axes.get("suite_keys") or {})
+    return value == (record.comparison if name == "comparison" else str(record.axes[name]))
+
+
+def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
+    own = [record for record in finished if arm_name(record) == arm]
+    if not own:
+        return f"no run of '{arm}' has finished."
+    for name, value in wanted.items():
+        if not any(_is(record, name, value) for record in own):
+            valid = {
+                "comparison": {record.comparison for record in own},
+                "budget": {budget_label(record.axes) for record in own},
+                "model": {str(record.axes["model"]) for record in own},
+                "suite": {suite for record in own for suite in record.axes.get("suite_keys") or {}},
+            }[name]
+            return f"'{arm}': " + unknown(name, value, valid)
+    return f"no run of '{arm}' fits all of {', '.join(f'--{name} {value}' for name, value in wanted.items() if value)}."
+
+
+def _settings(records: Sequence[Record], arm: str) -> dict[_Setting, dict[int | None, Record]]:
+    """Setting -> seed -> record; of two records of one cell (the code has changed) the later."""
+    found: dict[_Setting, dict[int | None, Record]] = {}
+    for record in records:
+        if arm_name(record) == arm:
+            found.setdefault(_Setting.of(record), {})[record.axes.get("seed")] = record
+    return found
+
+
+def _choices(meetings: Sequence[tuple[_Setting, _Setting]]) -> str:
+    """What the user can narrow down with, or what differs if nothing can."""
+    flags = {
+        "--comparison": {x.comparison for x, _ in meetings},
+        "--budget": {x.budget or y.budget for x, y in meetings},
+        "--model": {x.model for x, _ in meetings},
+    }
+    open = [f"{flag} {'|'.join(sorted(values))}" for flag, values in flags.items() if len(values) > 1]
+    if open:
+        return f"choose with {', '.join(open)}."
+    return "they differ in pool, trainer or suite settings. Compare single runs by their keys instead."
+
+
+def _paired(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:
+    fixed = [None in runs for runs in (one, other)]
+    seeds: list[int | None] = sorted(
+        {seed for runs, is_fixed in zip((one, other), fixed) if not is_fixed for seed in runs if seed is not None}
+    ) or [None]  # type: ignore[assignment]
+    seeds = [seed for seed in seeds if (fixed[0] or seed in one) and (fixed[1] or seed in other)]
+    if not seeds:
+        raise UserError(f"'{a}' and '{b}' share no seed: run both under the same seeds.")
+    sides = [
+        Side(name, tuple(runs[None if is_fixed else seed] for seed in seeds), tuple(seeds))
+        for name, runs, is_fixed in zip((a, b), (one, other), fixed)
+    ]
+    return sides[0], sides[1]

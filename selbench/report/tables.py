@@ -1,0 +1,102 @@
+"""The board as files: CSV and Parquet (one row per arm of a table), and Markdown."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selbench.report import words
+from selbench.report.board import ArmRow, Board, Table
+from selbench.store.files import writing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PAIR = ("low", "high", "p", "p_adjusted", "verdict", "detectable", "seeds_needed")
+
+
+def frame(board: Board) -> pd.DataFrame:
+    """One row per arm of every table, best first: the setting, `table_budget` (arms without a budget stand in every
+    table of their setting), the arm's own columns, and the difference to the baseline as vs_baseline, vs_baseline_se,
+    vs_baseline_low and so on."""
+    import pandas as pd
+
+    return pd.DataFrame([_flat(table, row) for table in board.tables for row in table.rows])
+
+
+def _flat(table: Table, row: ArmRow) -> dict[str, Any]:
+    own = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    against, runs = own.pop("vs_baseline"), own.pop("runs")
+    leaked = math.nan if own["leaked"] is None else float(own["leaked"])
+    pair = {
+        "vs_baseline": against.mean if against else math.nan,
+        "vs_baseline_se": against.se if against else math.nan,
+        **{f"vs_baseline_{name}": getattr(against, name) if against else None for name in _PAIR},
+    }
+    return {
+        **table.setting,
+        "table_budget": table.budget,
+        **own,
+        "leaked": leaked,
+        "higher_is_better": table.higher_is_better,
+        **pair,
+        "runs": " ".join(runs),
+    }
+
+
+def write_tables(board: Board, csv: Path) -> list[Path]:
+    """`csv`, and beside it the same as .parquet and .md; each whole or not at all. Raises UserError for a full disk."""
+    table = frame(board)
+    written = [
+        (csv, lambda path: table.to_csv(path, index=False)),
+        (csv.with_suffix(".parquet"), lambda path: table.to_parquet(path, index=False)),
+        (csv.with_suffix(".md"), lambda path: path.write_text(markdown(board), encoding="utf-8")),
+    ]
+    for path, write in written:
+        _whole(path, write)
+    return [path for path, _ in written]
+
+
+def _whole(path: Path, write: Callable[[Path], Any]) -> None:
+    with writing(path.parent):
+        aside = path.with_name(f".{path.name}")
+        try:
+            write(aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def markdown(board: Board) -> str:
+    """The whole board as GitHub Markdown; text from data stays text."""
+    parts = ["# Leaderboard"]
+    for table in board.tables:
+        columns = words.columns(board, table)
+        rows = [[cell for _, _, cell in words.cells(board, table, row)] for row in table.rows]
+        parts += [f"## {escape(words.title(table))}", _grid([name for name, _ in columns], rows, columns)]
+        parts.append("\n".join(escape(line) for line in words.ties(board, table)))
+    heads, rows = words.aggregate_rows(board)
+    if rows:
+        parts += [f"## {escape('Over all tables')}", _grid(heads, rows, [(name, name != "arm") for name in heads])]
+    parts += [
+        "## Summary",
+        "\n".join(f"- {escape(line)}" for line in (*words.summary(board), *board.notes, words.legend(board))),
+    ]
+    if board.warnings:
+        parts += ["## Warnings", "\n".join(f"- {escape(line)}" for line in board.warnings)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> str:
+    lines = [heads, ["---:" if right else "---" for _, right in columns]]
+    body = [[escape(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [[escape(head) for head in lines[0]], lines[1], *body])
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,230 @@
+"""A board in words and figures, the same for terminal and Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
+from selbench.report.scores import BASELINE
+
+MARKS = {"better": "▲", "worse": "▼", "tied": "="}
+LEGEND = (
+    "▲ better, ▼ worse, = not told apart; differences are positive where the arm is better, whatever the metric. "
+    "[..] and ± hold at {confidence}; detectable: the smallest difference that these seeds show at 80 % power. "
+    "Ranks are shared by arms that cannot be told apart."
+)
+CORRECTIONS = {
+    "none": "uncorrected",
+    "holm-table": "Holm, within each table",
+    "holm": "Holm, over the board",
+    "bh": "Benjamini-Hochberg, over the board",
+}
+UNKNOWN = "–"
+# Costs of an arm: heading, field, decimals.
+COSTS = (
+    ("examples", "examples", 0),
+    ("response tokens", "response_tokens", 0),
+    ("steps", "steps", 0),
+    ("select s", "selection_s", 1),
+    ("leaked", "leaked", 0),
+)
+
+
+def title(table: Table) -> str:
+    """`planted: exact_match (higher is better)   model planted-1m   pool planted   trainer trl, arms matched by epochs`."""
+    setting, better = table.setting, "higher" if table.higher_is_better else "lower"
+    what = " ".join(str(setting[name]) for name in ("suite", "task") if setting.get(name))
+    head = f"{what}: " if what else ""
+    parts = [f"{head}{setting.get('metric') or 'score'} ({better} is better)"]
+    parts += [f"{name} {setting[name]}" for name in ("model", "pool", "trainer") if setting.get(name)]
+    if table.budget:
+        parts.append(f"budget {table.budget}")
+    matched = f", arms matched by {setting['match']}" if setting.get("match") else ""
+    return "   ".join(parts) + matched
+
+
+def columns(board: Board, table: Table) -> list[tuple[str, bool]]:
+    """Headings of a table, and whether the column is right-aligned. Columns that say nothing are left out."""
+    return [(name, right) for name, right, _ in cells(board, table, table.rows[0])]
+
+
+def cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
+    """Heading, whether right-aligned, and text, for one row."""
+    digits = decimals(table)
+    against = row.vs_baseline
+    rank = UNKNOWN if not row.rank_low else _range(row.rank_low, row.rank_high)
+    found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
+    if any(other.scorer not in ("", table.setting.get("model")) for other in table.rows):
+        found.append(("scorer", False, row.scorer or UNKNOWN))
+    if any(other.budget for other in table.rows):
+        found.append(("budget", False, row.budget or UNKNOWN))
+    found += [
+        (f"score ± {_percent(board)}", True, number(row.score, digits) + _half(row, digits)),
+        ("seeds", True, str(row.seeds)),
+    ]
+    if any(other.vs_baseline for other in table.rows):
+        found += [
+            (f"vs {board.baseline}", True, difference(against, digits) if against else UNKNOWN),
+            ("detectable", True, number(against.detectable, digits) if against else UNKNOWN),
+        ]
+    found += [
+        (heading, True, number(_cost(row, field), places))
+        for heading, field, places in COSTS
+        if any(not math.isnan(_cost(other, field)) for other in table.rows)
+    ]
+    return found
+
+
+def ties(board: Board, table: Table) -> list[str]:
+    """Who is first, and what it would take to tell the best from the next that may be as good."""
+    ranked = [row for row in table.rows if not row.reference]
+    if len(ranked) < 2:
+        return []
+    best, tied = ranked[0], [row for row in ranked[1:] if row.rank_low == 1]
+    other = tied[0] if tied else ranked[1]
+    pair = next(p for p in table.pairs if {p.a, p.b} == {best.arm, other.arm})
+    digits = decimals(table)
+    gap = f"{best.arm} to {other.arm}: {difference(pair, digits)}, p {_p(pair.p)}, corrected {_p(pair.p_adjusted)}."
+    if not tied:
+        return [f"{best.arm} is alone in first place. {gap}"]
+    said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
+    if math.isnan(pair.detectable):
+        return [f"{said} The noise is not known well enough to say what these seeds can show."]
+    needed = f"{pair.seeds_needed:,} seeds each" if pair.seeds_needed else "more than 10,000 seeds, or more items"
+    seeds = "1 seed shows" if pair.seeds == 1 else f"{pair.seeds} seeds show"
+    return [
+        f"{said} Between these two, {seeds} a difference of {number(pair.detectable, digits)} (80 % power); "
+        f"one as small as that found needs {needed}."
+    ]
+
+
+def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the figures over all tables; empty with a single table, where they would say it again."""
+    if len(board.tables) < 2:
+        return [], []
+    named = board.baseline.lower()
+    extra = [
+        name for name in (BASELINE, "full") if name != named and any(_tallied(one, name) for one in board.aggregates)
+    ]
+    heads = [
+        "arm",
+        "tables",
+        "mean rank",
+        f"mean vs {board.baseline} [{_percent(board)}]",
+        f"▲/=/▼ vs {board.baseline}",
+    ]
+    heads += [f"▲/=/▼ vs {name}" for name in extra] + ["vs full", "area under budget"]
+    digits = min((decimals(table) for table in board.tables), default=4)
+    rows = [
+        [
+            one.selector,
+            str(one.tables),
+            number(one.average_rank, 2),
+            _mean(one, digits),
+            _tally(one.wins_baseline),
+            *[_tally(_of(one, name)) for name in extra],
+            UNKNOWN if math.isnan(one.relative_to_full) else f"{100 * one.relative_to_full:+.1f} %",
+            number(one.budget_area, digits),
+        ]
+        for one in board.aggregates
+    ]
+    kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != UNKNOWN for row in rows)]
+    return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def summary(board: Board) -> list[str]:
+    """The counts of verdicts, a line each."""
+    counts = board.counts
+    if not counts:
+        return []
+    tables = f"{counts['tables']:,} table{'s' if counts['tables'] > 1 else ''}"
+    lines = []
+    if counts["cells"]:
+        lines.append(
+            f"{counts['cells']:,} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
+        )
+        for name, found in counts["by_correction"].items():
+            chosen = "  <- the verdicts above" if name == board.correction else ""
+            lines.append(f"  {CORRECTIONS[name]}: {_split(found)}{chosen}")
+    best, pairs = counts["best_vs_runner_up"], counts["pairs"]
+    lines.append(
+        f"best arm separated from the runner-up in {best['verdict']:,} of {best['of']:,} tables by verdict, in "
+        f"{best['uncorrected']:,} uncorrected; {pairs['separated']:,} of {pairs['all']:,} pairs of arms separated by verdict."
+    )
+    if not math.isnan(board.critical.distance):
+        lines.append(
+            f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {_p(board.critical.p)}; ranks nearer "
+            f"than {board.critical.distance:.2f} are not told apart (Nemenyi): {_groups(board.critical.groups)}."
+        )
+    return lines
+
+
+def decimals(table: Table) -> int:
+    """Two for points of a hundred, four for shares and losses."""
+    known = [abs(row.score) for row in table.rows if not math.isnan(row.score)]
+    return 2 if max(known, default=0.0) >= 10 else 4
+
+
+def number(value: float, digits: int, sign: str = "") -> str:
+    return UNKNOWN if math.isnan(value) or math.isinf(value) else f"{value:{sign},.{digits}f}"
+
+
+def difference(pair: Difference, digits: int) -> str:
+    """`+0.0474 [+0.0191, +0.0758] ▲`: the difference, its interval, the verdict."""
+    if math.isnan(pair.mean):
+        return UNKNOWN
+    interval = "" if math.isnan(pair.low) else f" [{number(pair.low, digits, '+')}, {number(pair.high, digits, '+')}]"
+    return f"{number(pair.mean, digits, '+')}{interval} {MARKS[pair.verdict]}"
+
+
+def _cost(row: ArmRow, field: str) -> float:
+    value = getattr(row, field)
+    return math.nan if value is None else float(value)
+
+
+def _half(row: ArmRow, digits: int) -> str:
+    return "" if math.isnan(row.high) else f" ± {row.high - row.score:.{digits}f}"
+
+
+def _mean(one: Aggregate, digits: int) -> str:
+    if math.isnan(one.mean_difference):
+        return UNKNOWN
+    interval = "" if math.isnan(one.low) else f" [{number(one.low, digits, '+')}, {number(one.high, digits, '+')}]"
+    return number(one.mean_difference, digits, "+") + interval
+
+
+def legend(board: Board) -> str:
+    return LEGEND.format(confidence=_percent(board))
+
+
+def _percent(board: Board) -> str:
+    return f"{100 * board.confidence:g} %"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _p(value: float) -> str:
+    return "unknown" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def _split(found: dict[str, int]) -> str:
+    return f"{found['better']:,} better, {found['worse']:,} worse, {found['tied']:,} tied"
+
+
+def _tally(found: tuple[int, int, int]) -> str:
+    return "/".join(map(str, found)) if any(found) else UNKNOWN
+
+
+def _of(one: Aggregate, name: str) -> tuple[int, int, int]:
+    return one.wins_full if name == "full" else one.wins_random
+
+
+def _tallied(one: Aggregate, name: str) -> bool:
+    return any(_of(one, name))
+
+
+def _groups(groups: Sequence[Sequence[str]]) -> str:
+    return "; ".join(", ".join(group) for group in groups) or "none"

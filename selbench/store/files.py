@@ -1,0 +1,101 @@
+"""Files that are whole or not there: atomic writing, checksums, and a full disk in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selbench.errors import UserError
+from selbench.hashing import file_hash
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """The folder, made if need be; an unwritable or full disk becomes one sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {error.filename or path}: {error.strerror or error}. Nothing half-written was kept."
+    )
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether the disk is full or closed for writing, which is nobody's bug."""
+    return error.errno in _DISK
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Written aside and renamed: a reader sees the old file or the new one, never half of it."""
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps(data, indent=1, default=_plain) + "\n")
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None where there is no such file, or none that is whole."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return str(value)
+
+
+def checksums(folder: Path) -> dict[str, dict[str, Any]]:
+    """Relative name -> bytes and sha256 of every file under the folder."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(f.relative_to(folder)): {"bytes": f.stat().st_size, "sha256": file_hash(f)} for f in files}
+
+
+def damage(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What is wrong with the first file that is not as it was written; None if all are.
+
+    A process reads a file once, for as long as its size and time of change stay the same (see hashing).
+    """
+    for name, about in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if (size := path.stat().st_size) != about["bytes"]:
+            return f"{name} has {size} bytes where {about['bytes']} were written"
+        if file_hash(path) != about["sha256"]:
+            return f"{name} is not what was written (its checksum differs)"
+    return None
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """One .npy file an array, so that each can be mapped into memory on its own."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", np.asarray(array))
+
+
+def load_arrays(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of a stage; large ones are mapped into memory read-only."""
+    files = sorted(folder.glob("*.npy"))
+    return {file.stem: np.load(file, mmap_mode="r" if file.stat().st_size > 1 << 16 else None) for file in files}

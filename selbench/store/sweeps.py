@@ -1,0 +1,132 @@
+"""One `selbench -m` command: its cells, how each of them stands, and what is left to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from selbench.store.files import read_json, write_json, writing
+from selbench.store.stages import now
+
+SWEEP = "sweep.json"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many of `cells` stand how; `left_s` is a guess from the cells that were run, None before the first."""
+
+    cells: int
+    done: int
+    running: int
+    waiting: int
+    failed: int
+    skipped: int
+    reused: int
+    left_s: float | None
+
+    @property
+    def line(self) -> str:
+        """`7 of 24 done (2 reused), 1 running, about 2 min left`."""
+        parts = [f"{self.done} of {self.cells} done" + (f" ({self.reused} reused)" if self.reused else "")]
+        parts += [f"{count} {name}" for name in ("running", "waiting", "failed") if (count := getattr(self, name))]
+        if self.left_s is not None and self.done < self.cells:
+            parts.append(f"about {duration(self.left_s)} left")
+        return ", ".join(parts)
+
+
+class Sweep:
+    """The cells of one `selbench -m` command, in a folder that any of its processes may write to.
+
+    sweep.json: id, command, comparison, started, `cells` (how many), `rows` (name, run key and overrides of each) and
+    `reach` (see steps.select). running/N.json says what cell N is at; done/N.json how it ended.
+    """
+
+    def __init__(self, root: Path, id: str) -> None:
+        self.id = id
+        self.folder = root / id
+
+    def start(
+        self,
+        command: str,
+        comparison: str,
+        rows: Sequence[Mapping[str, Any]],
+        reach: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        about = {"id": self.id, "command": command, "comparison": comparison, "started": now(), "cells": len(rows)}
+        with writing(self.folder) as folder:
+            write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}})
+
+    def begin(self, cell: int, name: str) -> None:
+        self._running(cell, {"name": name, "since": time.time(), "work": ""})
+
+    def note(self, cell: int, work: str) -> None:
+        """What the cell is at just now."""
+        about = read_json(self.folder / "running" / f"{cell}.json") or {"name": "", "since": time.time()}
+        self._running(cell, {**about, "work": work})
+
+    def _running(self, cell: int, about: Mapping[str, Any]) -> None:
+        with writing(self.folder / "running") as folder:
+            write_json(folder / f"{cell}.json", {**about, "pid": os.getpid(), "host": socket.gethostname()})
+
+    def done(self, cell: int, key: str, status: str, reused: bool) -> None:
+        """`status` is a record's, or `stopped` for a cell that fail_fast did not start."""
+        begun = read_json(self.folder / "running" / f"{cell}.json") or {}
+        seconds = time.time() - begun.get("since", time.time())
+        with writing(self.folder / "done") as folder:
+            write_json(folder / f"{cell}.json", {"key": key, "status": status, "reused": reused, "seconds": seconds})
+        (self.folder / "running" / f"{cell}.json").unlink(missing_ok=True)
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What sweep.json holds. Raises FileNotFoundError if there is no such sweep."""
+        about = read_json(self.folder / SWEEP)
+        if about is None:
+            raise FileNotFoundError(self.folder / SWEEP)
+        return about
+
+    def results(self) -> dict[int, dict[str, Any]]:
+        """Cell number -> key, status, reused, seconds."""
+        return self._numbered("done")
+
+    def running(self) -> dict[int, dict[str, Any]]:
+        """Cell number -> name, since, work, pid, host of those under way."""
+        return self._numbered("running")
+
+    def _numbered(self, name: str) -> dict[int, dict[str, Any]]:
+        files = sorted((self.folder / name).glob("[0-9]*.json"), key=lambda file: int(file.stem))
+        return {int(file.stem): data for file in files if (data := read_json(file))}
+
+    @property
+    def failed(self) -> bool:
+        return any(result["status"] == "failed" for result in self.results().values())
+
+    def progress(self) -> Progress:
+        results, running = self.results(), self.running()
+        waiting = sum(about["work"].startswith("waiting") for about in running.values())
+        took = [result["seconds"] for result in results.values() if not result["reused"]]
+        left = self.about["cells"] - len(results)
+        at_once = max(1, len(running))
+        return Progress(
+            cells=self.about["cells"],
+            done=len(results),
+            running=len(running) - waiting,
+            waiting=waiting,
+            failed=sum(result["status"] == "failed" for result in results.values()),
+            skipped=sum(result["status"] == "skipped" for result in results.values()),
+            reused=sum(bool(result["reused"]) for result in results.values()),
+            left_s=left * sum(took) / len(took) / at_once if took else None,
+        )
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `7 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

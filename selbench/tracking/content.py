@@ -1,0 +1,71 @@
+"""What MLflow is told of a record: tags, parameters and metrics, under names that are the same for every run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from selbench.store.records import Record
+
+LONG = 5000  # characters; MLflow refuses tags and parameters of more than some 6,000
+
+
+def tags(record: Record) -> dict[str, str]:
+    """One per axis that the run has, and what finds it again."""
+    axes = {f"selbench.{name}": _text(value) for name, value in record.axes.items() if value is not None}
+    return {
+        **axes,
+        "selbench.key": record.key,
+        "selbench.status": record.status,
+        "selbench.reason": record.reason[:LONG],
+        "selbench.created": record.created,
+        "mlflow.source.name": "selbench",
+        "mlflow.source.git.commit": str(record.versions.get("git") or ""),
+        "mlflow.note.content": f"```\n{record.command[:LONG]}\n```" if record.command else "",
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={item}" for name, item in value.items())[:LONG]
+    return ("+".join(map(str, value)) if isinstance(value, list | tuple) else str(value))[:LONG]
+
+
+def params(record: Record) -> dict[str, str]:
+    """The full configuration, one parameter per option."""
+    return {safe(key): str(value)[:LONG] for key, value in _flat(record.config)}
+
+
+def metrics(record: Record) -> dict[str, float]:
+    """Scores as suite/task/metric and suite/mean, facts of the selection, leaks, costs, and what plugins logged."""
+    found = {f"{row['suite']}/{row['task']}/{row['metric']}": row["value"] for row in record.scores}
+    found |= {f"{suite}/mean": value for suite, value in record.headline.items()}
+    found |= {f"selection/{k}": float(v) for k, v in record.selection.items() if isinstance(v, int | float)}
+    found |= {f"cost/{stage}/{name}": value for stage, cost in record.cost.items() for name, value in cost.items()}
+    for suite, about in record.leaks.items():
+        names = ("leaked", "selected") if about["checked"] else ()
+        found |= {f"leaks/{suite}/{name}": about[name] for name in names}
+    return {safe(key): float(value) for key, value in {**found, **record.logged}.items()}
+
+
+def milliseconds(time: str) -> int:
+    """An ISO time as MLflow counts; 0 for what is none."""
+    try:
+        return int(datetime.fromisoformat(time).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def safe(key: str) -> str:
+    """MLflow takes letters, digits and _-. :/ in a name."""
+    return re.sub(r"[^\w\-. :/]", "_", key)[:250]

@@ -1,0 +1,57 @@
+"""The data of a run as MLflow data sets: pool, target examples and suites, each with a digest of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from selbench.store.records import Record
+from selbench.tracking.previews import pool_of, target_of
+
+SOURCE = 60_000  # characters; a database column holds 65,535
+
+
+def inputs(record: Record) -> list[Any]:
+    """What `MlflowClient.log_inputs` takes; the context says which is pool, target or suite."""
+    axes, config = record.axes, record.config
+    pool = pool_of(record)
+    found = [_input("pool", axes["pool"], axes["pool_key"], config.get("pool") or {}, len(pool) if pool else None)]
+    if axes.get("target"):
+        for capability, options in (config.get("target") or {}).items():
+            examples = target_of(record, capability)
+            digest = examples.fingerprint[:20] if examples else _digest(options)
+            found.append(_input("target", capability, digest, options, len(examples) if examples else None))
+    items = {suite: _items(record, suite) for suite in axes.get("suite_keys") or {}}
+    for suite, key in (axes.get("suite_keys") or {}).items():
+        found.append(_input("suite", suite, key, (config.get("suite") or {}).get(suite) or {}, items[suite]))
+    return found
+
+
+def _items(record: Record, suite: str) -> int | None:
+    rows = [row for row in record.scores if row["suite"] == suite and row["headline"]]
+    return sum(row["items"] for row in rows) if rows else None
+
+
+def _input(context: str, name: str, digest: str, options: Mapping[str, Any], size: int | None) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    kind, source = _source(options)
+    profile = None if size is None else json.dumps({"num_rows": size})
+    data = Dataset(str(name)[:500], digest[:36], kind, json.dumps(source, default=str)[:SOURCE], None, profile)
+    return DatasetInput(data, [InputTag("mlflow.data.context", context)])
+
+
+def _source(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """MLflow's source types: a local file, the hub, or the code that makes the data from these options."""
+    if options.get("path"):
+        return "local", {"uri": options["path"]}
+    if options.get("hub"):
+        about = {"path": options["hub"], "config_name": options.get("subset"), "data_files": options.get("hub_file")}
+        return "hugging_face", {**about, "split": options.get("split"), "revision": options.get("revision")}
+    return "code", {"tags": dict(options)}
+
+
+def _digest(options: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:20]

@@ -1,0 +1,116 @@
+"""Records rebuilt from a tracking server, so that a report can be made where the output folder is not."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from selbench import console
+from selbench.errors import UserError, unknown
+from selbench.steps.evaluate import ITEMS
+from selbench.store.files import writing
+from selbench.store.records import RECORD, Record, Records
+from selbench.tracking.server import Server, reason
+
+AT_ONCE = 8
+BESIDE = ("selection.json", ITEMS)
+
+
+def records_from_server(
+    uri: str, comparison: str | None = None, sweep: str | None = None, folder: Path | None = None
+) -> tuple[list[Record], Path]:
+    """The records of a server (of one comparison, of one sweep or `latest`), oldest first, and the output folder they now lie in.
+
+    `folder`/runs/KEY holds record.json, items.parquet and selection.json of each, as an output folder does; what is
+    there already and unchanged is not fetched again. None: a new temporary folder. Of several MLflow runs of one
+    record the newest counts. Raises UserError if the server does not answer or has no such comparison or runs.
+    """
+    folder = folder or Path(tempfile.mkdtemp(prefix="selbench-server-"))
+    server = _reach(uri, folder)
+    try:
+        runs = _runs(server, comparison, sweep)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"MLflow at {server.name} could not be read: {reason(error)}.") from error
+    records = Records(folder / "runs")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda run: _fetch(server, run, records), runs))
+    missing = sum(record is None for record in found)
+    if missing:
+        console.warn(f"{missing} of {len(runs)} MLflow runs at {server.name} have no readable record and are left out.")
+    whole = [record for record in found if record]
+    return sorted(whole, key=lambda record: (record.created, record.key)), folder
+
+
+def _reach(uri: str, folder: Path) -> Server:
+    try:
+        with writing(folder):
+            server = Server(uri, folder)
+        server.check()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"there is no MLflow server at {uri} that answers: {reason(error)}.") from error
+    return server
+
+
+def _runs(server: Server, comparison: str | None, sweep: str | None) -> list[Any]:
+    """The newest MLflow run of each record."""
+    known = {experiment.name: experiment.experiment_id for experiment in _experiments(server)}
+    if comparison is not None and comparison not in known:
+        raise UserError(unknown("comparison", comparison, known))
+    runs = server.find([known[comparison]] if comparison else list(known.values()), {}) if known else []
+    if sweep:
+        sweep = _sweep(runs, sweep)
+        runs = [run for run in runs if run.data.tags.get("selbench.sweep") == sweep]
+    newest: dict[str, Any] = {}
+    for run in runs:  # newest first
+        if key := run.data.tags.get("selbench.key"):
+            newest.setdefault(key, run)
+    if not newest:
+        where = f" of comparison '{comparison}'" if comparison else ""
+        raise UserError(f"MLflow at {server.name} has no runs of selbench{where}.")
+    return list(newest.values())
+
+
+def _sweep(runs: Sequence[Any], wanted: str) -> str:
+    """`latest` is the last one that was sent."""
+    known = [id for run in runs if (id := run.data.tags.get("selbench.parent_of"))]
+    if wanted == "latest" and known:
+        return str(known[0])
+    if wanted not in known:
+        raise UserError(unknown("sweep", wanted, set(known)))
+    return wanted
+
+
+def _experiments(server: Server) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = server.client.search_experiments(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _fetch(server: Server, run: Any, records: Records) -> Record | None:
+    key, created = run.data.tags["selbench.key"], run.data.tags.get("selbench.created")
+    known = records.read(key)
+    if known and created and known.created == created:
+        return known
+    with writing(records.folder(key)) as folder:
+        _download(server, run.info.run_id, folder, [*BESIDE, RECORD])  # the record last: with it the folder is whole
+    return records.read(key)
+
+
+def _download(server: Server, id: str, folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            server.client.download_artifacts(id, name, str(folder))
+        except Exception:  # a failed run has no items; what the record itself is for is seen by reading it
+            continue

@@ -1,0 +1,63 @@
+"""The report of a sweep as artifacts of its parent run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from selbench import console
+from selbench.config import Run
+from selbench.store.files import read_json, write_json, writing
+from selbench.store.sweeps import Sweep
+from selbench.tracking.marks import Marks
+from selbench.tracking.mirror import parent, tracking_uri
+from selbench.tracking.server import Server, reason, shown
+
+REPORT = "report.json"  # in a sweep's folder: which files are its report
+ARTIFACTS = "report"  # the folder they have in MLflow
+
+
+def report_artifacts(sweep: Sweep, run: Run, files: Sequence[Path]) -> None:
+    """Give the sweep's parent run these files as its report; files of the same name are replaced.
+
+    What they are is noted in the sweep's folder also where tracking is off, so that `selbench sync` can send them. A
+    server that is away costs a warning only.
+    """
+    with writing(sweep.folder) as folder:
+        write_json(folder / REPORT, {"files": [str(Path(file).resolve()) for file in files]})
+    if not run.tracking.enabled:
+        return
+    uri = tracking_uri(run)
+    try:
+        send_report(sweep, Server(uri, run.output_dir.resolve()), run.comparison)
+    except Exception as error:  # whatever a tracking server does, the report lies in the output folder
+        console.warn(
+            f"MLflow at {shown(uri)} did not take the report of sweep {sweep.id}: {reason(error)}. "
+            f"`selbench sync` sends it later."
+        )
+
+
+def report_is_sent(sweep: Sweep, server: Server) -> bool:
+    """Whether the server has the report as it is now; true where there is none."""
+    return not _files(sweep) or Marks(sweep.folder).get(server.name, ARTIFACTS) == _stamps(sweep)
+
+
+def send_report(sweep: Sweep, server: Server, comparison: str) -> None:
+    """Raises whatever MLflow raises."""
+    stamps = _stamps(sweep)
+    with server.writing():
+        id = parent(server, sweep.id, comparison)
+        for file in _files(sweep):
+            server.client.log_artifact(id, str(file), ARTIFACTS)
+        made = max((file.stat().st_mtime for file in _files(sweep)), default=0.0)
+        server.client.set_terminated(id, end_time=int(1000 * made) or None)  # the sweep ends with its report
+    Marks(sweep.folder).set(server.name, ARTIFACTS, stamps)
+
+
+def _files(sweep: Sweep) -> list[Path]:
+    names = (read_json(sweep.folder / REPORT) or {"files": []})["files"]
+    return [path for name in names if (path := Path(name)).is_file()]
+
+
+def _stamps(sweep: Sweep) -> list[list[object]]:
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in _files(sweep)]

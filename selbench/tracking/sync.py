@@ -1,0 +1,106 @@
+"""What a server that was away has missed, sent from the output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from selbench.errors import UserError, unknown
+from selbench.store.records import Record, Records
+from selbench.store.sweeps import Sweep
+from selbench.tracking.mirror import is_sent, send
+from selbench.tracking.reports import report_is_sent, send_report
+from selbench.tracking.server import Server, default_uri, reason, shown
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Synced:
+    """What one server was sent."""
+
+    server: str
+    sent: int = 0
+    there: int = 0
+    reports: int = 0
+
+
+def sync(
+    outputs: Path, uri: str | None = None, comparison: str | None = None, say: Say = lambda text: None
+) -> list[Synced]:
+    """Send every record and report that is not known to be there; again and again, it sends nothing twice.
+
+    Without `uri` each record goes where its run was to send it, and runs with tracking=none go nowhere. Raises
+    UserError if there is nothing to send from, or if a server does not answer: what was sent until then is kept.
+    """
+    records = Records(outputs / "runs").all()
+    if not records:
+        raise UserError(f"no record under {outputs / 'runs'}: name another folder with --outputs.")
+    names = {record.comparison for record in records}
+    if comparison is not None and comparison not in names:
+        raise UserError(unknown("comparison", comparison, names))
+    wanted = [record for record in records if comparison in (None, record.comparison)]
+    members = _members(outputs)
+    by_server: dict[str, list[Record]] = {}
+    for record in wanted:
+        target = uri or _configured(record, outputs)
+        if target:
+            by_server.setdefault(target, []).append(record)
+    if not by_server:
+        raise UserError("every run had tracking=none: say where to send them with --tracking-uri.")
+    return [_sync(target, outputs, group, members, say) for target, group in by_server.items()]
+
+
+def _configured(record: Record, outputs: Path) -> str | None:
+    tracking = record.config.get("tracking") or {}
+    if not tracking.get("enabled", True):
+        return None
+    return tracking.get("uri") or default_uri(outputs)
+
+
+def _members(outputs: Path) -> dict[str, list[str]]:
+    """Run key -> the sweeps it is a cell of."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted((outputs / "sweeps").glob("*")):
+        if folder.is_dir():
+            for key in {result["key"] for result in Sweep(folder.parent, folder.name).results().values()}:
+                found.setdefault(key, []).append(folder.name)
+    return found
+
+
+def _sync(uri: str, outputs: Path, records: list[Record], members: dict[str, list[str]], say: Say) -> Synced:
+    done = Synced(shown(uri))
+    try:
+        server = Server(uri, outputs.resolve())
+        server.check()
+        for record, sweep in _places(records, members):
+            folder = outputs / "runs" / record.key
+            if is_sent(record, folder, server, sweep):
+                done.there += 1
+                continue
+            send(record, folder, server, sweep, reused=record.sweep != sweep)
+            done.sent += 1
+            say(f"{record.name}{f' ({sweep})' if sweep else ''}: sent to {server.name}")
+        for sweep, comparison in {(sweep, record.comparison) for record, sweep in _places(records, members) if sweep}:
+            about = Sweep(outputs / "sweeps", sweep)
+            if not report_is_sent(about, server):
+                send_report(about, server, comparison)
+                done.reports += 1
+                say(f"report of sweep {sweep}: sent to {server.name}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"MLflow at {done.server} does not take what it should: {reason(error)}. {done.sent} runs were sent; "
+            f"the same command sends the rest."
+        ) from error
+    return done
+
+
+def _places(records: list[Record], members: dict[str, list[str]]) -> Iterator[tuple[Record, str | None]]:
+    """Every record in every sweep that has it; a run on its own, and one whose sweep was removed, as it says itself."""
+    for record in records:
+        sweeps: list[str | None] = [*members.get(record.key, [])]
+        for sweep in sweeps or [record.sweep]:
+            yield record, sweep

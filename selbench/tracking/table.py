@@ -1,0 +1,47 @@
+"""The selection as a table that MLflow shows: id, rank, score, source where known, and how prompt and response begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selbench.store.files import read_json
+from selbench.store.records import Record
+from selbench.tracking.previews import pool_of, preview
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 5000  # MLflow reads a whole JSON table into the browser; of a larger selection it gets the first so many
+TABLE, WHOLE = "selected.json", "selected.parquet"
+
+
+def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
+    """selected.json in MLflow's table format, and for a large selection selected.parquet with all of it, under `to`.
+
+    Nothing for a run that selected nothing. Texts are left out where the pool cannot be read quickly.
+    """
+    chosen = read_json(folder / "selection.json")
+    if not chosen or not chosen["ids"]:
+        return []
+    table = _table(record, chosen["ids"], chosen.get("scores"))
+    written = [to / TABLE]
+    table.head(ROWS).to_json(to / TABLE, orient="split", index=False)
+    if len(table) > ROWS:
+        table.to_parquet(to / WHOLE, index=False)
+        written.append(to / WHOLE)
+    return written
+
+
+def _table(record: Record, ids: list[str], scores: list[float] | None) -> pd.DataFrame:
+    import pandas as pd
+
+    columns: dict[str, Any] = {"id": ids, "rank": range(1, len(ids) + 1), "score": scores or [None] * len(ids)}
+    pool = pool_of(record)
+    if pool:
+        examples = [pool[pool.position(id)] for id in ids]
+        known = {name: [getattr(example, name) for example in examples] for name in ("source", "category")}
+        columns |= {name: values for name, values in known.items() if any(values)}
+        columns["prompt"] = [preview(example.prompt) for example in examples]
+        columns["response"] = [preview(example.response) for example in examples]
+    return pd.DataFrame(columns)
