@@ -17,7 +17,6 @@ from typing import Any, Literal
 import selbench
 from selbench.store.cost import Cost
 from selbench.store.files import damage, read_json, write_json, writing
-from selbench.store.sweeps import Sweep as Sweep
 
 Status = Literal["finished", "skipped", "failed"]
 RECORD = "record.json"
