@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selbench import console
+from selbench.cli.options import add_outputs
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,12 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON, for scripts")
     parser.add_argument("--items", type=Path, metavar="FILE.csv", help="write every item with both values")
-    parser.add_argument(
-        "--outputs",
-        type=Path,
-        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
-        help="the output folder (default: outputs)",
-    )
+    add_outputs(parser)
     return parser
 
 

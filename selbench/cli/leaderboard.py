@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selbench.cli.options import add_outputs
 from selbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -60,12 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--outputs",
-        type=Path,
-        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
-        help="the output folder (default: outputs)",
-    )
+    add_outputs(parser)
     parser.add_argument("--comparison", help="only runs of this comparison")
     parser.add_argument("--sweep", help="only the runs of this sweep; 'latest' is the last one started")
     parser.add_argument(

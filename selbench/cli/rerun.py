@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from selbench import console
 from selbench.cli.main import plugin_path
-from selbench.cli.show import add_outputs, find, record_of
+from selbench.cli.options import add_outputs
+from selbench.cli.show import find, record_of
 from selbench.errors import UserError
 
 if TYPE_CHECKING:

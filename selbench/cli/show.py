@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import difflib
 import json
-import os
 import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench import console
+from selbench.cli.options import add_outputs
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,12 +49,6 @@ def main(arguments: list[str]) -> int:
     else:
         _print(_told(found, args.outputs))
     return 0
-
-
-def add_outputs(parser: argparse.ArgumentParser) -> None:
-    """The option that says where records are."""
-    default = Path(os.environ.get("SELBENCH_OUTPUTS", "outputs"))
-    parser.add_argument("--outputs", type=Path, default=default, help="the output folder (default: outputs)")
 
 
 def find(outputs: Path, name: str) -> Record | Entry | Sweep:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from selbench import console
+from selbench.cli.options import add_outputs
 from selbench.errors import UserError
 from selbench.store.sweeps import duration
 
@@ -20,12 +20,7 @@ def main(arguments: list[str]) -> int:
         description="The stages under OUTPUTS/store: features, autoencoders, selections, fine-tuned models, evaluations.",
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--outputs",
-        type=Path,
-        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
-        help="the output folder (default: outputs)",
-    )
+    add_outputs(common)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|verify|gc")
     listing = verbs.add_parser(
         "ls", parents=[common], help="sizes, ages, what was made from what, how many runs rest on it"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 
 from selbench import console
+from selbench.cli.options import add_outputs
 
 
 def main(arguments: list[str]) -> int:
@@ -17,12 +16,7 @@ def main(arguments: list[str]) -> int:
         "server was away, or to put the runs on another one. Nothing is sent twice; nothing is ever taken back.",
         epilog="example: selbench sync --tracking-uri http://mlflow.example.org:5000",
     )
-    parser.add_argument(
-        "--outputs",
-        type=Path,
-        default=Path(os.environ.get("SELBENCH_OUTPUTS", "outputs")),
-        help="the output folder (default: outputs)",
-    )
+    add_outputs(parser)
     parser.add_argument(
         "--tracking-uri",
         metavar="URI",
