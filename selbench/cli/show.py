@@ -157,11 +157,20 @@ def _of_run(record: Record, outputs: Path) -> Iterator[Line]:
     yield from _code(record.versions)
     facts = {name: value for name, value in record.selection.items() if not isinstance(value, dict)}
     yield "selection", "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in facts.items()) or "–"
-    for stage, cost in record.cost.items():
-        peak = f", {cost['peak_bytes'] / 1e9:.2f} GB at most" if "peak_bytes" in cost else ""
-        yield "cost" if stage == next(iter(record.cost)) else "", f"{stage} {cost['wall_s']:.2f} s{peak}"
+    yield from _costs(record)
     yield from _stages(record, outputs)
     yield from _scores(record)
+
+
+def _costs(record: Record) -> Iterator[Line]:
+    head = "cost"
+    for stage, cost in record.cost.items():
+        if "wall_s" not in cost:  # base selects nothing
+            continue
+        peak = f", {cost['peak_bytes'] / 1e9:.2f} GB at most" if "peak_bytes" in cost else ""
+        flops = f", {cost['flops']:.2g} FLOP" if "flops" in cost else ""
+        yield head, f"{stage} {cost['wall_s']:.2f} s{peak}{flops}"
+        head = ""
 
 
 def _where_from(record: Record, outputs: Path) -> Iterator[Line]:

@@ -178,3 +178,9 @@ def test_a_record_alone_makes_the_run(cell):
     again = recorded_run(kept, [])
     assert begin(again, load_pool(again.pool)).key == record.key
     assert again.resolved == run.resolved
+
+
+def test_the_arm_that_selects_nothing_is_shown_too(selbench, settings, tmp_path):
+    selbench("-m", *settings, "selector=base,random")
+    ran = selbench("show", "latest/1", "--outputs", str(tmp_path / "outputs"))
+    assert ran.status == 0 and "evaluation" in ran.out, ran.err
