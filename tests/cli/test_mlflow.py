@@ -97,7 +97,9 @@ def test_the_report_of_a_sweep_is_on_its_parent_and_replaced(selbench, tracked, 
         report_artifacts(Sweep(folder.parent, folder.name), run, [page])
     parent, _ = children(client, "mine")
     kept = {item.path for item in client.list_artifacts(parent.info.run_id, "report")}
-    files = [f"{folder.name}.{suffix}" for suffix in ("csv", "html", "md", "parquet")]  # which the sweep itself has sent
+    files = [
+        f"{folder.name}.{suffix}" for suffix in ("csv", "html", "md", "parquet")
+    ]  # which the sweep itself has sent
     assert kept == {f"report/{name}" for name in (*files, "page.html")}
     assert Path(client.download_artifacts(parent.info.run_id, "report/page.html")).read_text() == "second"
 
