@@ -80,7 +80,9 @@ def principal(rows: np.ndarray, components: int) -> Principal:
     rows = rows.astype(np.float64)
     mean = rows.mean(0)
     length = np.linalg.norm(mean)
-    variances, found = _components(rows - mean, components, noise=np.finfo(np.float32).eps * np.linalg.norm(rows))
+    variances, found = _components(
+        rows - mean, components, noise=float(np.finfo(np.float32).eps * np.linalg.norm(rows))
+    )
     alignment, margin = np.zeros(components), np.zeros(components)
     if not len(found):
         if length > 0:
