@@ -283,3 +283,27 @@ def test_a_record_is_read_back(tmp_path):
     assert records.read("key").axes == axes and records.read("key").config == {"x": 3}
     assert record.headline == {"s": pytest.approx(0.3)}
     assert record.name == axes_name(axes) == "mads 15% big via small s3"
+
+
+def test_code_that_selects_is_in_the_keys_of_selectors_only(monkeypatch):
+    from selbench_plugins.selectors.random import Random
+    from selbench_plugins.suites.response_loss import ResponseLoss
+    from selbench_plugins.trainers.trl import Trl
+
+    from selbench.features.lengths import ResponseLength
+    from selbench.store import keys
+
+    plugins = [Random(), Trl(), ResponseLoss()]
+
+    def sources():
+        keys._source.cache_clear()
+        keys._engine.cache_clear()
+        return [keys.plugin_identity(one)["source"] for one in plugins] + [keys.spec_identity(spec)["source"]]
+
+    spec = ResponseLength()
+    before, text_hash = sources(), keys._text_hash
+    monkeypatch.setattr(keys, "_text_hash", lambda file: text_hash(file) + "edited" * (file.name == "coverage.py"))
+    after = sources()
+    monkeypatch.undo()
+    assert sources() == before
+    assert [one == other for one, other in zip(before, after)] == [False, True, True, False]

@@ -14,6 +14,8 @@ import selbench
 
 # Raised by hand when what a stage's files mean changes.
 FORMAT = 2
+# What computes features and picks: a change there redoes selections, but no fine-tuning of the same examples.
+SELECTION_ENGINE = ("features", "optimize")
 
 
 def digest(identity: Any) -> str:
@@ -32,28 +34,30 @@ def plugin_identity(plugin: Any) -> dict[str, Any]:
     A plugin whose options name files says what they hold in `identity()`; the framework cannot know.
     """
     options = plugin.identity() if hasattr(plugin, "identity") else dataclasses.asdict(plugin)
-    return {"name": plugin.plugin_name, "options": options, "source": _source(inspect.getfile(type(plugin)))}
+    engine = SELECTION_ENGINE if plugin.plugin_kind == "selector" else ()
+    return {"name": plugin.plugin_name, "options": options, "source": _source(inspect.getfile(type(plugin)), engine)}
 
 
 def spec_identity(spec: Any) -> dict[str, Any]:
     """Name, fields (or what its `identity()` gives) and source of a feature specification."""
     fields = spec.identity() if hasattr(spec, "identity") else dataclasses.asdict(spec)
-    return {"name": type(spec).__name__, "fields": fields, "source": _source(inspect.getfile(type(spec)))}
+    source = _source(inspect.getfile(type(spec)), SELECTION_ENGINE)
+    return {"name": type(spec).__name__, "fields": fields, "source": source}
 
 
 @cache
-def _source(path: str) -> str:
-    """A class's own file and its private neighbours; and the code of ours that computes features and picks."""
+def _source(path: str, engine: tuple[str, ...]) -> str:
+    """A class's own file and its private neighbours; and the code of ours that works for it."""
     file = Path(path)
     files = [file, *sorted(file.parent.glob("_[!_]*.py"))]
-    return hashlib.sha256("".join(_text_hash(f) for f in files).encode() + _engine().encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(_text_hash(f) for f in files).encode() + _engine(engine).encode()).hexdigest()[:16]
 
 
 @cache
-def _engine() -> str:
+def _engine(folders: tuple[str, ...]) -> str:
+    """How a conversation becomes tokens, which everything rests on, and the given folders of the package."""
     root = Path(selbench.__file__).parent
-    folders = [root / "features", root / "optimize"]
-    files = [root / "data" / "chat.py", *sorted(file for folder in folders for file in folder.glob("*.py"))]
+    files = [root / "data" / "chat.py", *sorted(file for name in folders for file in (root / name).glob("*.py"))]
     return digest([FORMAT, *(_text_hash(file) for file in files)])
 
 
