@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,10 @@ def _reach(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
     if not run.sweep or run.selector.share is not None:
         return None
     amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
-    budgets = [Budget.of(pool, amount, run.budget_unit, tokens=tokens) for amount in amounts]
+    budgets = []
+    for amount in amounts:
+        with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
+            budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
     return max(budgets, key=lambda budget: budget.limit, default=None)
 
 

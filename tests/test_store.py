@@ -108,11 +108,11 @@ def test_nothing_is_reused_but_what_this_command_has_made(store):
 
 def test_a_ranking_serves_all_that_ask_for_less(store):
     first = store.ranking("selection", {}, _write("thirty"), least=10, reach=30)
-    assert first.name.endswith("-30") and not first.reused
-    assert store.ranking("selection", {}, _write("other"), least=20, reach=20).name == first.name
+    assert first.key.endswith("-30") and not first.reused
+    assert store.ranking("selection", {}, _write("other"), least=20, reach=20).key == first.key
     longer = store.ranking("selection", {}, _write("forty"), least=40, reach=40)
-    assert longer.name.endswith("-40") and not longer.reused
-    assert store.ranking("selection", {}, _write("other"), least=5, reach=5).name == first.name
+    assert longer.key.endswith("-40") and not longer.reused
+    assert store.ranking("selection", {}, _write("other"), least=5, reach=5).key == first.key
 
 
 def test_what_a_stage_asks_for_are_its_inputs(store):
@@ -307,3 +307,45 @@ def test_code_that_selects_is_in_the_keys_of_selectors_only(monkeypatch):
     monkeypatch.undo()
     assert sources() == before
     assert [one == other for one, other in zip(before, after)] == [False, True, True, False]
+
+
+@pytest.fixture
+def elsewhere():
+    """`elsewhere(root, name, shared)` holds a lock in another process until the test ends, or it is killed."""
+    started = []
+
+    def start(root, name, shared=False):
+        process = multiprocessing.get_context("spawn").Process(target=_hold_named, args=(root, name, shared))
+        process.start()
+        started.append(process)
+        while not (root / ".locks" / f"{name}.json").is_file():
+            time.sleep(0.02)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def _hold_named(root, name, shared):
+    with Locks(root / ".locks", shared=shared).hold(name, "a test"):
+        time.sleep(60)
+
+
+def test_a_shared_store_is_known_as_one_by_whoever_opens_it(tmp_path, elsewhere):
+    elsewhere(tmp_path, "kind-x", shared=True)
+    assert not Locks(tmp_path / ".locks").free("kind-x")  # as `selbench store gc` opens it
+    assert Locks(tmp_path / ".locks").free("kind-y")
+
+
+def test_what_was_made_since_a_run_under_way_began_stays(store, elsewhere):
+    before = store.stage("kind", {"a": 1}, _write("before"))
+    time.sleep(0.05)
+    run = elsewhere(store.root, "run-x")
+    during = store.stage("kind", {"a": 2}, _write("during"))
+    assert [entry.name for entry in unneeded(entries(store.root), since=store.locks.oldest("run-"))] == [before.key]
+    run.kill()
+    run.join()
+    assert store.locks.oldest("run-") is None
+    assert {entry.name for entry in unneeded(entries(store.root))} == {before.key, during.key}

@@ -30,6 +30,7 @@ from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, 
 from selbench.errors import UserError
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
+from selbench.store.files import writing
 from selbench.store.records import Record, Records, axes_name, distinct
 from selbench.store.sweeps import PLAN, Sweep, duration
 
@@ -94,7 +95,9 @@ def _expect(sweep: Sweep, runs: list[Run]) -> None:
     from selbench.cli.plan import price_of
     from selbench.planning.planner import plan_of
 
-    (sweep.folder / PLAN).write_text(plan_of(runs, price_of(runs[0])).to_json())
+    plan = plan_of(runs, price_of(runs[0])).to_json()
+    with writing(sweep.folder) as folder:
+        (folder / PLAN).write_text(plan)
 
 
 def expand(overrides: list[str], registry: Registry) -> list[list[str]]:

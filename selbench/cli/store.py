@@ -105,8 +105,11 @@ def _gc(outputs: Path, days: float, dry_run: bool) -> int:
     from selbench.store.records import Records
 
     root = outputs / "store"
-    going = unneeded(entries(root, Records(outputs / "runs").all()), days * DAY_S)
     locks, freed, gone = Locks(root / ".locks"), 0, 0
+    since = locks.oldest("run-")
+    if since is not None:
+        console.say("a run is under way: what was made since it began stays.")
+    going = unneeded(entries(root, Records(outputs / "runs").all()), days * DAY_S, since)
     for entry in going:
         what = f"{entry.kind}/{entry.name} ({entry.state}, {size(entry.bytes)}, {duration(entry.age_s)} old)"
         if dry_run:

@@ -77,7 +77,7 @@ def _one_pass(
     collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
     batches = texts.batches(batch_tokens(model))
-    resume = Resume(context.checkpoint, name, collectors)
+    resume = Resume(context.checkpoint, name, collectors, len(batches))
     done = resume.restore()
     left: Any = context.progress(batches[done:], "activations")
     for batch, pooled in read(model, texts.distinct, left, readings):

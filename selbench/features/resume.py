@@ -15,12 +15,12 @@ SHARE = 20.0
 class Resume:
     """What collectors have gathered after so many batches, in one file; nothing is kept without a folder.
 
-    A collector names in `kept` the attributes that change while batches go by. The batches and their order depend on
-    the pool and the model only, so their number says where to go on.
+    A collector names in `kept` the attributes that change while batches go by. The batches depend on the pool, the
+    model and the kind of device; `batches` is how many there are, and a file of another number is left alone.
     """
 
-    def __init__(self, folder: Path | None, name: str, collectors: Sequence[Any]) -> None:
-        self.path = folder / f"{name}.pt" if folder else None
+    def __init__(self, folder: Path | None, name: str, collectors: Sequence[Any], batches: int) -> None:
+        self.path = folder / f"{name}-{batches}.pt" if folder else None
         self.collectors = collectors
         self.due = time.monotonic() + EVERY_S
 

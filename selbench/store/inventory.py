@@ -63,9 +63,13 @@ def entries(root: Path, records: Iterable[Any] = ()) -> list[Entry]:
     return sorted([*rows, *_left(root)], key=lambda entry: -entry.bytes)
 
 
-def unneeded(found: Iterable[Entry], older_than_s: float = 0.0) -> list[Entry]:
-    """What may go: stages on which no record rests, and what killed processes left."""
-    return [entry for entry in found if not entry.runs and entry.age_s >= older_than_s]
+def unneeded(found: Iterable[Entry], older_than_s: float = 0.0, since: float | None = None) -> list[Entry]:
+    """What may go: stages on which no record rests, and what killed processes left.
+
+    `since`: when the oldest run under way began (seconds since 1970); what is younger may be its own.
+    """
+    least = max(older_than_s, time.time() - since if since is not None else 0.0)
+    return [entry for entry in found if not entry.runs and entry.age_s >= least]
 
 
 def remove(root: Path, entry: Entry, locks: Locks) -> bool:

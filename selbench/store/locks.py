@@ -20,6 +20,7 @@ from selbench.store.files import read_json, write_json, writing
 
 LEASE_S = 60.0  # how long a holder on another machine may be silent before it counts as dead
 REPEAT_S = 60.0  # how often a waiting process says so
+SHARED = "shared"  # a file in the folder: leases are in use here, whatever another process was told
 
 
 class Locks:
@@ -28,12 +29,15 @@ class Locks:
     def __init__(
         self, folder: Path, *, shared: bool = False, say: Callable[[str], None] = lambda message: None
     ) -> None:
-        self.folder, self.shared, self.say = folder, shared, say
+        self.folder, self.say = folder, say
+        self.shared = shared or (folder / SHARED).exists()
 
     @contextmanager
     def hold(self, name: str, work: str = "") -> Iterator[None]:
         """Wait for the lock, saying who has it, and hold it; `work` tells others what for."""
         with writing(self.folder):
+            if self.shared:
+                (self.folder / SHARED).touch()
             lock = self._lock(self.folder / f"{name}.lock")
             self._acquire(lock, name)
         holder = self.folder / f"{name}.json"
@@ -56,6 +60,11 @@ class Locks:
             return False
         lock.release()
         return True
+
+    def oldest(self, prefix: str) -> float | None:
+        """When (seconds since 1970) the oldest of the locks named like this that are held was taken; None if none is."""
+        found = {path.stem: read_json(path) for path in self.folder.glob(f"{prefix}*.json")}
+        return min((about["since"] for name, about in found.items() if about and not self.free(name)), default=None)
 
     def holder(self, name: str) -> str:
         """Who has the lock, since when and for what, as far as is known."""

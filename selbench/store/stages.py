@@ -37,19 +37,15 @@ _asked: ContextVar[list[str] | None] = ContextVar("inputs of the stage being com
 class Stage:
     """One finished stage: where it is, what it cost when it was computed, and what it logged.
 
-    `name` is its folder under its kind: the key, and for a ranking how far it goes, `KEY-7800`.
+    `key` is its folder under its kind; for a ranking it also says how far it goes, `KEY-7800`.
     """
 
     kind: str
-    name: str
+    key: str
     path: Path
     cost: Cost
     logged: Mapping[str, float]
     reused: bool
-
-    @property
-    def key(self) -> str:
-        return self.name
 
 
 class Store:
@@ -88,7 +84,7 @@ class Store:
         cannot be written; whatever `compute` raises leaves no stage behind.
         """
         key = self.key(kind, identity)
-        return self._stage(kind, key, [key], key, identity, compute, inputs)
+        return self._stage(kind, key, lambda: [], key, identity, compute, inputs)
 
     def ranking(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, least: int, reach: int) -> Stage:
         """A stage that comes in lengths: one that goes at least as far as `least`, or else a new one to `reach`.
@@ -96,29 +92,33 @@ class Store:
         A longer ranking begins with the shorter one, so any that is long enough will do; the shortest is used.
         """
         key = self.key(kind, identity)
-        lengths = sorted(int(path.name.partition("-")[2]) for path in (self.root / kind).glob(f"{key}-*"))
-        enough = [f"{key}-{length}" for length in lengths if length >= least]
+
+        def enough() -> list[str]:
+            lengths = sorted(int(path.name.partition("-")[2]) for path in (self.root / kind).glob(f"{key}-*"))
+            return [f"{key}-{length}" for length in lengths if length >= least]
+
         return self._stage(kind, key, enough, f"{key}-{max(least, reach)}", identity, compute, ())
 
     def _stage(
         self,
         kind: str,
         key: str,
-        candidates: Sequence[str],
+        others: Callable[[], list[str]],
         name: str,
         identity: Mapping[str, Any],
         compute: Compute,
         inputs: Sequence[str],
     ) -> Stage:
+        """The stage `name`, or another that will do: `others` are asked for once the lock is held, not before."""
         with self.lock(kind, key):
-            for candidate in dict.fromkeys([*candidates, name]):
+            for candidate in dict.fromkeys([*others(), name]):
                 if found := self._read(kind, candidate):
                     break
             else:
                 found = self._make(kind, name, identity, compute, inputs)
         asked = _asked.get()
         if asked is not None:
-            asked.append(f"{kind}/{found.name}")
+            asked.append(f"{kind}/{found.key}")
         return found
 
     def _make(

@@ -37,8 +37,13 @@ def records_from_server(
     except Exception as error:
         raise UserError(f"MLflow at {server.name} could not be read: {reason(error)}.") from error
     records = Records(folder / "runs")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(lambda run: _fetch(server, run, records), runs))
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = list(pool.map(lambda run: _fetch(server, run, records), runs))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"MLflow at {server.name} could not be read to the end: {reason(error)}.") from error
     missing = sum(record is None for record in found)
     if missing:
         console.warn(f"{missing} of {len(runs)} MLflow runs at {server.name} have no readable record and are left out.")
@@ -109,8 +114,8 @@ def _fetch(server: Server, run: Any, records: Records) -> Record | None:
 
 
 def _download(server: Server, id: str, folder: Path, names: Sequence[str]) -> None:
+    """Those of the files that the run has: a failed run has no items."""
+    there = {item.path for item in server.client.list_artifacts(id)}
     for name in names:
-        try:
+        if name in there:
             server.client.download_artifacts(id, name, str(folder))
-        except Exception:  # a failed run has no items; what the record itself is for is seen by reading it
-            continue

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ LENGTH = 200  # characters shown of a text
 
 def pool_of(record: Record) -> Any:
     """The pool (api.Pool) that the record selected from; None if reading it takes long or a network, or it has changed."""
-    return _load(json.dumps(record.config.get("pool") or {}), str(record.axes.get("pool_key")))
+    return _load(record.config.get("pool") or {}, str(record.axes.get("pool_key")))
 
 
 def target_of(record: Record, capability: str) -> Any:
     """The target examples of a capability, under the same conditions."""
-    return _load(json.dumps((record.config.get("target") or {}).get(capability) or {}), "")
+    return _load((record.config.get("target") or {}).get(capability) or {}, "")
 
 
 def preview(text: str) -> str:
@@ -33,9 +31,9 @@ def preview(text: str) -> str:
     return line if len(text) <= LENGTH and len(line) <= LENGTH else line[: LENGTH - 1] + "…"
 
 
-@lru_cache(maxsize=4)
-def _load(config: str, key: str) -> Any:
-    options = json.loads(config)
+def _load(options: Mapping[str, Any], key: str) -> Any:
+    from selbench.cells import load_pool  # in the process that has just run the cell, the pool is still there
+
     kind = _kind(options)
     if kind is None:
         return None
@@ -43,7 +41,7 @@ def _load(config: str, key: str) -> Any:
     level = told.level
     told.setLevel(logging.ERROR)  # what there is to say of the data was said when it was selected from
     try:
-        pool = kind(**options).load().pool
+        pool = load_pool(kind(**options)).pool
     except (UserError, OSError):
         return None  # moved or gone since
     finally:
