@@ -109,7 +109,9 @@ def _fetch(server: Server, run: Any, records: Records) -> Record | None:
     if known and created and known.created == created:
         return known
     with writing(records.folder(key)) as folder:
-        _download(server, run.info.run_id, folder, [*BESIDE, RECORD])  # the record last: with it the folder is whole
+        pass
+    # Not inside `writing`: errors of a connection are OSErrors too. The record last: with it the folder is whole.
+    _download(server, run.info.run_id, folder, [*BESIDE, RECORD])
     return records.read(key)
 
 

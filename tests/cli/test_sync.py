@@ -164,6 +164,20 @@ def test_records_come_back_from_a_server_as_they_were(outputs, server, tmp_path,
     assert (folder / "runs" / "k0" / "items.parquet").read_text() == "not fetched again"
 
 
+def test_a_file_that_does_not_arrive_is_an_error_and_not_a_thinner_record(outputs, tmp_path, request, monkeypatch):
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/kept.db"
+    syncing.sync(outputs, uri)
+
+    def broken(self, run_id, path, dst_path=None):
+        raise OSError(f"the connection was lost at {path}")
+
+    monkeypatch.setattr(MlflowClient, "download_artifacts", broken)
+    with pytest.raises(UserError, match=r"could not be read to the end: the connection was lost at selection\.json"):
+        records_from_server(uri, request.node.name, folder=tmp_path / "fetched")
+
+
 def test_mistakes_are_said_in_a_sentence(outputs, server, tmp_path):
     with pytest.raises(UserError, match="unknown comparison 'nope'"):
         records_from_server(server, "nope")
