@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from selbench.report.build import build_board
-from selbench.report.differences import TESTS, Cells, compare, half_width, p_values
-from selbench.report.multiplicity import adjust
+from selbench.statistics.differences import TESTS, Cells, compare, half_width, p_values
+from selbench.statistics.multiplicity import adjust
 
 EFFECT = 2.8  # standard errors: 80 % power with known variance
 

@@ -24,10 +24,10 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "cli"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import made
+from helpers import toy_runs
 
 GRID = ["selector=base,random,longest", "budget=0.1,0.25"]
 CELLS, RUNS = 6, 1 + 2 + 2
@@ -129,26 +129,26 @@ def trials(kills: int, together: int, seed: int, folder: Path) -> list[Outcome]:
     import transformers  # noqa: F401
 
     import selbench.cli.grid
-    import selbench.experiment
     import selbench.report.leaderboard
+    import selbench.run.carry_out
     import selbench.tracking.mirror  # noqa: F401
 
-    model, pool = made.toy_model(folder / "model"), made.toy_pool(folder)
+    model, pool = toy_runs.toy_model(folder / "model"), toy_runs.toy_pool(folder)
     reference = folder / "reference"
     for _ in range(2):  # the first warms up what is compiled or cached
         shutil.rmtree(reference, ignore_errors=True)
         start = time.perf_counter()
-        status = finish(made.toy_settings(model, pool, reference), folder / "reference.log")
+        status = finish(toy_runs.toy_settings(model, pool, reference), folder / "reference.log")
         lasts = time.perf_counter() - start
         assert status == 0, (folder / "reference.log").read_text()
     expected, rng, done = board(reference), random.Random(seed), []
     while sum(outcome.kills for outcome in done) < kills:
         outputs = folder / f"trial{len(done)}"
-        done.append(trial(made.toy_settings(model, pool, outputs), outputs, lasts, rng, expected))
+        done.append(trial(toy_runs.toy_settings(model, pool, outputs), outputs, lasts, rng, expected))
         if not done[-1].problems:
             shutil.rmtree(outputs)
     outputs = folder / "together"
-    done.append(Outcome(0, at_once(made.toy_settings(model, pool, outputs), outputs, together, expected)))
+    done.append(Outcome(0, at_once(toy_runs.toy_settings(model, pool, outputs), outputs, together, expected)))
     return done
 
 

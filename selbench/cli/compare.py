@@ -14,7 +14,7 @@ from selbench.errors import UserError
 
 if TYPE_CHECKING:
     from selbench.api import Pool
-    from selbench.report.compare import Comparison
+    from selbench.comparison.side_by_side import Comparison
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
     if args.show < 0:
         raise UserError(f"--show {args.show}: a number from 0.")
 
-    from selbench.report.compare import compare
-    from selbench.report.sides import find_sides
+    from selbench.comparison.side_by_side import compare
+    from selbench.comparison.sides import find_sides
     from selbench.store.records import Records
     from selbench.tracking.previews import pool_of
 
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(found.plain(), indent=1))
         return 0
 
-    from selbench.report.compare_view import show
+    from selbench.comparison.terminal import show
 
     show(found, console.out, args.show, _previews(pool))
     if args.items:

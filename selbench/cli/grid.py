@@ -75,14 +75,14 @@ def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int
 
 def _check(runs: list[Run]) -> list[str]:
     """The keys of the runs. Raises UserError for what can be known to be wrong before any work."""
-    from selbench.cells import check  # heavy: only once every cell has been composed
+    from selbench.run.identity import check  # heavy: only once every cell has been composed
 
     return [check(run) for run in runs]
 
 
 def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str], arguments: list[str]) -> None:
     """Write down what the sweep is made of, before anything is done."""
-    from selbench.cells import reaches, run_axes
+    from selbench.run.identity import reaches, run_axes
 
     rows = [
         {"name": axes_name(run_axes(run)), "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)
@@ -160,8 +160,8 @@ def _cell(run: Run, number: int = 0) -> bool:
 
 def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[Record, bool] | None:
     """The record and whether it was there already; None if not even a record could be made."""
-    from selbench.cells import run_axes
-    from selbench.experiment import carry_out  # heavy: only once every cell has been checked
+    from selbench.run.carry_out import carry_out  # heavy: only once every cell has been checked
+    from selbench.run.identity import run_axes
     from selbench.tracking.mirror import mirror
 
     records = Records(run.output_dir / "runs")
@@ -197,7 +197,7 @@ def _tell(record: Record, place: str, how: str, reused: bool) -> None:
 
 def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     """The leaderboard of the sweep, and where everything is."""
-    from selbench.planning.compare import compare_sweep
+    from selbench.planning.planned_and_actual import compare_sweep
     from selbench.report.leaderboard import show
     from selbench.tracking.reports import report_artifacts
 

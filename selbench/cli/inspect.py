@@ -11,7 +11,7 @@ from selbench.cli.main import plugin_path
 
 if TYPE_CHECKING:
     from selbench.config import Run
-    from selbench.report.inspect_view import View
+    from selbench.inspection.view import View
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     register(registry)
     run = compose_run(args.settings, registry)
 
-    from selbench.report.inspect import write_panels
+    from selbench.inspection.panels import write_panels
 
     view, stem = view_of(run)
     out = args.out or run.output_dir / "inspect" / stem
@@ -57,11 +57,11 @@ def view_of(run: Run) -> tuple[View, str]:
     """
     import numpy as np
 
-    from selbench.cells import load_pool, load_target, run_axes
     from selbench.errors import NotApplicable, UserError
-    from selbench.experiment import open_store
-    from selbench.report.inspect_view import View, read_diagnostics, read_features
-    from selbench.steps.select import make_budget, response_tokens, select
+    from selbench.inspection.view import View, read_diagnostics, read_features
+    from selbench.run.carry_out import open_store
+    from selbench.run.identity import load_pool, load_target, run_axes
+    from selbench.run.select import make_budget, response_tokens, select
     from selbench.store.records import axes_name
 
     loaded, store = load_pool(run.pool), open_store(run, console.say)

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from selbench.report.multiplicity import CORRECTIONS
+    from selbench.statistics.multiplicity import CORRECTIONS
 
     parser = argparse.ArgumentParser(
         prog="selbench leaderboard",
@@ -125,7 +125,7 @@ def _from_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
 
 def _records(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any]] | None]:
     """The finished runs that were asked for, and for one sweep its plan against what it took. UserError without any."""
-    from selbench.planning.compare import compare_sweep
+    from selbench.planning.planned_and_actual import compare_sweep
     from selbench.store.records import Records
     from selbench.store.sweeps import Sweep
 

@@ -13,8 +13,8 @@ from selbench.errors import UserError
 
 if TYPE_CHECKING:
     from selbench.config import Run
+    from selbench.planning.detectable import Spread
     from selbench.planning.plan import Plan, Settings
-    from selbench.planning.power import Spread
 
 
 def main(arguments: list[str]) -> int:
@@ -98,10 +98,10 @@ def _amount(text: str) -> float:
 
 def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
     """The checked runs of a command line, composed as the command itself would."""
-    from selbench.cells import check
     from selbench.cli.grid import expand, refuse_grid
     from selbench.config import compose_run, register
     from selbench.plugins import discover
+    from selbench.run.identity import check
 
     registry = discover(plugin_path(overrides))
     register(registry)
@@ -122,15 +122,15 @@ def plan_sweep(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
     For a sweep about to start as well: it writes nothing, and what it gives can be kept beside the sweep.
     """
     from selbench.planning.planner import plan_of
-    from selbench.report.power import detectable
+    from selbench.statistics.power import detectable
 
     return plan_of(runs, settings or price_of(runs[0]), spreads=_spreads(runs), formula=detectable)
 
 
 def _spreads(runs: Sequence[Run]) -> list[Spread]:
-    from selbench.planning.power import Spread
-    from selbench.report.power import seed_spread
-    from selbench.report.scores import runs_table
+    from selbench.planning.detectable import Spread
+    from selbench.report.tidy import runs_table
+    from selbench.statistics.power import seed_spread
     from selbench.store.records import Records
 
     records = [record for record in Records(runs[0].output_dir / "runs").all() if record.status == "finished"]

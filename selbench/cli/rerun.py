@@ -128,7 +128,7 @@ def _names(cls: type) -> set[str]:
 
 def differences(record: Record, run: Run) -> Iterator[str]:
     """What is not as it was when the record was made, a sentence each: data, plugins, code, libraries, machine."""
-    from selbench.cells import begin, load_pool
+    from selbench.run.identity import begin, load_pool
     from selbench.store.records import versions
 
     now = begin(run, load_pool(run.pool))
@@ -170,7 +170,7 @@ def _here(run: Run) -> int:
 
 def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
     """Compute it in an empty folder, and compare."""
-    from selbench.experiment import carry_out
+    from selbench.run.carry_out import carry_out
     from selbench.store.records import Records
 
     if out and out.exists() and any(out.iterdir()):
@@ -246,7 +246,7 @@ def _score_lines(record: Record, again: Record, before: Path, after: Path) -> It
 def _items(before: Path, after: Path) -> str:
     import pandas as pd
 
-    from selbench.steps.evaluate import ITEMS
+    from selbench.run.evaluate import ITEMS
 
     if not (before / ITEMS).is_file() or not (after / ITEMS).is_file():
         return ""

@@ -39,11 +39,11 @@ def main(arguments: list[str]) -> int:
     register(registry)
     run = compose_run(args.settings, registry)
 
-    from selbench.cells import load_pool, load_target, run_axes
     from selbench.data.export import export
     from selbench.errors import NotApplicable, UserError
-    from selbench.experiment import open_store
-    from selbench.steps.select import facts, make_budget, response_tokens, select
+    from selbench.run.carry_out import open_store
+    from selbench.run.identity import load_pool, load_target, run_axes
+    from selbench.run.select import facts, make_budget, response_tokens, select
     from selbench.store.records import axes_name
 
     loaded, store = load_pool(run.pool), open_store(run, console.say)

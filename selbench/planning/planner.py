@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from selbench.config import Run
+from selbench.planning.demands import Cell, Demand, Grid
+from selbench.planning.detectable import Formula, Spread, detectables
 from selbench.planning.estimates import Estimates
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
-from selbench.planning.power import Formula, Spread, detectables
-from selbench.planning.stages import Cell, Demand, Grid
 from selbench.planning.work import Workload
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now

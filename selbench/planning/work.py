@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from selbench.api import ModelRef, Pool
-from selbench.cells import load_pool
 from selbench.models import fingerprint
+from selbench.planning.demands import Demand, Grid
 from selbench.planning.flops import FORWARD, TRAINING, parameters, width
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
-from selbench.planning.stages import Demand, Grid
 from selbench.planning.suites import reading
+from selbench.run.identity import load_pool
 from selbench.store.inventory import KINDS
 from selbench.store.keys import digest, plugin_identity, spec_identity
 

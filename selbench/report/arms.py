@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selbench.report.differences import Cells, mean_of
-from selbench.report.scores import ARM, COSTS, NO_SEED, SETTING
+from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
+from selbench.statistics.differences import Cells, mean_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.errors import UserError, unknown
-from selbench.report import differences
 from selbench.report.aggregates import aggregates, critical
 from selbench.report.arms import Arms, arrange
 from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
 from selbench.report.counts import counts
-from selbench.report.differences import TESTS, Test
 from selbench.report.items import ItemScores
-from selbench.report.multiplicity import CORRECTIONS, Correction
 from selbench.report.notes import notes, warnings
 from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested
-from selbench.report.scores import ARM, BASELINE, SETTING
+from selbench.report.tidy import ARM, BASELINE, SETTING
+from selbench.statistics import differences
+from selbench.statistics.differences import TESTS, Test
+from selbench.statistics.multiplicity import CORRECTIONS, Correction
 
 if TYPE_CHECKING:
     import pandas as pd

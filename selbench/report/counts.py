@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from selbench.report.multiplicity import CORRECTIONS, Correction, adjust, families
+from selbench.statistics.multiplicity import CORRECTIONS, Correction, adjust, families
 
 if TYPE_CHECKING:
     from selbench.report.arms import Arms

@@ -14,8 +14,8 @@ from selbench.report.board import Board, Table
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.page import write_page
-from selbench.report.scores import BASELINE, runs_table, task_table
 from selbench.report.tables import write_tables
+from selbench.report.tidy import BASELINE, runs_table, task_table
 from selbench.store.records import Record
 
 # A board with more tables shows the first few on a terminal.

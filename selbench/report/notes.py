@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.report.multiplicity import ABOUT
-from selbench.report.scores import BASELINE
+from selbench.report.tidy import BASELINE
+from selbench.statistics.multiplicity import ABOUT
 
 if TYPE_CHECKING:
     from selbench.report.arms import Arms

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selbench.report import differences, power
 from selbench.report.arms import Arms
-from selbench.report.differences import Estimates, Test
 from selbench.report.items import ItemScores, align, item_variance
-from selbench.report.multiplicity import Correction, adjust, families
+from selbench.statistics import differences, power
+from selbench.statistics.differences import Estimates, Test
+from selbench.statistics.multiplicity import Correction, adjust, families
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

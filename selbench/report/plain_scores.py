@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from selbench import console
 from selbench.errors import UserError, unknown
-from selbench.report.scores import ARM, COSTS, NO_SEED, SETTING
+from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
-from selbench.report.scores import BASELINE
+from selbench.report.tidy import BASELINE
 
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 LEGEND = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from selbench import console
 from selbench.errors import UserError, unknown
-from selbench.steps.evaluate import ITEMS
+from selbench.run.evaluate import ITEMS
 from selbench.store.files import writing
 from selbench.store.records import RECORD, Record, Records
 from selbench.tracking.server import Server, reason

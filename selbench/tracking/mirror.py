@@ -11,7 +11,7 @@ from typing import Any
 
 from selbench import console
 from selbench.config import Run
-from selbench.steps.evaluate import ITEMS
+from selbench.run.evaluate import ITEMS
 from selbench.store.records import RECORD, Record
 from selbench.store.sweeps import Sweep
 from selbench.tracking.content import LONG, metrics, milliseconds, params, tags

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import made
 import pytest
+from helpers import toy_runs
 
 
 @dataclass
@@ -19,18 +19,18 @@ class Ran:
 
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.toy_model(tmp_path_factory.mktemp("toy_model"))
+    return toy_runs.toy_model(tmp_path_factory.mktemp("toy_model"))
 
 
 @pytest.fixture(scope="session")
 def toy_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made.toy_pool(tmp_path_factory.mktemp("toy_pool"))
+    return toy_runs.toy_pool(tmp_path_factory.mktemp("toy_pool"))
 
 
 @pytest.fixture
 def settings(toy_model: Path, toy_pool: Path, tmp_path: Path) -> list[str]:
     """What makes a run a toy run."""
-    return made.toy_settings(toy_model, toy_pool, tmp_path / "outputs")
+    return toy_runs.toy_settings(toy_model, toy_pool, tmp_path / "outputs")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from recorded import records
+from helpers.recorded import records
 
 
 def _refused(ran, tmp_path, *words: str) -> None:

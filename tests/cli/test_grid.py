@@ -6,7 +6,7 @@ import csv
 import json
 
 import pytest
-from recorded import records
+from helpers.recorded import records
 
 
 def test_one_run_leaves_a_complete_record(selbench, settings, tmp_path):

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from recorded import records
+from helpers.recorded import records
+from helpers.toy_runs import TOYS
 
 from selbench.errors import PluginError, UserError
 from selbench.plugins import discover
@@ -63,7 +64,7 @@ def test_listing_and_help_load_nothing_heavy(command):
 def test_a_folder_of_files_is_a_door_too(selbench, settings, tmp_path):
     (tmp_path / "mine.py").write_text(GOOD)
     assert discover([str(tmp_path)]).get("selector", "mine").help == "First come, first served."
-    both = [f"plugin_path=[{tmp_path},{Path(__file__).parent / 'toys'}]", *settings[1:]]
+    both = [f"plugin_path=[{tmp_path},{TOYS}]", *settings[1:]]
     assert selbench(*both, "selector=mine").status == 0
     assert records(tmp_path / "outputs")[0]["axes"]["selector"] == "mine"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from recorded import records
+from helpers.recorded import records
+from helpers.toy_runs import TOYS
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def sweep(toy_model: Path, toy_pool: Path, tmp_path_factory: pytest.TempPathFact
 
     outputs = tmp_path_factory.mktemp("sweep") / "outputs"
     toys = [
-        f"plugin_path={Path(__file__).parent / 'toys'}",
+        f"plugin_path={TOYS}",
         "trainer=toy_trainer",
         "suite=[toy_suite]",
         "tracking=none",
@@ -164,10 +165,10 @@ def test_runs_that_failed_or_were_skipped_end_as_before(selbench, settings, tmp_
     ids=lambda cell: cell[0],
 )
 def test_a_record_alone_makes_the_run(cell):
-    from selbench.cells import begin, load_pool
     from selbench.cli.rerun import recorded_run
     from selbench.config import compose_run, register
     from selbench.plugins import discover
+    from selbench.run.identity import begin, load_pool
     from selbench.store.records import Record
 
     registry = discover()

@@ -1,0 +1,217 @@
+"""Two runs, or two arms over their common seeds, side by side: scores, items, selections, costs, settings.
+
+Differences are a minus b turned so that more is better; they are paired by item and, for arms, by seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selbench.comparison.overlap import Overlap, overlap
+from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
+from selbench.comparison.sides import Side
+from selbench.errors import UserError
+from selbench.report.board import Difference, Verdict
+from selbench.report.build import build_board
+from selbench.report.items import ItemScores
+from selbench.report.tidy import runs_table
+from selbench.store.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Settings that say where and when, not what.
+ASIDE = ("seed", "sweep", "tracking", "output_dir", "plugin_path", "comparison", "reuse", "retry", "fail_fast")
+STAGES = ("selection", "training", "evaluation")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `selbench compare` says."""
+
+    a: Side
+    b: Side
+    scores: tuple[ScoreDifference, ...]
+    changes: tuple[Changes, ...]
+    items: pd.DataFrame  # suite, task, item, a, b, difference: means over seeds
+    overlap: Overlap | None
+    costs: dict[str, tuple[float, float]]
+    settings: dict[str, tuple[str, str]]
+    verdicts: dict[str, Difference]  # suite -> what the leaderboard says of two arms; empty for single runs
+    notes: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON takes it, of the items those that changed; NaN becomes None."""
+        return {
+            **{name: _side(side) for name, side in (("a", self.a), ("b", self.b))},
+            "scores": [_finite(dataclasses.asdict(row)) for row in self.scores],
+            "items": [dataclasses.asdict(row) for row in self.changes],
+            "changed": self.items[self.items["difference"] != 0].to_dict("records"),
+            "selection": None if self.overlap is None else _finite(dataclasses.asdict(self.overlap)),
+            "costs": {name: _finite({"a": a, "b": b}) for name, (a, b) in self.costs.items()},
+            "settings": {name: {"a": a, "b": b} for name, (a, b) in self.settings.items()},
+            "verdicts": {suite: _finite(dataclasses.asdict(found)) for suite, found in self.verdicts.items()},
+            "notes": list(self.notes),
+        }
+
+
+def compare(
+    a: Side,
+    b: Side,
+    outputs: Path,
+    among: Sequence[Record] = (),
+    pool_size: int | None = None,
+    suite: str | None = None,
+) -> Comparison:
+    """Both sides from their records and the files beside them; `suite` looks at one suite only.
+
+    `among` are the records of the leaderboard that two arms stand on: its verdict allows for all its pairs, and knows
+    more of the noise of seeds. `pool_size` is needed for the overlap by chance. Raises UserError if they have no suite in common.
+    """
+    suites = _common_suites(a, b, suite)
+    items = ItemScores(outputs / "runs", [*a.records, *b.records, *among])
+    scores: list[ScoreDifference] = []
+    changes, tables, notes = [], [], _notes(a, b, suites)
+    for name in suites:
+        answers = Answers.of(name, a, b, items)
+        scores += score_differences(name, a, b, answers)
+        if answers is None:
+            notes.append(f"{name}: no item-level results on both sides, so nothing is known of the noise of items.")
+            continue
+        changes.append(answers.changes())
+        tables.append(answers.table())
+        if answers.left_out:
+            notes.append(f"{name}: {answers.left_out} items were answered on one side only and are left out.")
+    verdicts = _verdicts(a, b, suites, among, items)
+    return Comparison(
+        a,
+        b,
+        tuple(_as_on_board(row, verdicts) for row in scores),
+        tuple(changes),
+        _stacked(tables),
+        overlap(a, b, outputs / "runs", pool_size),
+        _costs(a, b),
+        _settings(a, b),
+        verdicts,
+        tuple(notes),
+    )
+
+
+def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:
+    own = [set.intersection(*({row["suite"] for row in r.scores} for r in side.records)) for side in (a, b)]
+    common = sorted(own[0] & own[1])
+    if not common:
+        one, other = (", ".join(sorted(names)) or "(none)" for names in own)
+        raise UserError(f"the two have no suite in common: {a.name} has {one}; {b.name} has {other}.")
+    if wanted is not None and wanted not in common:
+        raise UserError(f"suite '{wanted}' is not on both sides. In common: {', '.join(common)}.")
+    return [wanted] if wanted else common
+
+
+def _notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
+    notes = []
+    keys = [side.records[0].axes.get("suite_keys") or {} for side in (a, b)]
+    for name in suites:
+        if keys[0].get(name) != keys[1].get(name):
+            notes.append(f"{name}: its settings, data or code differ between the two, so the scores may not compare.")
+    if a.records[0].axes.get("pool_key") != b.records[0].axes.get("pool_key"):
+        notes.append("the two selected from different pools.")
+    if len(a.seeds) == 1:
+        notes.append("one seed: intervals know the noise of items only, not what another seed would change.")
+    return notes
+
+
+def _verdicts(
+    a: Side, b: Side, suites: Sequence[str], among: Sequence[Record], items: ItemScores
+) -> dict[str, Difference]:
+    """The pair of these two arms in the table that holds their runs, turned to a minus b."""
+    if not among:
+        return {}
+    runs = [{record.key for record in side.records} for side in (a, b)]
+    found: dict[str, Difference] = {}
+    for table in build_board(runs_table(among), items).tables:
+        names = [next((row.arm for row in table.rows if set(row.runs) & own), None) for own in runs]
+        for pair in table.pairs:
+            if table.setting["suite"] in suites and names in ([pair.a, pair.b], [pair.b, pair.a]):
+                found[table.setting["suite"]] = pair if names == [pair.a, pair.b] else _turned(pair)
+    return found
+
+
+def _as_on_board(row: ScoreDifference, verdicts: Mapping[str, Difference]) -> ScoreDifference:
+    """A suite's own row says what the leaderboard says."""
+    found = verdicts.get(row.suite)
+    if row.task or found is None:
+        return row
+    return dataclasses.replace(
+        row, low=found.low, high=found.high, p=found.p, se=found.se, se_seed=found.se_seed, se_item=found.se_item
+    )
+
+
+def _turned(pair: Difference) -> Difference:
+    other: dict[str, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
+    return dataclasses.replace(
+        pair, a=pair.b, b=pair.a, mean=-pair.mean, low=-pair.high, high=-pair.low, verdict=other[pair.verdict]
+    )
+
+
+def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = ["suite", "task", "item", "a", "b", "difference"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
+    """Means per run: seconds of each stage, and what was trained on."""
+    found = {f"{stage} s": (_mean(a, "cost", stage), _mean(b, "cost", stage)) for stage in STAGES}
+    found["total s"] = tuple(float(np.nansum([pair[i] for pair in found.values()])) for i in (0, 1))  # type: ignore[assignment]
+    for name in ("examples", "response_tokens", "leaked"):
+        found[name.replace("_", " ")] = _mean(a, "selection", name), _mean(b, "selection", name)
+    found["training steps"] = _mean(a, "logged", "training/steps"), _mean(b, "logged", "training/steps")
+    return {name: pair for name, pair in found.items() if not all(map(math.isnan, pair))}
+
+
+def _mean(side: Side, part: str, name: str) -> float:
+    values = []
+    for record in side.records:
+        value = getattr(record, part).get(name)
+        values.append(value.get("wall_s", math.nan) if isinstance(value, Mapping) else value)
+    numbers = [float(value) for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else math.nan
+
+
+def _settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
+    """The options that differ, by their names on the command line."""
+    flat = [dict(_flat(side.records[0].config)) for side in (a, b)]
+    names = sorted({*flat[0], *flat[1]})
+    found = {name: (str(flat[0].get(name, "–")), str(flat[1].get(name, "–"))) for name in names}
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1] and name.split(".")[0] not in _aside(a)}
+
+
+def _aside(side: Side) -> Sequence[str]:
+    """For single runs the seed is a setting like any other."""
+    return ASIDE[1:] if side.seeds == (None,) and len(side.records) == 1 else ASIDE
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return rows
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {"name": side.name, "runs": [record.key for record in side.records], "seeds": list(side.seeds)}
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }

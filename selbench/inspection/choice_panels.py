@@ -1,0 +1,149 @@
+"""Panels about the choice itself: coverage, scores, lengths, and what the selection is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selbench.inspection.figures import CHOSEN, POOL, SHOWN, canvas, histogram, largest, percent, short
+from selbench.inspection.view import LeftOut, Panel, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+# What a selector may keep of its progress, one number a pick: name in its diagnostics, label of the axis.
+PROGRESS = {
+    "coverage": "share of the occurring tags covered",
+    "gains": "gain of the pick (objective's units)",
+    "radius": "distance to the nearest earlier pick",
+}
+
+
+def coverage(view: View) -> Panel:
+    """What the selector kept of its progress, against the number of picks."""
+    import pandas as pd
+
+    kept = _progress(view)
+    if not kept:
+        raise LeftOut("this selector keeps no coverage curve")
+    picks = np.arange(1, len(view.order) + 1)
+    table = pd.DataFrame({"selected": picks, "id": [view.ids[i] for i in view.order], **kept})
+    figure, axes = canvas("Progress of the selection", view.name, 0.8 + 5.2 * len(kept), 4.4, len(kept))
+    for ax, (name, values) in zip(np.atleast_1d(axes), kept.items()):
+        ax.plot(picks, values, color=CHOSEN, linewidth=2.5, marker="o" if len(picks) < 3 else None)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("selected examples")
+        ax.set_ylabel(PROGRESS[name])
+        if name == "coverage":
+            percent(ax.yaxis)
+    return Panel(f"{', '.join(kept)} against the number of selected examples", table, figure)
+
+
+def _progress(view: View) -> dict[str, np.ndarray]:
+    """K numbers each; a first pick that has none, because nothing came before it, gets NaN."""
+    picks = len(view.order)
+    found = {name: np.asarray(view.diagnostics[name]) for name in PROGRESS if name in view.diagnostics}
+    return {
+        name: np.concatenate([np.full(picks - len(values), np.nan), values])
+        for name, values in found.items()
+        if values.ndim == 1 and picks - len(values) in (0, 1)
+    }
+
+
+def scores(view: View) -> Panel:
+    """Histogram of the scores: the pool's behind those of the selection, where all are known."""
+    import pandas as pd
+
+    if view.scores is None:
+        raise LeftOut("this selector gives no scores")
+    every = view.all_scores
+    figure, ax = canvas("Scores", view.name)
+    histogram(ax, every, np.asarray(view.scores))
+    if every is None:
+        table = pd.DataFrame({"id": [view.ids[i] for i in view.order], "score": view.scores})
+        about = "histogram of the selection's scores (those of the rest are not kept)"
+    else:
+        table = pd.DataFrame({"id": view.ids, "score": every})
+        about = "histogram of the scores, selection against pool"
+    table["rank"] = view.rank[view.order] if every is None else view.rank
+    ax.set_xlabel("score (selector's units)")
+    return Panel(about, table, figure)
+
+
+def lengths(view: View) -> Panel:
+    """Prompt and response lengths, selection against pool."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "id": view.ids,
+            "prompt_characters": [len(text) for text in view.prompts],
+            "response_characters": [len(text) for text in view.responses],
+            "response_tokens": view.tokens,
+            "rank": view.rank,
+        }
+    )
+    figure, axes = canvas("Lengths of prompts and responses", view.name, 10.5, 4.2, 2)
+    for ax, column, label in (
+        (axes[0], "prompt_characters", "prompt [characters]"),
+        (axes[1], "response_tokens", "response [tokens of the model]"),
+    ):
+        values = table[column].to_numpy()
+        histogram(ax, values, values[view.order])
+        ax.set_xlabel(label)
+    return Panel("lengths of prompts and responses, selection against pool (rank 0: not selected)", table, figure)
+
+
+def composition(view: View) -> Panel:
+    """Shares of categories, and of known faults, in selection and pool."""
+    import pandas as pd
+
+    if not view.categories:
+        raise LeftOut("the pool has neither categories nor hidden labels")
+    everything, selected = range(len(view)), view.order.tolist()
+    pool, chosen = (Counter(view.categories[i] for i in rows) for rows in (everything, selected))
+    faults, kept = _faults(view, everything), _faults(view, selected)
+    rows = [(view.category, name, count, chosen[name]) for name, count in pool.most_common()]
+    rows += [("fault", name, count, kept[name]) for name, count in faults.items()]
+    table = pd.DataFrame(rows, columns=["kind", "value", "pool_count", "selected_count"])
+    table.insert(3, "pool_share", table["pool_count"] / len(view))
+    table["selected_share"] = table["selected_count"] / len(view.order)
+
+    about = f"by {view.category}" + (", repeats and faults" if faults else "")
+    listed = pd.concat([table[table["kind"] != "fault"].head(SHOWN), table[table["kind"] == "fault"]])
+    title = f"Composition {about}{largest(len(listed) - len(faults), len(pool))}"
+    figure, ax = canvas(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
+    _dumbbells(ax, listed)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return Panel(f"composition {about}, selection against pool", table, figure)
+
+
+def _faults(view: View, rows: Sequence[int]) -> dict[str, int]:
+    """How many of these rows ask again what another of them asks, and how many carry each yes-or-no label."""
+    labels = [view.labels[i] for i in rows] if view.labels else []
+    if not labels:
+        return {}
+    found = {name: sum(row[name] for row in labels) for name, value in labels[0].items() if isinstance(value, bool)}
+    if "duplicate_of" not in labels[0]:
+        return found
+    # A copy is a repeat only where another of its group is in the set, so groups are counted and not labels.
+    groups = {row["duplicate_of"] or view.ids[i] for i, row in zip(rows, labels)}
+    return {"repeats another": len(labels) - len(groups), **found}
+
+
+def _dumbbells(ax: Axes, part: pd.DataFrame) -> None:
+    """A line a row, from the pool's share to that of the selection; the faults stand apart below."""
+    places = np.arange(len(part)) + part["kind"].eq("fault").to_numpy()
+    ax.hlines(places, part["pool_share"], part["selected_share"], color="#bbbbbb", linewidth=2)
+    # Not clipped: a share of nothing lies on the edge.
+    ax.plot(part["pool_share"], places, "o", color=POOL, markersize=7, label="pool", clip_on=False)
+    ax.plot(part["selected_share"], places, "s", color=CHOSEN, markersize=6, label="selection", clip_on=False)
+    ax.set_yticks(places, [short(value) for value in part["value"]])
+    ax.set_ylim(places[-1] + 0.7, -0.7)
+    ax.set_xlim(0, 1.08 * max(0.01, float(part[["pool_share", "selected_share"]].max().max())))
+    ax.set_xlabel("share of examples")
+    percent(ax.xaxis)

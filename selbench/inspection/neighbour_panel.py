@@ -1,0 +1,124 @@
+"""A few chosen and rejected examples beside those nearest to them, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from selbench.inspection.figures import short
+from selbench.inspection.view import LeftOut, Panel, View
+
+SHOWN = 4  # examples of either kind
+NEAREST = 3
+Likeness = Callable[[int], np.ndarray]
+
+
+def neighbours(view: View) -> Panel:
+    """For examples spread over the selection and over what was left, those most like them in the pool."""
+    import pandas as pd
+
+    if len(view) < 2:
+        raise LeftOut("the pool has a single example")
+    likeness, space = _likeness(view)
+    asked = [*_spread(view.order), *_spread(np.flatnonzero(~view.chosen))]
+    rows = []
+    for position in asked:
+        values = np.array(likeness(position), np.float64)
+        values[position] = 0
+        near = [int(other) for other in np.argsort(-values, kind="stable")[:NEAREST] if values[other] > 0]
+        about = _row(view, position)
+        rows += [
+            {**about, "neighbour": place, "similarity": values[other], **_row(view, other, "neighbour_")}
+            for place, other in enumerate(near, start=1)
+        ] or [{**about, "neighbour": 0}]  # an example like no other
+    table = pd.DataFrame(rows)
+    return Panel(
+        f"chosen and rejected examples with those nearest to them, by {space}", table, page=_page(view, table, space)
+    )
+
+
+def _spread(positions: np.ndarray) -> list[int]:
+    """Up to SHOWN of them, evenly from the first to the last."""
+    places = np.unique(np.linspace(0, len(positions) - 1, min(SHOWN, len(positions))).astype(int))
+    return [int(positions[place]) for place in places]
+
+
+def _likeness(view: View) -> tuple[Likeness, str]:
+    """Similarity of one example to all, in what the selector saw where that is kept, else in the prompt's words."""
+    try:
+        tags = view.tags
+    except LeftOut:
+        return _by_vectors(view)
+    sizes = np.diff(tags.indptr)
+
+    def jaccard(position: int) -> np.ndarray:
+        shared = np.asarray((tags @ tags[position].T).todense()).ravel()
+        return shared / np.maximum(sizes + sizes[position] - shared, 1)
+
+    return jaccard, "shared tags (Jaccard similarity)"
+
+
+def _by_vectors(view: View) -> tuple[Likeness, str]:
+    for feature in view.features:
+        values = feature.get("values")
+        if values is not None and values.ndim == 2 and len(values) == len(view):
+            return _cosine(np.asarray(values, np.float32)), "the selector's vectors (cosine similarity)"
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        words: Any = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+").fit_transform(view.prompts)
+    except ValueError as error:  # no word in any prompt
+        raise LeftOut("there is nothing to compare examples by") from error
+    return lambda position: np.asarray(
+        (words @ words[position].T).todense()
+    ).ravel(), "words of the prompt (TF-IDF, cosine)"
+
+
+def _cosine(values: np.ndarray) -> Likeness:
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    unit = values / np.where(norms > 0, norms, 1)
+    return lambda position: unit @ unit[position]
+
+
+def _row(view: View, position: int, prefix: str = "") -> dict[str, Any]:
+    row = {"id": view.ids[position], "rank": int(view.rank[position])}
+    if view.categories:
+        row[view.category] = view.categories[position]
+    row |= {"prompt": view.prompts[position], "response": view.responses[position]}
+    return {f"{prefix}{name}": value for name, value in row.items()}
+
+
+def _page(view: View, table: Any, space: str) -> str:
+    """The table as a page to read: a section an example, a line a neighbour."""
+    lines = [f"# Chosen and rejected examples: {view.name}", "", f"Nearest in the pool by {space}."]
+    for _, group in table.groupby("id", sort=False):
+        first = group.iloc[0]
+        lines += ["", f"## {_standing(first['rank']).capitalize()}: {first['id']}", ""]
+        if view.categories:
+            lines += [f"{view.category}: {_cell(first[view.category])}", ""]
+        lines += [f"> {_cell(first['prompt'], 600)}", ">", f"> **{_cell(first['response'], 600)}**", ""]
+        if not first["neighbour"]:
+            lines.append("Nothing in the pool has anything in common with it.")
+            continue
+        lines += ["| similarity | choice | example | prompt | response |", "|---:|---|---|---|---|"]
+        for _, row in group.iterrows():
+            told = f" ({_cell(row[f'neighbour_{view.category}'])})" if view.categories else ""
+            lines.append(
+                f"| {row['similarity']:.2f} | {_standing(int(row['neighbour_rank']))} | {row['neighbour_id']}{told} "
+                f"| {_cell(row['neighbour_prompt'])} | {_cell(row['neighbour_response'])} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _standing(rank: int) -> str:
+    return f"chosen as number {rank}" if rank else "rejected"
+
+
+def _cell(text: str, length: int = 160) -> str:
+    """Text from data as one line that breaks no table and no markup."""
+    line = short(text, length) or "(empty)"
+    for mark in "\\|*_`<[#":
+        line = line.replace(mark, "\\" + mark)
+    return line

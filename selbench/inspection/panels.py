@@ -1,0 +1,60 @@
+"""All panels of `selbench inspect`, written to a folder: a figure or page each, and the data behind it as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from selbench.inspection.choice_panels import composition, coverage, lengths, scores
+from selbench.inspection.neighbour_panel import neighbours
+from selbench.inspection.tag_panels import neurons, shared_tags, tag_frequency, tag_pca
+from selbench.inspection.view import LeftOut, Panel, View
+from selbench.store.stages import writing
+
+# Each is called with the view; its files are named after it.
+PANELS: Mapping[str, Callable[[View], Panel]] = {
+    panel.__name__: panel
+    for panel in (
+        neurons,
+        tag_frequency,
+        shared_tags,
+        tag_pca,
+        coverage,
+        scores,
+        lengths,
+        neighbours,
+        composition,
+    )
+}
+
+
+def write_panels(view: View, folder: Path) -> tuple[list[tuple[list[str], str]], dict[str, str]]:
+    """What was written (file names, and a line about them), and what was left out (panel: why).
+
+    Files of an earlier inspection in the same folder are replaced, those of panels left out this time removed.
+    """
+    written: list[tuple[list[str], str]] = []
+    left_out: dict[str, str] = {}
+    with writing(folder):
+        for name, draw in PANELS.items():
+            for ending in ("png", "md", "csv"):
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
+            try:
+                panel = draw(view)
+            except LeftOut as reason:
+                left_out[name] = str(reason)
+            else:
+                written.append((_write(panel, folder, name), panel.about))
+    return written, left_out
+
+
+def _write(panel: Panel, folder: Path, name: str) -> list[str]:
+    files = [f"{name}.csv"]
+    panel.table.to_csv(folder / files[0], index=False)
+    if panel.page:
+        files.insert(0, f"{name}.md")
+        (folder / files[0]).write_text(panel.page, encoding="utf-8")
+    if panel.figure is not None:
+        files.insert(0, f"{name}.png")
+        panel.figure.savefig(folder / files[0])
+    return files

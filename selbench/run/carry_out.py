@@ -1,0 +1,169 @@
+"""One run, top to bottom: pool, selection, fine-tuning, evaluation, record."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from selbench.api import Budget, ModelRef, Pool
+from selbench.config import Run
+from selbench.data.pools import LoadedPool
+from selbench.errors import NotApplicable, UserError
+from selbench.models import fingerprint
+from selbench.run.evaluate import ITEMS, Evaluated, evaluate
+from selbench.run.identity import begin, load_pool, load_target, ranking_group
+from selbench.run.leak_check import Checked, check_leaks
+from selbench.run.select import KIND as SELECTION
+from selbench.run.select import Selected, facts, make_budget, response_tokens, select, tokens_identity
+from selbench.run.train import Tuning
+from selbench.store.cost import total
+from selbench.store.files import checksums, write_json, writing
+from selbench.store.inventory import damaged
+from selbench.store.records import Record, Records, versions
+from selbench.store.stages import Store
+from selbench.store.sweeps import Sweep
+
+Say = Callable[[str], None]
+
+
+def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
+    """The record of a run, and whether it was there already. What is there is run again only as `reuse` and `retry` say.
+
+    Raises UserError if the pool cannot be read, the output folder not written, or (reuse=verify) if what a record
+    rests on is damaged; anything that goes wrong later is recorded as failed, with the reason.
+    """
+    loaded = load_pool(run.pool)
+    records, store = Records(run.output_dir / "runs"), open_store(run, say)
+    record = begin(run, loaded)
+    with store.lock("run", record.key, record.name):
+        if done := _done(run, record.key, records, store):
+            return done, True
+        with writing(records.folder(record.key)) as folder:
+            (folder / "traceback.txt").unlink(missing_ok=True)
+        try:
+            _stages(run, loaded, record, folder, store, say)
+            record.status = "finished"
+        except NotApplicable as reason:
+            record.status, record.reason = "skipped", str(reason)
+        except UserError as error:
+            record.reason = str(error)
+        except Exception as error:  # a plugin may raise anything: the run has failed, the sweep goes on
+            (folder / "traceback.txt").write_text(traceback.format_exc())
+            record.reason = f"{type(error).__name__}: {error} (traceback: {folder / 'traceback.txt'})"
+        _price(record, run.resolved.get("price_per_hour"))
+        record.versions = versions()
+        kept = checksums(folder)
+        record.files = {name: kept[name] for name in ("selection.json", ITEMS) if name in kept}
+        records.write(record)
+    return record, False
+
+
+def open_store(run: Run, say: Say = lambda message: None) -> Store:
+    """The store of a run, used as the run says."""
+    return Store(run.output_dir / "store", reuse=run.reuse, since=_since(run), shared=run.shared_store, say=say)
+
+
+def _since(run: Run) -> str:
+    """When this command began: what is to be done anew is done anew once per command."""
+    if not run.sweep:
+        return run.started
+    return str(Sweep(run.output_dir / "sweeps", run.sweep).about["started"])
+
+
+def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
+    """The record that stands for this run; None if there is none, or if it is to be made again."""
+    record = records.read(key)
+    if record is None:
+        return None
+    if record.created < _since(run):
+        if run.reuse == "none" or (run.retry in (record.status, "all") and record.status != "finished"):
+            return None
+        if run.reuse == "verify" and (wrong := records.damage(record) or damaged(store.root, record.stages)):
+            raise UserError(
+                f"{record.name}: {records.folder(key)} cannot be relied on: {wrong}. reuse=none computes it again."
+            )
+    return record
+
+
+def _reach(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
+    """The largest budget that this command asks of the run's ranking."""
+    if not run.sweep or run.selector.share is not None:
+        return None
+    amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
+    budgets = []
+    for amount in amounts:
+        with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
+            budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
+    return max(budgets, key=lambda budget: budget.limit, default=None)
+
+
+def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:
+    """Select, train, evaluate; the record is filled as it goes, so that a failure keeps what was measured."""
+    pool = loaded.pool
+    tokens = response_tokens(pool, run.model, store)
+    record.stages["tokens"] = store.key("tokens", tokens_identity(pool, run.model))
+    budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
+
+    say("selecting")
+    target = load_target(run)
+    selected = select(run.selector, pool, budget, run.scorer, target, run.seed, store, _reach(run, pool, tokens))
+    positions = sorted(pool.position(id) for id in selected.ids)
+    chosen = [pool[position] for position in positions]
+    _note_selection(record, folder, selected, facts(chosen, tokens[positions], loaded.labels))
+    _note_leaks(record, check_leaks(pool, target, run.suites, selected.ids, store), say)
+
+    if not chosen:  # the arm `base`: the model as it is
+        results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
+    else:
+        rests_on = [f"{SELECTION}/{selected.stages['selection']}"]
+        tuning = Tuning(run.trainer, chosen, run.model, run.seed, store, say, rests_on)
+        with tuning.held(keep=run.keep_models):
+            results = _evaluate_all(run, tuning.key, tuning.model, store, say)
+        record.stages["training"] = tuning.key
+        if stage := tuning.recall():
+            record.cost["training"] = stage.cost
+            record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
+    _note_scores(record, folder, results)
+
+
+def _price(record: Record, per_hour: float | None) -> None:
+    """Add to each stage what its device time costs, in the run's currency."""
+    if per_hour is not None:
+        for cost in record.cost.values():
+            cost["money"] = per_hour * cost.get("wall_s", 0.0) / 3600
+
+
+def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Store, say: Say) -> dict[str, Evaluated]:
+    seed = run.seed if run.selector.share != 0 else 0
+    return {name: evaluate(name, suite, model, key, seed, store, say) for name, suite in run.suites.items()}
+
+
+def _note_selection(record: Record, folder: Path, selected: Selected, about: dict[str, object]) -> None:
+    record.selection = about
+    record.stages |= selected.stages
+    record.cost["selection"] = selected.cost
+    record.logged |= {f"selection/{name}": value for name, value in selected.logged.items()}
+    scores = None if selected.scores is None else selected.scores.tolist()
+    write_json(folder / "selection.json", {"ids": selected.ids, "scores": scores})
+
+
+def _note_leaks(record: Record, checked: Checked, say: Say) -> None:
+    record.leaks = checked.summaries
+    record.stages |= checked.stages
+    record.selection["leaked"] = checked.selected
+    if warning := checked.warning():
+        say(warning)
+
+
+def _note_scores(record: Record, folder: Path, results: dict[str, Evaluated]) -> None:
+    import pandas as pd
+
+    record.stages |= {f"evaluation/{name}": result.stage for name, result in results.items()}
+    record.cost["evaluation"] = total([result.cost for result in results.values()])
+    record.scores = [row for result in results.values() for row in result.scores]
+    items = pd.concat([pd.read_parquet(result.items).assign(suite=name) for name, result in results.items()])
+    items.to_parquet(folder / ITEMS, index=False)

@@ -1,0 +1,137 @@
+"""One cell of the grid before anything is done: its pool, its name, its key; what can be known to be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from selbench.api import Pool
+from selbench.config import Run
+from selbench.data.pools import LoadedPool
+from selbench.models import fingerprint
+from selbench.run.select import make_budget
+from selbench.store.keys import derive_seed, digest, plugin_identity
+from selbench.store.records import Record
+from selbench.store.stages import now
+
+
+def check(run: Run) -> str:
+    """The run's key. Raises UserError for all that can be known to be wrong before any work: files, folders, budget."""
+    loaded = load_pool(run.pool)
+    key = begin(run, loaded).key
+    if run.budget_unit != "tokens":
+        make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
+    return key
+
+
+@lru_cache(maxsize=4)
+def _load_pool(kind: Callable[..., Any], options: str) -> LoadedPool:
+    loaded: LoadedPool = kind(**json.loads(options)).load()
+    return loaded
+
+
+def load_pool(config: Any) -> LoadedPool:
+    """The pool of a config; the last ones are kept, as neighbouring cells of a grid share them."""
+    kind: Callable[..., Any] = type(config)
+    return _load_pool(kind, json.dumps(dataclasses.asdict(config)))
+
+
+def load_target(run: Run) -> dict[str, Pool]:
+    """The target examples per capability; nothing is read for a selector that may not look at them."""
+    return {name: load_pool(config).pool for name, config in run.targets.items()} if run.selector.targeted else {}
+
+
+def begin(run: Run, loaded: LoadedPool) -> Record:
+    """The record before anything is done: its key is the hash of all that the result depends on."""
+    selector = run.selector
+    tuned, free = selector.share != 0, selector.share is None
+    # Runs are comparable only if these agree, whatever their names say.
+    setting = {
+        "pool_key": loaded.pool.fingerprint[:20],
+        "trainer_key": digest(plugin_identity(run.trainer)) if tuned else None,
+        "suite_keys": {name: digest(plugin_identity(suite)) for name, suite in run.suites.items()},
+    }
+    identity = {
+        **setting,
+        "selector": plugin_identity(selector),
+        "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if free else None,
+        "scorer": fingerprint(run.scorer) if free and selector.uses_scorer else None,
+        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if free else None,
+        "model": fingerprint(run.model),
+        "seed": run.seed if tuned else None,
+        "comparison": run.comparison,
+    }
+    return Record(
+        key=digest(identity),
+        status="failed",
+        axes={**run_axes(run), **setting},
+        config=dict(run.resolved),
+        comparison=run.comparison,
+        sweep=run.sweep,
+        created=now(),
+        command=shlex.join(["selbench", *sys.argv[1:]]),
+        seeds={axis: derive_seed(run.seed, axis) for axis in ("selection", "training", "evaluation")},
+    )
+
+
+def run_axes(run: Run) -> dict[str, Any]:
+    """The words that tell runs apart on a leaderboard; None where an arm does not have that axis."""
+    selector = run.selector
+    tuned, free = selector.share != 0, selector.share is None
+    return {
+        "pool": run.pool.name,
+        "selector": _label(selector),
+        "budget": run.budget if free else None,
+        "budget_unit": run.budget_unit if free else "examples",
+        "scorer": run.scorer.name if free and selector.uses_scorer else None,
+        "target": "+".join(sorted(run.targets)) if selector.targeted else None,
+        "model": run.model.name,
+        "trainer": run.trainer.plugin_name if tuned else None,
+        "match": getattr(run.trainer, "match", None) if tuned else None,
+        "suites": sorted(run.suites),
+        "seed": run.seed if tuned else None,
+    }
+
+
+def _label(selector: Any) -> str:
+    """The selector's name with the options that differ from their defaults: what tells two arms apart."""
+    changed = [
+        f"{item.name}={getattr(selector, item.name)}"
+        for item in dataclasses.fields(selector)
+        if getattr(selector, item.name) != _default(item)
+    ]
+    return f"{selector.plugin_name}({','.join(changed)})" if changed else selector.plugin_name
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    return item.default_factory() if callable(item.default_factory) else item.default
+
+
+def ranking_group(run: Run) -> str:
+    """Equal for cells that a nested selector serves with one ranking: all but the budget's size is the same."""
+    selector, pool = run.selector, load_pool(run.pool).pool
+    return digest(
+        {
+            "selector": plugin_identity(selector),
+            "pool": pool.fingerprint,
+            "unit": [run.budget_unit, fingerprint(run.model) if run.budget_unit == "tokens" else None],
+            "scorer": fingerprint(run.scorer) if selector.uses_scorer else None,
+            "target": {name: examples.fingerprint for name, examples in load_target(run).items()},
+            "seed": run.seed if selector.stochastic else None,
+        }
+    )
+
+
+def reaches(runs: Sequence[Run]) -> dict[str, list[int | float]]:
+    """Ranking group -> all the budgets that a grid asks of it."""
+    found: dict[str, list[int | float]] = {}
+    for run in runs:
+        if run.selector.share is None and run.selector.nested:
+            amounts = found.setdefault(ranking_group(run), [])
+            amounts += [run.budget] if run.budget not in amounts else []
+    return found

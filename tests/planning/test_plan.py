@@ -1,0 +1,205 @@
+"""The parts of a plan: model sizes, extrapolation, power, sums, and what was planned against what was done."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from selbench.api import ModelRef
+from selbench.config import compose_run
+from selbench.planning.demands import Cell
+from selbench.planning.detectable import Spread, detectables
+from selbench.planning.estimates import Estimates, line
+from selbench.planning.flops import count, parameters
+from selbench.planning.past import Past
+from selbench.planning.plan import Detectable, Plan, PlannedCell, PlannedStage, Settings
+from selbench.planning.planned_and_actual import compare_plan, compare_sweep
+from selbench.planning.planner import plan_of
+from selbench.planning.suites import reading
+from selbench.planning.tables import count as short
+from selbench.planning.tables import markdown, size
+from selbench.planning.work import Work
+from selbench.plugins import discover
+from selbench.store.records import Record
+from selbench.store.stages import Store
+
+
+@pytest.fixture(scope="module")
+def registry():
+    from selbench.config import register
+
+    found = discover()
+    register(found)
+    return found
+
+
+def test_parameters_are_those_of_the_weights(registry):
+    for name in ("planted-1m", "planted-4m"):
+        model = compose_run([f"model={name}"], registry).model
+        with open(f"{model.path}/model.safetensors", "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        held = sum(math.prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
+        assert parameters(model) == pytest.approx(held, rel=0.005)
+
+
+def test_parameters_of_known_architectures():
+    llama = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+             "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False}  # fmt: skip
+    assert count(llama) == pytest.approx(8.03e9, rel=0.001)
+    gpt2 = {"n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
+    assert count(gpt2) == pytest.approx(124e6, rel=0.01)
+    assert count({"model_type": "unheard-of"}) is None
+
+
+@pytest.mark.parametrize(
+    "name, size", [("qwen2.5-0.5b", 5e8), ("llama-2-7b", 7e9), ("stories-260k", 2.6e5), ("gpt2", None), ("q4bit", None)]
+)
+def test_a_model_that_is_not_here_is_as_large_as_its_name_says(name, size):
+    assert parameters(ModelRef(name=name, path=f"nobody/{name}")) == size
+
+
+def test_a_fixed_cost_is_told_from_a_rate_and_the_first_slow_stage_is_passed_over():
+    points = [(100.0, 9.0), *((n, 2.0 + n / 100) for n in (100.0, 100.0, 200.0, 200.0, 400.0))]
+    assert line(points, 1000.0) == pytest.approx(12.0)
+    assert line([(100.0, 1.0), (100.0, 1.2), (100.0, 5.0)], 200.0) == pytest.approx(2.4)  # one size: proportional
+
+
+def _stage(store: Store, n: int, seconds: float, model: str = "m") -> None:
+    identity = {"trainer": {"name": "trl", "options": {}}, "model": model, "n": n}
+    key = store.key("model", identity)
+    manifest = {"kind": "model", "key": key, "identity": identity, "cost": {"wall_s": seconds}, "logged": {"tokens_seen": n},
+                "files": {"weights": {"bytes": 4000}}}  # fmt: skip
+    (store.root / "model" / key).mkdir(parents=True)
+    (store.root / "model" / key / "dropped.json").write_text(json.dumps(manifest))
+
+
+def test_estimates_follow_the_past_of_the_same_model_else_the_operations(tmp_path):
+    store = Store(tmp_path)
+    work = Work("model", "trl", model="m", parameters=1e9, sizes={"tokens": 4000.0}, tokens=4000, flops=6e9 * 4000)
+    without = Estimates(Past(tmp_path, []), Settings(flops_per_s=1e12)).of(work)
+    assert without.seconds == pytest.approx(24.0) and without.source.startswith("FLOPs model at 1,000 GFLOP/s as set")
+    for n in (1000, 2000):
+        _stage(store, n, 3.0 + n / 1000)
+    guess = Estimates(Past(tmp_path, []), Settings()).of(work)
+    assert guess.seconds == pytest.approx(7.0) and guess.source == "like 2 past stages"
+    assert guess.bytes == 4000
+    other = Work("model", "trl", model="unseen", parameters=1e9, sizes={"tokens": 4000.0}, flops=6e9 * 4000)
+    assert Estimates(Past(tmp_path, []), Settings()).of(other).source.startswith("FLOPs model")
+    nothing = Work("model", "trl", model="unseen", sizes={"tokens": 4000.0})
+    assert Estimates(Past(tmp_path, []), Settings()).of(nothing).seconds is None
+
+
+def test_suites_read_as_much_as_their_tasks_have(registry):
+    cells = {name: compose_run([f"suite=[{name}]"], registry).suites[name] for name in ("mmlu", "gsm8k", "planted")}
+    mmlu, gsm8k, planted = (reading(suite, 1000) for suite in cells.values())
+    assert (mmlu.items, mmlu.lengths, mmlu.known) == (14_042, 14_042 * 4 * 6, True)
+    assert (gsm8k.items, gsm8k.lengths) == (1_319, 1_319 * 9)
+    assert (planted.items, planted.lengths, planted.known) == (1000, 1000, False)
+    few = compose_run(["suite=[mmlu]", "suite.mmlu.limit=100"], registry).suites["mmlu"]
+    assert reading(few, 1000).items == 5700
+
+
+def test_what_the_seeds_can_show(registry):
+    runs = [
+        compose_run([f"seed={seed}", f"selector={name}"], registry) for name in ("random", "base") for seed in range(3)
+    ]
+    cells = [Cell(number, run, str(number), "", None) for number, run in enumerate(runs, 1)]
+    from selbench.statistics.power import detectable
+
+    typical, poor = detectables(cells, [], detectable)
+    assert (typical.seeds, round(100 * typical.difference, 1)) == (3, 1.4)  # peers.md, section 2.1
+    assert round(100 * poor.difference, 1) == 6.4
+    (seen,) = detectables(cells, [Spread("planted", "planted-1m", 0.02, 5)], detectable)
+    assert seen.source == "seen in 5 past arms" and seen.spread == 0.02
+    (_, one) = detectables(cells[:1], [], detectable)
+    assert one.seeds == 1 and one.difference is None
+
+
+def _plan(**changes) -> Plan:
+    stages = (
+        PlannedStage("selection", "s1", "random", "cached"),
+        PlannedStage("training", "?t", "random", "to run", False, 3600.0, 5e6, 100.0, "like 6 past stages"),
+        PlannedStage("evaluation", "?e", "planted", "to run", False, None, 10.0, 50.0, "no estimate"),
+    )
+    cells = (PlannedCell(1, "random 10% m s0", "k", "new", True, ("s1", "?t", "?e")),)
+    given = {"created": "2026-01-01T00:00:00.000+00:00", "settings": Settings(price=2.5, currency="EUR"), "cells": cells,
+             "stages": stages, "record_bytes": 7.0, "free_bytes": 1e9}  # fmt: skip
+    return Plan(**{**given, **changes})
+
+
+def test_totals_count_time_money_and_space_of_what_is_to_run():
+    total = _plan().total
+    assert (total["needed"], total["cached"], total["to_run"], total["unknown"]) == (3, 1, 2, 1)
+    assert (total["seconds"], total["money"], total["bytes"], total["at_most"]) == (3600.0, 2.5, 157.0, True)
+    assert _plan().fits and not _plan(free_bytes=150.0).fits and not _plan(peak_bytes=1e9).fits
+
+
+def test_a_plan_survives_json():
+    plan = _plan(detectable=(Detectable("planted", "m", 3, 0.01, None, "published"),), warnings=("careful",))
+    assert Plan.from_json(plan.to_json()) == plan
+    for text in ("{}", "[]", '{"totals": [], "cells": 3}'):
+        with pytest.raises(ValueError):
+            Plan.from_json(text)
+
+
+def test_markdown_is_one_table_with_as_many_cells_in_every_row():
+    rows = [text for text in markdown(_plan()).splitlines() if text.startswith("|")]
+    assert {text.count("|") for text in rows} == {10} and len(rows) == 2 + 4
+    assert "60 min + 1 unknown" in rows[-1] and "2.50 EUR" in rows[-1] and "≤ 2" in rows[-1]
+
+
+def test_numbers_are_short():
+    assert [short(n) for n in (0, 812, 34_000, 5_640_000, 1.2e9)] == ["–", "812", "34k", "5.64M", "1.2B"]
+    assert [size(n) for n in (40_000, 1.3e6, 2e9)] == ["40 kB", "1.3 MB", "2.0 GB"]
+
+
+def test_planned_against_actual(tmp_path):
+    stages = {"selection": "s1-80", "training": "t9", "evaluation/planted": "e9"}
+    cost = {"selection": {"wall_s": 5.0}, "training": {"wall_s": 1800.0}, "evaluation": {"wall_s": 60.0}}
+    record = Record("k", "finished", {}, {}, stages=stages, cost=cost)
+    rows = {row["stage"]: row for row in compare_plan(_plan(), [record, record])}
+    assert rows["training"] == {
+        "stage": "training", "planned_s": 3600.0, "actual_s": 1800.0, "planned_n": 1, "actual_n": 1, "ratio": 0.5,
+    }  # fmt: skip
+    assert rows["evaluation"]["ratio"] is None and rows["evaluation"]["actual_n"] == 1
+    made = [("model", "t9", "2026-01-02", 900.0), ("model", "t9", "2026-01-03", 1000.0), ("model", "t9", "2025-12-31", 7.0),
+            ("model", "another", "2026-01-02", 7.0), ("selection", "s1-80", "2026-01-02", 2.0)]  # fmt: skip
+    lines = [json.dumps({"kind": k, "key": key, "created": when, "wall_s": s}) for k, key, when, s in made]
+    (tmp_path / "executed.jsonl").write_text("\n".join([*lines, '{"kind": "mod']))
+    rows = {row["stage"]: row for row in compare_plan(_plan(), [record], tmp_path)}
+    assert (rows["training"]["actual_n"], rows["training"]["actual_s"]) == (2, 1900.0)  # one was made twice
+    assert (rows["selection"]["planned_n"], rows["selection"]["actual_n"]) == (0, 1)
+    assert (rows["total"]["planned_n"], rows["total"]["actual_n"], rows["total"]["actual_s"]) == (2, 3, 1902.0)
+    assert compare_sweep(tmp_path, [record], tmp_path) == []
+    (tmp_path / "plan.json").write_text(_plan().to_json())
+    assert compare_sweep(tmp_path, [record], tmp_path) == list(rows.values())
+
+
+def test_the_features_that_a_selector_names_are_planned_with_those_they_are_built_on(registry, tmp_path):
+    grid = [f"output_dir={tmp_path}", "pool.size=50", "selector=sae_greedselect"]
+    plan = plan_of(
+        [compose_run([*grid, f"budget={budget}", f"seed={seed}"], registry) for budget in (5, 10) for seed in (0, 1)]
+    )
+    needed = {row["stage"]: row["to_run"] for row in plan.totals}
+    assert needed == {
+        "tokens": 1,
+        "autoencoder": 1,
+        "features": 1,
+        "selection": 1,
+        "leaks": 1,
+        "training": 4,
+        "evaluation": 4,
+        "total": 13,
+    }
+
+
+def test_a_budget_in_tokens_is_planned_before_tokens_were_counted(registry, tmp_path):
+    plan = plan_of(
+        [compose_run([f"output_dir={tmp_path}", "pool.size=50", "budget=60", "budget_unit=tokens"], registry)]
+    )
+    (selection,) = [stage for stage in plan.stages if stage.stage == "selection"]
+    assert not selection.exact and selection.status == "to run"
+    assert np.isfinite(plan.total["seconds"])

@@ -1,0 +1,62 @@
+"""Are verdicts true? Simulated boards: false verdicts, coverage and power (benchmarks/bench_calibration.py has more)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+_PATH = Path(__file__).parents[2] / "benchmarks" / "bench_calibration.py"
+_SPEC = importlib.util.spec_from_file_location("bench_calibration", _PATH)
+assert _SPEC and _SPEC.loader
+bench = importlib.util.module_from_spec(_SPEC)
+sys.modules["bench_calibration"] = bench  # dataclasses look their module up
+_SPEC.loader.exec_module(bench)
+
+CONDITIONS = {condition.name: condition for condition in bench.CONDITIONS}
+BOARDS = 25
+LOOSE = 3  # standard errors of the simulation: 20 conditions, a few figures each
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "equal variances",
+        "cells differ, 4 df",
+        "cells differ, one arm x 3",
+        "heavy tails, t with 3 df",
+        "seeds shared, correlation 0.5",
+    ],
+)
+def test_moderated_verdicts_are_calibrated(name, seeds):
+    figures = bench.simulate(CONDITIONS[name], seeds, BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
+    error = figures.error
+    assert figures.false_first <= 0.05 + LOOSE * error["false_first"]
+    assert figures.false_others <= 0.05 + LOOSE * error["false_others"]
+    assert figures.any_false <= 0.05 + LOOSE * error["any_false"]
+    assert 0.93 - LOOSE * error["coverage"] <= figures.coverage <= 0.97 + LOOSE * error["coverage"]
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("name", ["1 setting, 1 budget, 4 arms", "2 measures, 1 budget, 4 arms"])
+def test_a_small_board_that_has_little_to_borrow_is_cautious_not_wrong(name, seeds):
+    figures = bench.simulate(CONDITIONS[name], seeds, 5 * BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
+    assert figures.false_first <= 0.05 + LOOSE * figures.error["false_first"]
+    assert figures.false_others <= 0.05 + LOOSE * figures.error["false_others"]
+
+
+def test_borrowing_finds_more_where_seeds_are_few():
+    few = bench.simulate(CONDITIONS["cells differ, 4 df"], 2, BOARDS)
+    assert few["moderated"].power > 2 * max(few["paired"].power, few["welch"].power)
+    three = bench.simulate(CONDITIONS["cells differ, 4 df"], 3, BOARDS)
+    assert three["moderated"].power > max(three["paired"].power, three["welch"].power) + 0.15
+
+
+@pytest.mark.parametrize(("seed_sd", "item_sd"), [(1.0, 0.3), (0.3, 1.0)])
+def test_item_and_seed_noise_together_are_calibrated(seed_sd, item_sd):
+    share, error = bench.simulate_items(2, 12, seed_sd, item_sd)
+    assert share <= 0.05 + LOOSE * error
+    assert share > 0.005
