@@ -1,4 +1,4 @@
-"""What a plugin author imports: the vocabulary, and the three decorators that mark a plugin.
+"""What a plugin author imports: the vocabulary, and the four decorators that mark a plugin.
 
 Everything here is light (standard library and numpy), so that listing plugins loads no torch.
 """
@@ -25,6 +25,7 @@ __all__ = [
     "Example",
     "Feature",
     "FeatureSpec",
+    "LoadedPool",
     "ModelRef",
     "NotApplicable",
     "PluginError",
@@ -32,6 +33,7 @@ __all__ = [
     "Score",
     "Selection",
     "UserError",
+    "pool",
     "selector",
     "suite",
     "trainer",
@@ -133,6 +135,14 @@ class Pool(Sequence[Example]):
         for example in self.examples:
             digest.update(json.dumps(dataclasses.astuple(example), ensure_ascii=False).encode())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class LoadedPool:
+    """A pool, and the hidden labels of its examples by id: for reports only, empty for pools without any."""
+
+    pool: Pool
+    labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------------------- budget, selection
@@ -434,3 +444,8 @@ def trainer(name: str) -> Callable[[type[T]], type[T]]:
 def suite(name: str) -> Callable[[type[T]], type[T]]:
     """Mark a class as a suite: `evaluate(model, context) -> list[Score]`."""
     return _plugin("suite", name, {})
+
+
+def pool(name: str) -> Callable[[type[T]], type[T]]:
+    """Mark a class as a pool: `load() -> LoadedPool`. The same class serves as a target."""
+    return _plugin("pool", name, {})

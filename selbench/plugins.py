@@ -22,8 +22,8 @@ from typing import Any
 from selbench.errors import PluginError, UserError, unknown
 
 GROUP = "selbench.plugins"
-KINDS = ("selector", "trainer", "suite")
-_WORK = {"selector": "select", "trainer": "train", "suite": "evaluate"}
+KINDS = ("selector", "trainer", "suite", "pool")
+_WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "load"}
 
 
 @dataclass(frozen=True)

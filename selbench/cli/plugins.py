@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     """List all plugins, or describe one."""
     parser = argparse.ArgumentParser(
         prog="selbench plugins",
-        description="List selectors, trainers and suites with their origin and one line of help; broken ones with their "
+        description="List selectors, trainers, suites and pools with their origin and one line of help; broken ones with their "
         "error. With a NAME: its full help and its options. Plugins are found through entry points of the group "
         "'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
     )

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from selbench.api import Example, Pool
+from selbench.api import Example, LoadedPool, Pool
 from selbench.data import files, forms
 from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError
@@ -19,14 +18,6 @@ from selbench.errors import UserError
 log = logging.getLogger("selbench.data")
 
 SHOWN = 10  # bad rows spelled out in a message
-
-
-@dataclass(frozen=True)
-class LoadedPool:
-    """A pool, and the hidden labels of its examples by id: for reports only, empty for files."""
-
-    pool: Pool
-    labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass

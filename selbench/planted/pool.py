@@ -7,14 +7,10 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
-from selbench.api import Example, Pool
+from selbench.api import Example, LoadedPool, Pool
 from selbench.errors import UserError
 from selbench.planted.skills import Argument, Skill, skills
-
-if TYPE_CHECKING:
-    from selbench.data.pools import LoadedPool
 
 # What a wordy writer puts around an answer.
 PADDINGS = (
@@ -47,8 +43,6 @@ class PlantedPool:
 
     def load(self) -> LoadedPool:
         """The pool and, apart from it, the hidden labels. Raises UserError for a value that makes no sense."""
-        from selbench.data.pools import LoadedPool
-
         self._check()
         rows = _generate(self)
         names = [f"planted-{position:0{len(str(self.size - 1))}d}" for position in range(len(rows))]

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selbench.api import Budget, ModelRef, Pool
+from selbench.api import Budget, LoadedPool, ModelRef, Pool
 from selbench.config import Run
-from selbench.data.pools import LoadedPool
 from selbench.errors import NotApplicable, UserError
 from selbench.models import fingerprint
 from selbench.run.evaluate import ITEMS, Evaluated, evaluate

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from selbench.api import Pool
+from selbench.api import LoadedPool, Pool
 from selbench.config import Run
-from selbench.data.pools import LoadedPool
 from selbench.models import fingerprint
 from selbench.run.select import make_budget
 from selbench.store.keys import derive_seed, digest, plugin_identity

@@ -90,10 +90,40 @@ def test_a_name_declared_twice_names_both_files(selbench, tmp_path):
         discover([str(tmp_path)]).require_sound()
 
 
-def test_a_class_without_its_method_is_broken(tmp_path):
-    (tmp_path / "idle.py").write_text("from selbench.api import selector\n@selector('idle')\nclass Idle: pass\n")
+@pytest.mark.parametrize(
+    "kind, method", [("selector", "select"), ("trainer", "train"), ("suite", "evaluate"), ("pool", "load")]
+)
+def test_a_class_without_its_method_is_broken(tmp_path, kind, method):
+    (tmp_path / "idle.py").write_text(f"from selbench.api import {kind}\n@{kind}('idle')\nclass Idle: pass\n")
     (broken,) = discover([str(tmp_path)]).broken
-    assert "has no method select()" in broken.error
+    assert f"has no method {method}()" in broken.error
+
+
+POOL = '''
+from selbench.api import Example, LoadedPool, Pool, pool
+
+@pool("tables")
+class Tables:
+    """Multiplication tables."""
+    name: str = "tables"
+    size: int = 12
+    def load(self) -> LoadedPool:
+        rows = [Example(f"{i:04d}", f"{i} times {i}?", "x" * (i + 1)) for i in range(self.size)]
+        return LoadedPool(Pool(rows, self.name))
+'''
+
+
+def test_a_pool_is_a_plugin_that_runs(selbench, settings, tmp_path):
+    (tmp_path / "tables.py").write_text(POOL)
+    listed = selbench("plugins", f"plugin_path={tmp_path}")
+    assert listed.status == 0 and "pools" in listed.out and "Multiplication tables." in listed.out
+    rest = [setting for setting in settings if not setting.startswith(("plugin_path=", "pool"))]
+    ran = selbench(f"plugin_path=[{tmp_path},{TOYS}]", *rest, "pool=tables", "pool.size=20", "budget=3")
+    assert ran.status == 0, ran.err
+    (record,) = records(tmp_path / "outputs")
+    assert record["axes"]["pool"] == "tables"
+    refused = selbench(f"plugin_path=[{tmp_path},{TOYS}]", *rest, "pool=tables", "pool.sise=20")
+    assert refused.status == 2 and "Did you mean 'pool.size'?" in refused.err
 
 
 def test_unknown_names_list_the_valid_ones():
