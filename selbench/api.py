@@ -1,22 +1,36 @@
-"""What a plugin author imports: the vocabulary, and the four decorators that mark a plugin.
+"""What a plugin author imports. Everything here is light, so that listing plugins loads no torch.
 
-Everything here is light (standard library and numpy), so that listing plugins loads no torch.
+The vocabulary: an `Example` of a `Pool` (`LoadedPool`: with its hidden labels, as a pool plugin gives it), the `Budget`
+and the `Selection` it allows, where a model is (`ModelRef`), a `Score` of it, and the `Context` that a plugin is handed.
+
+The decorators `@selector`, `@trainer`, `@suite` and `@pool` make a class a plugin: a dataclass whose fields are its
+options. What its one method takes and gives stand in `Selector`, `Trainer`, `Suite` and `PoolSource`; a type checker
+holds the class to them. The facts that `@selector` takes say what a selection depends on. A selector may have
+`needs(seed) -> Sequence[FeatureSpec]`, the features that it will ask its context for, so that a plan knows their cost.
+
+A feature is any frozen dataclass with `needs_scorer` and `compute`, as `FeatureSpec` says; `Feature` is what it gives.
+Those that come with selbench are in `selbench.features`, the optimisers in `selbench.optimize`: docs/plugins.md lists
+them and shows how to write one.
+
+To refuse: `UserError` for what the user can mend, `NotApplicable` for a method that does not apply here,
+`PluginError` for a plugin that breaks its contract.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 import numpy as np
+from typing_extensions import dataclass_transform
 
+from selbench import declare
 from selbench.errors import NotApplicable, PluginError, UserError, unknown
 
 __all__ = [
@@ -30,8 +44,12 @@ __all__ = [
     "NotApplicable",
     "PluginError",
     "Pool",
+    "PoolSource",
     "Score",
     "Selection",
+    "Selector",
+    "Suite",
+    "Trainer",
     "UserError",
     "pool",
     "selector",
@@ -359,49 +377,42 @@ class Context:
         self.logged.update({name: float(value) for name, value in numbers.items()})
 
 
+# ----------------------------------------------------------------------------- what a plugin has to do
+
+
+class Selector(Protocol):
+    """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()`, see docs/plugins.md."""
+
+    def select(self, pool: Pool, budget: Budget, context: Context, /) -> Selection: ...
+
+
+class Trainer(Protocol):
+    """Fine-tunes a model, and says where the result is: a folder in the context's scratch."""
+
+    def train(self, examples: Sequence[Example], model: ModelRef, context: Context, /) -> ModelRef: ...
+
+
+class Suite(Protocol):
+    """Scores a model. With `texts() -> {task: {item: text}}` its items are searched for in the pool (the leak check)."""
+
+    def evaluate(self, model: ModelRef, context: Context, /) -> Sequence[Score]: ...
+
+
+class PoolSource(Protocol):
+    """Reads or makes a pool."""
+
+    def load(self) -> LoadedPool: ...
+
+
 # ------------------------------------------------------------------------------------------ decorators
 
-
-def _check_choices(self: Any) -> None:
-    for item in dataclasses.fields(self):
-        choices = item.metadata.get("choices")
-        value = getattr(self, item.name)
-        if choices and value not in choices:
-            raise UserError(f"option '{item.name}' of '{self.plugin_name}': " + unknown("value", value, choices))
+S = TypeVar("S", bound=Selector)
+R = TypeVar("R", bound=Trainer)
+E = TypeVar("E", bound=Suite)
+P = TypeVar("P", bound=PoolSource)
 
 
-def _spell_out_literals(cls: type) -> None:
-    """Literal["a", "b"] becomes a plain field with choices, because OmegaConf has no Literal type."""
-    hints = get_type_hints(cls)
-    own = inspect.get_annotations(cls)
-    for name in own:
-        if get_origin(hints[name]) is Literal:
-            choices = get_args(hints[name])
-            own[name] = type(choices[0])
-            setattr(cls, name, field(default=cls.__dict__[name], metadata={"choices": choices}))
-    cls.__annotations__ = own
-
-
-def _plugin(kind: str, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
-    def tag(cls: type[T]) -> type[T]:
-        _spell_out_literals(cls)
-        own = cls.__dict__.get("__post_init__")
-
-        def __post_init__(self: Any) -> None:
-            _check_choices(self)
-            if own:
-                own(self)
-
-        for key, value in {"plugin_kind": kind, "plugin_name": name, "__post_init__": __post_init__}.items():
-            setattr(cls, key, value)
-        for key, value in facts.items():
-            if key not in vars(cls):  # a fact that depends on the options may be a property of the class
-                setattr(cls, key, value)
-        return dataclass(cls)
-
-    return tag
-
-
+@dataclass_transform(field_specifiers=(field,))
 def selector(
     name: str,
     *,
@@ -412,12 +423,12 @@ def selector(
     share: float | None = None,
     paper: str = "",
     fidelity: str = "",
-) -> Callable[[type[T]], type[T]]:
+) -> Callable[[type[S]], type[S]]:
     """Mark a class as a selector; its fields are its options, its docstring is its help text.
 
     Args:
         stochastic: the seed matters (if not, one ranking serves all seeds).
-        nested: the selection for a smaller budget is a prefix of the one for a larger.
+        nested: the selection for a smaller budget is a prefix of the one for a larger (one ranking serves all budgets).
         targeted: it asks for target examples.
         uses_scorer: it looks through the scorer (if not, one selection serves all scorers).
         share: it always takes this share of the pool, whatever the budget says (0: no fine-tuning).
@@ -430,22 +441,27 @@ def selector(
         "targeted": targeted,
         "uses_scorer": uses_scorer,
         "share": share,
+        "takes_budget": property(declare.takes_budget),
+        "selects_nothing": property(declare.selects_nothing),
         "paper": paper,
         "fidelity": fidelity,
     }
-    return _plugin("selector", name, facts)
+    return lambda cls: declare.declare(cls, "selector", name, facts)
 
 
-def trainer(name: str) -> Callable[[type[T]], type[T]]:
+@dataclass_transform(field_specifiers=(field,))
+def trainer(name: str) -> Callable[[type[R]], type[R]]:
     """Mark a class as a trainer: `train(examples, model, context) -> ModelRef`."""
-    return _plugin("trainer", name, {})
+    return lambda cls: declare.declare(cls, "trainer", name, {})
 
 
-def suite(name: str) -> Callable[[type[T]], type[T]]:
+@dataclass_transform(field_specifiers=(field,))
+def suite(name: str) -> Callable[[type[E]], type[E]]:
     """Mark a class as a suite: `evaluate(model, context) -> list[Score]`."""
-    return _plugin("suite", name, {})
+    return lambda cls: declare.declare(cls, "suite", name, {})
 
 
-def pool(name: str) -> Callable[[type[T]], type[T]]:
+@dataclass_transform(field_specifiers=(field,))
+def pool(name: str) -> Callable[[type[P]], type[P]]:
     """Mark a class as a pool: `load() -> LoadedPool`. The same class serves as a target."""
-    return _plugin("pool", name, {})
+    return lambda cls: declare.declare(cls, "pool", name, {})

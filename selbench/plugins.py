@@ -19,11 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from selbench.declare import WORK
 from selbench.errors import PluginError, UserError, unknown
 
 GROUP = "selbench.plugins"
-KINDS = ("selector", "trainer", "suite", "pool")
-_WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "load"}
+KINDS = tuple(WORK)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Registry:
     def add(self, cls: Any, module: ModuleType, package: str) -> None:
         plugin = Plugin(cls.plugin_kind, cls.plugin_name, cls, str(module.__file__), package)
         other = self.plugins.get((plugin.kind, plugin.name))
-        if not callable(getattr(cls, _WORK[plugin.kind], None)):
-            error = f"class {cls.__name__} is tagged as a {plugin.kind} but has no method {_WORK[plugin.kind]}()"
+        if not callable(getattr(cls, WORK[plugin.kind], None)):
+            error = f"class {cls.__name__} is tagged as a {plugin.kind} but has no method {WORK[plugin.kind]}()"
             self.broken.append(Broken(plugin.name, plugin.origin, error))
         elif other and other.cls is not cls:
             self.conflicts.append(

@@ -13,10 +13,11 @@ PACKAGE = ROOT / "selbench"
 # What each part of the package may import from the rest of it. errors, console and presets are free for all.
 FREE = {"errors", "console", "presets", "hashing", "libraries"}
 ALLOWED = {
-    "api": set(),
+    "declare": set(),
+    "api": {"declare"},
     "data": {"api", "data"},
     "models": {"api", "data"},
-    "plugins": set(),
+    "plugins": {"declare"},
     "features": {"api", "data", "models", "features"},
     "optimize": {"optimize"},
     "store": {"store"},
@@ -29,13 +30,14 @@ ALLOWED = {
     "inspection": {"inspection", "store"},
     "tracking": {"api", "config", "run", "store", "tracking"},
     "testing": {"api", "data", "plugins", "testing"},
-    "planning": {"api", "config", "models", "planning", "run", "statistics", "store"},
+    "planning": {"api", "config", "declare", "models", "planning", "run", "statistics", "store"},
     "cli": {
         "api",
         "cli",
         "comparison",
         "config",
         "data",
+        "declare",
         "inspection",
         "planning",
         "plugins",

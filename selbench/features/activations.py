@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError, unknown
 from selbench.features.extractor import compute_many
-from selbench.features.forward import Reading, check_reading
+from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
+from selbench.features.reducers import Pooling, Positions
 from selbench.features.texts import Texts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-THRESHOLDS = ("quantile", "absolute", "top_m")
+NeuronThreshold = Literal["quantile", "absolute", "top_m"]
+THRESHOLDS = get_args(NeuronThreshold)
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class PooledActivations:
     Gives `values` (N x layers x width) and `layers` (their numbers).
     """
 
-    capture: str = "resid"
+    capture: Capture = "resid"
     layers: str = "all"
-    positions: str = "prompt"
-    pooling: str = "mean"
+    positions: Positions = "prompt"
+    pooling: Pooling = "mean"
     response: bool = False
     dtype: str = "float32"
 
@@ -66,11 +68,11 @@ class ActivationTags:
     in a row), with `shape`; `layers` (their numbers), `thresholds` and `on_share` (share of cells on), each per layer.
     """
 
-    capture: str = "ffn_gate"
+    capture: Capture = "ffn_gate"
     layers: str = "middle"
-    positions: str = "prompt"
-    pooling: str = "mean"
-    threshold: str = "quantile"
+    positions: Positions = "prompt"
+    pooling: Pooling = "mean"
+    threshold: NeuronThreshold = "quantile"
     level: float = 0.01
     response: bool = False
 

@@ -15,8 +15,9 @@ from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError
 from selbench.features.activations import PooledActivations
 from selbench.features.extractor import compute_many
-from selbench.features.forward import Reading, check_reading
+from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
+from selbench.features.reducers import Pooling, Positions
 from selbench.features.texts import Texts
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ class Directions:
     Principal); `explained`, the share of the variance that the components hold (layers); and `layers` (their numbers).
     """
 
-    capture: str = "resid"
+    capture: Capture = "resid"
     layers: str = "all"
-    positions: str = "every"
-    pooling: str = "last_minus_first"
+    positions: Positions = "every"
+    pooling: Pooling = "last_minus_first"
     response: bool = True
     components: int = 1
 
@@ -127,10 +128,10 @@ class Projections:
     """
 
     directions: np.ndarray = field(compare=False, repr=False)
-    capture: str = "resid"
+    capture: Capture = "resid"
     layers: str = "all"
-    positions: str = "every"
-    pooling: str = "last_minus_first"
+    positions: Positions = "every"
+    pooling: Pooling = "last_minus_first"
     response: bool = True
     onto: str = field(init=False, default="")  # the directions' hash, by which specs are told apart
 

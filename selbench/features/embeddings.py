@@ -6,16 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
+from selbench.features.reducers import Pooling, Positions
 from selbench.hashing import folder_hash
 
-TEXTS = ("instruction", "question", "prompt", "response", "text")
+TextPart = Literal["instruction", "question", "prompt", "response", "text"]
+TEXTS = get_args(TextPart)
 CHUNK = 1024  # texts encoded between two steps of the progress bar
 
 
@@ -31,7 +33,7 @@ class TextEmbeddings:
 
     encoder: str = "tfidf"
     dimension: int = 256
-    text: str = "instruction"
+    text: TextPart = "instruction"
     normalize: bool = True
 
     needs_scorer: ClassVar[bool] = False
@@ -66,8 +68,8 @@ class HiddenStates:
     """
 
     layer: str = "last"
-    pooling: str = "mean"
-    positions: str = "prompt"
+    pooling: Pooling = "mean"
+    positions: Positions = "prompt"
     response: bool = False
 
     needs_scorer: ClassVar[bool] = True

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from selbench.data.chat import Encoded
 from selbench.errors import UserError, unknown
 from selbench.features.architectures import blocks_of, part_of
-from selbench.features.reducers import POOLINGS, POSITIONS, mask_of
+from selbench.features.reducers import POOLINGS, POSITIONS, Pooling, mask_of
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel
 
-CAPTURES = ("ffn_gate", "ffn_prod", "ffn_up_abs", "resid")
+Capture = Literal["ffn_gate", "ffn_prod", "ffn_up_abs", "resid"]
+CAPTURES = get_args(Capture)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def check_reading(capture: str, positions: str, pooling: str) -> None:
     for what, value, valid in (
         ("capture", capture, CAPTURES),
         ("positions", positions, POSITIONS),
-        ("pooling", pooling, tuple(POOLINGS)),
+        ("pooling", pooling, get_args(Pooling)),
     ):
         if value not in valid:
             raise UserError(unknown(what, value, valid))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from selbench.data.chat import PROMPT, RESPONSE, TEMPLATE, Encoded
 if TYPE_CHECKING:
     from torch import Tensor
 
-POSITIONS = ("prompt", "response", "all", "last", "every")
+Positions = Literal["prompt", "response", "all", "last", "every"]
+Pooling = Literal["mean", "max", "last", "last_minus_first", "mean_minus_first"]
+POSITIONS = get_args(Positions)
 
 
 def positions_of(text: Encoded, positions: str) -> np.ndarray:

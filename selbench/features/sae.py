@@ -12,7 +12,7 @@ from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError
 from selbench.features import sae_published
 from selbench.features.sae_texts import content_of, extra_texts
-from selbench.features.sae_tokens import TokenStream, check_positions, resolve_layer
+from selbench.features.sae_tokens import CountedPositions, TokenStream, check_positions, resolve_layer
 from selbench.features.texts import encode_pool
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SparseAutoencoder:
     warmup: int | None = None
     auxk: float = 1 / 32
     dead_after: int | None = None
-    positions: str = "all"
+    positions: CountedPositions = "all"
     seed: int = 0
     extra_text: InitVar[str | None] = None  # the key holds what the file says, not where it is
     extra_content: str = field(init=False, default="")

@@ -8,7 +8,7 @@ inferred from the reported correlation of 0.92 with length), and the threshold i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from selbench.features.extractor import compute_many
 from selbench.features.forward import Reading
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
 from selbench.features.sae_published import check_width
-from selbench.features.sae_tokens import check_positions, reading_of, resolve_layer, token_counts
+from selbench.features.sae_tokens import CountedPositions, check_positions, reading_of, resolve_layer, token_counts
 from selbench.features.texts import Texts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-THRESHOLDS = ("per_token", "absolute", "quantile")
+LatentThreshold = Literal["per_token", "absolute", "quantile"]
+THRESHOLDS = get_args(LatentThreshold)
 CELLS = 1 << 24  # activations of tokens computed at once: 64 MB
 # Tokens of the calibration texts, evenly spread, whose activations are looked at: two ranks of each
 # are kept for per_token, every positive one for the quantile.
@@ -49,9 +50,9 @@ class SaeTags:
     """
 
     sae: SparseAutoencoder | PublishedAutoencoder
-    threshold: str = "per_token"
+    threshold: LatentThreshold = "per_token"
     level: float | None = None
-    positions: str = "all"
+    positions: CountedPositions = "all"
 
     needs_scorer: ClassVar[bool] = True
 

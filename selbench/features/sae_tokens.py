@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TOKENS = "tokens"
 POOLINGS[TOKENS] = lambda values, mask: values[mask]
 
-COUNTED = {"prompt": (PROMPT,), "response": (RESPONSE,), "all": (PROMPT, RESPONSE)}
+CountedPositions = Literal["prompt", "response", "all"]
+COUNTED: dict[str, tuple[int, ...]] = {"prompt": (PROMPT,), "response": (RESPONSE,), "all": (PROMPT, RESPONSE)}
 
 
 def resolve_layer(layer: str, depth: int) -> int:

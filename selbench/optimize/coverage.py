@@ -9,13 +9,16 @@ are those of the plain greedy, which is within 1 - 1/e of the optimum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from selbench.errors import UserError, unknown
 
-OBJECTIVES = ("log", "sqrt", "set_cover", "m_cover")
-WEIGHTS = ("one", "idf", "power")
+Objective = Literal["log", "sqrt", "set_cover", "m_cover"]
+Weights = Literal["one", "idf", "power"]
+OBJECTIVES = get_args(Objective)
+WEIGHTS = get_args(Weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ def greedy_coverage(
     limit: int,
     *,
     costs: np.ndarray | None = None,
-    objective: str = "log",
+    objective: Objective = "log",
     m: int = 1,
     weights: np.ndarray | None = None,
     rounds: bool = True,
@@ -78,7 +81,7 @@ def greedy_coverage(
     return Covered(order, gains / scale, restarts)
 
 
-def tag_weights(df: np.ndarray, n: int, kind: str = "one", gamma: float = 0.5) -> np.ndarray:
+def tag_weights(df: np.ndarray, n: int, kind: Weights = "one", gamma: float = 0.5) -> np.ndarray:
     """w_t from the document frequencies: 1, log(N / df) for idf, or df^-gamma for power; 0 for tags nobody has."""
     if kind not in WEIGHTS:
         raise UserError(unknown("weights", kind, WEIGHTS))

@@ -16,6 +16,7 @@ where a build of faiss-gpu and a device are found, the blocked products go there
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from selbench.errors import UserError, unknown
 from selbench.optimize import faiss_gpu
 from selbench.optimize.faiss_gpu import Nearest
 
-METRICS = ("cosine", "euclidean")
+Metric = Literal["cosine", "euclidean"]
+METRICS = get_args(Metric)
 BLOCK = 2048  # points brought up to date together: 3 MB at width 384
 CHUNK = 512  # centres per matrix product
 
@@ -41,7 +43,7 @@ def farthest_first(
     limit: int,
     *,
     costs: np.ndarray | None = None,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     first: int = 0,
 ) -> FarthestFirst:
     """Start at `first`; then always take the point farthest from all taken, until the next no longer fits.
@@ -70,13 +72,13 @@ def farthest_first(
     return FarthestFirst(order[:fits], radius[:fits])
 
 
-def medoid(points: np.ndarray, metric: str = "cosine") -> int:
+def medoid(points: np.ndarray, metric: Metric = "cosine") -> int:
     """The point nearest to the mean: the one with the least sum of squared distances to all others."""
     space = comparable(points, metric)
     return int(np.argmin(((space - space.mean(axis=0)) ** 2).sum(axis=1)))
 
 
-def comparable(points: np.ndarray, metric: str) -> np.ndarray:
+def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
     """N x d float32 whose Euclidean distances are the distances of the metric."""
     if metric not in METRICS:
         raise UserError(unknown("metric", metric, METRICS))

@@ -15,11 +15,12 @@ import numpy as np
 
 from selbench.api import Budget, Pool
 from selbench.config import Run
+from selbench.declare import features_needed
 from selbench.models import fingerprint
 from selbench.run.evaluate import evaluation_identity
 from selbench.run.identity import begin, load_pool, load_target, run_axes
 from selbench.run.leak_check import leaks_identity
-from selbench.run.select import feature_identity, make_budget, selection_identity, tokens_identity
+from selbench.run.select import feature_identity, make_budget, seed_of, selection_identity, tokens_identity
 from selbench.run.train import training_identity
 from selbench.store.files import read_json
 from selbench.store.inventory import stage_path
@@ -118,7 +119,7 @@ class Grid:
     def _budget(self, cell: Cell) -> tuple[Budget | None, bool]:
         """The budget, and whether it is the very one: response tokens may not have been counted yet."""
         run, pool = cell.run, cell.pool
-        if run.budget_unit != "tokens" or run.selector.share is not None:
+        if run.budget_unit != "tokens" or not run.selector.takes_budget:
             return make_budget(run.selector, pool, run.budget, run.budget_unit, None), True
         counted = self.response_tokens(cell.run)
         if counted is None:
@@ -173,7 +174,7 @@ class Grid:
 
     def _features(self, cell: Cell) -> None:
         run = cell.run
-        for spec in _specs(run.selector):
+        for spec in _specs(run.selector, seed_of(run.selector, run.seed)):
             scorer = run.scorer if spec.needs_scorer else None
             stage = getattr(spec, "stage_kind", "features")
             key = Store.key(stage, feature_identity(spec, cell.pool, scorer))
@@ -231,9 +232,9 @@ def _cell(number: int, run: Run, records: Records) -> Cell:
     return Cell(number, run, key, axes_name(run_axes(run)), records.read(key))
 
 
-def _specs(plugin: Any) -> Iterator[Any]:
+def _specs(selector: Any, seed: int) -> Iterator[Any]:
     """The features a selector says it needs, and those that they are built on."""
-    for spec in plugin.needs() if hasattr(plugin, "needs") else []:
+    for spec in features_needed(selector, seed):
         # One that looks through no model is read along with what is built on it, not kept.
         inner = (
             [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []

@@ -90,7 +90,7 @@ def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
 
 def _reach(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
     """The largest budget that this command asks of the run's ranking."""
-    if not run.sweep or run.selector.share is not None:
+    if not run.sweep or not run.selector.takes_budget:
         return None
     amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
     budgets = []
@@ -137,7 +137,7 @@ def _price(record: Record, per_hour: float | None) -> None:
 
 
 def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Store, say: Say) -> dict[str, Evaluated]:
-    seed = run.seed if run.selector.share != 0 else 0
+    seed = 0 if run.selector.selects_nothing else run.seed
     return {name: evaluate(name, suite, model, key, seed, store, say) for name, suite in run.suites.items()}
 
 

@@ -48,7 +48,7 @@ def load_target(run: Run) -> dict[str, Pool]:
 def begin(run: Run, loaded: LoadedPool) -> Record:
     """The record before anything is done: its key is the hash of all that the result depends on."""
     selector = run.selector
-    tuned, free = selector.share != 0, selector.share is None
+    tuned, free = not selector.selects_nothing, selector.takes_budget
     # Runs are comparable only if these agree, whatever their names say.
     setting = {
         "pool_key": loaded.pool.fingerprint[:20],
@@ -81,7 +81,7 @@ def begin(run: Run, loaded: LoadedPool) -> Record:
 def run_axes(run: Run) -> dict[str, Any]:
     """The words that tell runs apart on a leaderboard; None where an arm does not have that axis."""
     selector = run.selector
-    tuned, free = selector.share != 0, selector.share is None
+    tuned, free = not selector.selects_nothing, selector.takes_budget
     return {
         "pool": run.pool.name,
         "selector": _label(selector),
@@ -130,7 +130,7 @@ def reaches(runs: Sequence[Run]) -> dict[str, list[int | float]]:
     """Ranking group -> all the budgets that a grid asks of it."""
     found: dict[str, list[int | float]] = {}
     for run in runs:
-        if run.selector.share is None and run.selector.nested:
+        if run.selector.takes_budget and run.selector.nested:
             amounts = found.setdefault(ranking_group(run), [])
             amounts += [run.budget] if run.budget not in amounts else []
     return found

@@ -51,9 +51,9 @@ def tokens_identity(pool: Pool, model: ModelRef) -> dict[str, Any]:
 
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
     """The budget for this selector; None for one that selects nothing (the arm `base`)."""
-    if selector.share == 0:
+    if selector.selects_nothing:
         return None
-    if selector.share is not None:
+    if not selector.takes_budget:
         amount, unit = float(selector.share), "examples"
     return Budget.of(pool, amount, unit, tokens=tokens)
 
@@ -83,7 +83,7 @@ def select(
     def compute(folder: Path) -> Mapping[str, float]:
         context = Context(
             pool,
-            seed=derive_seed(seed, "selection") if selector.stochastic else 0,
+            seed=seed_of(selector, seed),
             scorer=scorer,
             target=target,
             scratch=folder,
@@ -99,6 +99,11 @@ def select(
     else:
         stage = store.stage(KIND, identity, compute)
     return _first(_read(stage), pool, budget)
+
+
+def seed_of(selector: Any, seed: int) -> int:
+    """The seed of the selector's context in a run with this seed; 0 for one that draws nothing at random."""
+    return derive_seed(seed, "selection") if selector.stochastic else 0
 
 
 def selection_identity(

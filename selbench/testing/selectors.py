@@ -56,9 +56,9 @@ class Subject:
         """One selection through the public contract, without any cache."""
         selector = self.build()
         tokens = [len(example.response.split()) for example in pool] if unit == "tokens" else None
-        if selector.share is not None:
+        if not selector.takes_budget:
             amount, unit = max(float(selector.share), 1e-9), "examples"
-        if selector.share == 0:  # the arm that selects nothing is never asked
+        if selector.selects_nothing:  # the arm that selects nothing is never asked
             return Selection(())
         scratch.mkdir(parents=True, exist_ok=True)
         context = Context(
@@ -93,14 +93,16 @@ def same_seed_same_ids(subject: Subject, scratch: Path) -> None:
 def exactly_the_budget(subject: Subject, scratch: Path) -> None:
     """Ids from the pool, no duplicates, exactly the budget; in tokens never more."""
     pool = make_pool(40)
-    share = subject.build().share
+    selector = subject.build()
     for amount in (1, 7, 0.25, 39, 40):
         ids = subject.select(pool, amount, scratch / str(amount)).ids
-        expected = round(share * 40) if share is not None else int(amount * 40) if isinstance(amount, float) else amount
+        expected = int(amount * 40) if isinstance(amount, float) else amount
+        if not selector.takes_budget:
+            expected = round(selector.share * 40)
         assert len(ids) == expected, f"budget {amount}: {len(ids)} ids, expected {expected}"
         assert len(set(ids)) == len(ids), f"budget {amount}: {len(ids) - len(set(ids))} duplicate ids"
         assert set(ids) <= set(pool.ids), f"budget {amount}: foreign ids {sorted(set(ids) - set(pool.ids))[:3]}"
-    if share is None:
+    if selector.takes_budget:
         ids = subject.select(pool, 100, scratch / "tokens", unit="tokens").ids
         spent = sum(len(pool[pool.position(id)].response.split()) for id in ids)
         assert 100 - 40 < spent <= 100, f"a budget of 100 tokens was filled with {spent}"
@@ -114,7 +116,7 @@ def smaller_budgets_are_prefixes(subject: Subject, scratch: Path) -> None:
     large = subject.select(pool, 20, scratch / "large").ids
     for amount in (1, 5, 13):
         small = subject.select(pool, amount, scratch / str(amount)).ids
-        if subject.build().share is None:
+        if subject.build().takes_budget:
             assert small == large[:amount], f"budget {amount} is no prefix of budget 20"
 
 
@@ -194,9 +196,10 @@ def edge_pools_work(subject: Subject, scratch: Path) -> None:
         ("all", make_pool(17), 1.0),
     ):
         ids = subject.select(pool, amount, scratch / name.replace(", ", "-")).ids
-        expected = round((subject.build().share if subject.build().share is not None else 0) * len(pool))
-        if subject.build().share is None:
-            expected = len(pool) if amount == 1.0 and isinstance(amount, float) else int(amount)
+        selector = subject.build()
+        expected = len(pool) if amount == 1.0 and isinstance(amount, float) else int(amount)
+        if not selector.takes_budget:
+            expected = round(selector.share * len(pool))
         assert len(set(ids)) == len(ids) == expected, (
             f"pool '{name}': {len(set(ids))} distinct ids, expected {expected}"
         )
