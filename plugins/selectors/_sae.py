@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from selbench.api import Context, Feature, UserError
+from selbench.api import Context, Feature, FeatureSpec, UserError
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
-from selbench.features.sae_tags import SaeTags
+from selbench.features.sae_tags import LatentThreshold, SaeTags
+from selbench.features.sae_tokens import CountedPositions
 
 PAPER = "arXiv:2502.14050"
 FIDELITY = "re-implemented from the abstract"
@@ -21,13 +22,20 @@ FIDELITY = "re-implemented from the abstract"
 class SaeOptions:
     """Which autoencoder, and when a latent is on. See features.sae and features.sae_tags for every default.
 
-    autoencoder: None trains one on the scorer's activations over the pool; else a published one: a folder in
-        EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID.
-    layer: 2/3 (of the depth), last (the paper's), middle or a number; for a published one, only where it does not say.
-    latents, k, train_tokens, sae_seed, extra_text: of the training; they go unused with a published one.
-    threshold, level: per_token (the median token has `level` latents on; None: k / 8), absolute (the paper: 10), or
-        quantile of the positive activations.
-    positions: tokens that count: prompt, response or all.
+    Options:
+        autoencoder: null trains one on the scorer's activations over the pool; else a published one: a folder in
+            EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID.
+        layer: 2/3 (of the depth), last (the paper's), middle or a number; for a published one, only where it does not
+            say.
+        latents: of the training: how many the autoencoder has; null is the default of features.sae.
+        k: of the training: how many latents are on at a token.
+        train_tokens: of the training: how many tokens it sees.
+        sae_seed: of the training: this and not the run's seed drives it, so that one autoencoder serves all runs.
+        extra_text: of the training: a file with more text, JSON Lines with a field `text` or any pool file.
+        threshold: per_token (the median token has `level` latents on), absolute (`level`; the paper: 10), or quantile
+            (`level` of the positive activations).
+        level: of the threshold; null is k / 8 for per_token.
+        positions: tokens that count: prompt, response or all (both).
     """
 
     autoencoder: str | None = None
@@ -37,13 +45,17 @@ class SaeOptions:
     train_tokens: int | None = None
     sae_seed: int = 0
     extra_text: str | None = None
-    threshold: str = "per_token"
+    threshold: LatentThreshold = "per_token"
     level: float | None = None
-    positions: str = "all"
+    positions: CountedPositions = "all"
 
-    def needs(self) -> list[SaeTags]:
+    def needs(self, seed: int = 0) -> list[FeatureSpec]:
+        return [self.tags]
+
+    @property
+    def tags(self) -> SaeTags:
         """The feature that these options stand for. Raises UserError if they do not go together."""
-        return [SaeTags(self._autoencoder(), threshold=self.threshold, level=self.level, positions=self.positions)]
+        return SaeTags(self._autoencoder(), threshold=self.threshold, level=self.level, positions=self.positions)
 
     def _autoencoder(self) -> PublishedAutoencoder | SparseAutoencoder:
         if self.autoencoder:
@@ -66,7 +78,7 @@ class SaeOptions:
     def identity(self) -> dict[str, Any]:
         """The options for the selection's key: with what the files hold, not where they are."""
         options = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.needs()[0])}
+        return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.tags)}
 
 
 def describe(tags: Feature, context: Context) -> Mapping[str, Any]:

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
-from selbench.features.embeddings import HiddenStates, TextEmbeddings
-from selbench.optimize.kcenter import farthest_first, medoid
+from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart
+from selbench.features.reducers import Pooling
+from selbench.optimize.kcenter import Metric, farthest_first, medoid
 
 
 @selector(
@@ -27,7 +28,7 @@ class KCenter:
         dimension: for tfidf: how many dimensions are kept.
         text: for text: instruction, question (with input), prompt (with earlier turns), response, or text (all).
         layer: for hidden: last, middle, or the number of a block.
-        pooling: for hidden: mean, max or last over the tokens of the prompt.
+        pooling: for hidden: mean, max, last, last_minus_first or mean_minus_first over the tokens of the prompt.
         metric: cosine or euclidean.
         first: the first centre: random, medoid, or a position in the pool.
     """
@@ -35,10 +36,10 @@ class KCenter:
     space: Literal["text", "hidden"] = "text"
     encoder: str = "tfidf"
     dimension: int = 256
-    text: Literal["instruction", "question", "prompt", "response", "text"] = "instruction"
+    text: TextPart = "instruction"
     layer: str = "last"
-    pooling: Literal["mean", "max", "last"] = "mean"
-    metric: Literal["cosine", "euclidean"] = "cosine"
+    pooling: Pooling = "mean"
+    metric: Metric = "cosine"
     first: str = "random"
 
     def __post_init__(self) -> None:
@@ -47,14 +48,18 @@ class KCenter:
         self.stochastic = self.first == "random"
         self.uses_scorer = self.space == "hidden"
 
-    def needs(self) -> list[FeatureSpec]:
+    def needs(self, seed: int = 0) -> list[FeatureSpec]:
+        return [self._points]
+
+    @property
+    def _points(self) -> FeatureSpec:
         if self.space == "hidden":
-            return [HiddenStates(self.layer, self.pooling)]
+            return HiddenStates(self.layer, self.pooling)
         # Cosine scales the points itself, and Euclidean wants them as they are.
-        return [TextEmbeddings(self.encoder, self.dimension if self.encoder == "tfidf" else 256, self.text, False)]
+        return TextEmbeddings(self.encoder, self.dimension if self.encoder == "tfidf" else 256, self.text, False)
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        points = context.features(self.needs()[0])["values"]
+        points = context.features(self._points)["values"]
         if self.first == "random":
             first = int(context.rng.integers(len(pool)))
         else:

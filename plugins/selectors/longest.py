@@ -27,7 +27,7 @@ class Longest:
     def __post_init__(self) -> None:
         self.uses_scorer = self.unit == "tokens"
 
-    def needs(self) -> list[FeatureSpec]:
+    def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [ResponseLength()] if self.unit == "tokens" else []
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:

@@ -1,12 +1,12 @@
 """MADS: coverage of the neurons that the scorer strongly activates."""
 
-from typing import Literal
-
 import numpy as np
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
-from selbench.features.activations import ActivationTags
-from selbench.optimize.coverage import coverage_curve, greedy_coverage, tag_weights
+from selbench.features.activations import ActivationTags, NeuronThreshold
+from selbench.features.forward import Capture
+from selbench.features.reducers import Pooling, Positions
+from selbench.optimize.coverage import Objective, Weights, coverage_curve, greedy_coverage, tag_weights
 
 
 @selector("mads", paper="Bai et al. 2026, arXiv 2605.30857", fidelity="re-implemented from the abstract")
@@ -27,40 +27,48 @@ class Mads:
         threshold: quantile (a share `rho` of cells per layer), absolute (`tau`) or top_m (`top_m` per example, layer).
         layers: middle, all, last, middle_third, stride:2, or a list such as 1,8,15 (blocks count from 0).
         response: whether the scorer reads the response after the prompt.
+        rho: for quantile: this share of cells is on.
+        tau: for absolute: a neuron is on above this value.
+        top_m: for top_m: this many neurons of a layer are on in each example.
         max_df: tags on in more than this share of the pool are dropped; 1.0 keeps all.
         objective: log = log(1 + c), sqrt, set_cover = min(c, 1), m_cover = min(c, `m`); the last two in rounds.
+        m: for m_cover: a tag is covered once this many chosen examples have it.
         weights: of a tag: one, idf = log(N / df), power = df^-`gamma`.
+        gamma: for power: its exponent.
     """
 
-    capture: Literal["ffn_gate", "ffn_prod", "ffn_up_abs", "resid"] = "ffn_gate"
-    positions: Literal["prompt", "response", "all", "last", "every"] = "prompt"
-    pooling: Literal["mean", "max", "last", "last_minus_first", "mean_minus_first"] = "mean"
-    threshold: Literal["quantile", "absolute", "top_m"] = "quantile"
+    capture: Capture = "ffn_gate"
+    positions: Positions = "prompt"
+    pooling: Pooling = "mean"
+    threshold: NeuronThreshold = "quantile"
     rho: float = 0.01
     tau: float = 1.0
     top_m: int = 20
     layers: str = "middle"
     response: bool = False
     max_df: float = 0.5
-    objective: Literal["log", "sqrt", "set_cover", "m_cover"] = "log"
+    objective: Objective = "log"
     m: int = 3
-    weights: Literal["one", "idf", "power"] = "one"
+    weights: Weights = "one"
     gamma: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.max_df <= 1:
             raise UserError(f"option 'max_df' of 'mads': {self.max_df} is not a share above 0 and at most 1.")
-        self.needs()  # checks the rest before any work
+        _ = self._tags  # checks the rest before any work
 
-    def needs(self) -> list[FeatureSpec]:
+    def needs(self, seed: int = 0) -> list[FeatureSpec]:
+        return [self._tags]
+
+    @property
+    def _tags(self) -> ActivationTags:
         level = {"quantile": self.rho, "absolute": self.tau, "top_m": float(self.top_m)}[self.threshold]
-        spec = ActivationTags(
+        return ActivationTags(
             self.capture, self.layers, self.positions, self.pooling, self.threshold, level, self.response
         )
-        return [spec]
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        tags = context.features(self.needs()[0])
+        tags = context.features(self._tags)
         width = int(tags["shape"][1])
         df = np.bincount(tags["indices"], minlength=width)
         indptr, indices = _keep(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))

@@ -12,6 +12,7 @@ import numpy as np
 from selbench.api import Budget, Context, Feature, Pool, Selection, selector
 from selbench.errors import UserError
 from selbench.features.directions import Directions, Projections
+from selbench.features.forward import Capture
 
 log = logging.getLogger("selbench")
 
@@ -30,14 +31,21 @@ class Nait:
     For every target capability and layer, the direction is the first principal component of the `drift` of up to
     `samples` target examples. An example's score is the sum over layers of its own reading times that direction.
 
-    drift: how a target example's tokens become one vector: last token minus first, or mean of all tokens minus first.
-    candidate: the same for the examples of the pool: as the drift, or only the last token, or the mean.
-    merge: several capabilities: equal shares of the budget for each ranking (quota), or the sum of z-scores (zscore).
-    layer_norm: none, or unit: each layer's projections are divided by their standard deviation over the pool.
-    samples: at most so many examples of each target, a subset that depends on their ids and `sample_seed` only.
-    components: how many principal components are added up.
-    capture, layers, positions: what is read; positions=every means all tokens, the template's too.
-    response: the texts, on both sides, include the response.
+    Options:
+        drift: how a target example's tokens become one vector: last token minus first, or mean of all tokens minus
+            first.
+        candidate: the same for the examples of the pool: as the drift, or only the last token, or the mean.
+        merge: several capabilities: equal shares of the budget for each ranking (quota), or the sum of z-scores
+            (zscore).
+        layer_norm: none, or unit: each layer's projections are divided by their standard deviation over the pool.
+        samples: at most so many examples of each target, a subset that depends on their ids and `sample_seed` only.
+        sample_seed: which subset of the target examples it is.
+        components: how many principal components are added up.
+        capture: what is read: resid = block output, or of the feed-forward part ffn_gate = act(gate(x)),
+            ffn_prod = act(gate(x)) * up(x), ffn_up_abs = |up(x)|.
+        layers: which are read: all, middle, last, middle_third, stride:2, or a list such as 1,8,15.
+        positions: which tokens are read: every (the template's too), all (prompt and response) or response.
+        response: the texts, on both sides, include the response.
     """
 
     drift: Literal["last_minus_first", "mean_minus_first"] = "last_minus_first"
@@ -47,7 +55,7 @@ class Nait:
     samples: int = 256
     sample_seed: int = 0
     components: int = 1
-    capture: Literal["resid", "ffn_prod", "ffn_gate", "ffn_up_abs"] = "resid"
+    capture: Capture = "resid"
     layers: str = "all"
     positions: Literal["every", "all", "response"] = "every"
     response: bool = True

@@ -8,6 +8,7 @@ import numpy as np
 from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
 
 from selbench.api import Budget, Context, Pool, Selection, selector
+from selbench.optimize.coverage import coverage_curve, greedy_coverage
 
 
 @selector("sae_greedselect", paper=PAPER, fidelity=FIDELITY)
@@ -16,25 +17,21 @@ class SaeGreedSelect(SaeOptions):
 
     arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and notes: no code was published,
     and its pseudo-code was not seen. Known: a greedy rule for the coverage of unique features. Ours: among equals the
-    example with more features comes first, then the one earlier in the pool; and what happens once nothing is new:
+    example with more features comes first, then the one earlier in the pool; and what happens once nothing is new
+    (`exhaustion`). Examples without a feature come last.
 
-    exhaustion: rounds: all features count as uncovered again for the examples that are left; largest: the rest follows
-        by number of features. Examples without a feature come last.
-
-    The autoencoder's options (autoencoder, layer, latents, k, train_tokens, sae_seed, extra_text, threshold, level,
-    positions) are explained in _sae.py. `sae_seed` and not the run's seed drives its training, so that one autoencoder
-    serves all runs.
+    Options:
+        exhaustion: rounds: all features count as uncovered again for the examples that are left; largest: the rest
+            follows by number of features.
     """
 
     exhaustion: Literal["rounds", "largest"] = "rounds"
 
     def __post_init__(self) -> None:
-        self.needs()  # checks the options before any work
+        _ = self.tags  # checks the options before any work
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        from selbench.optimize.coverage import coverage_curve
-
-        tags = context.features(self.needs()[0])
+        tags = context.features(self.tags)
         indptr, indices = tags["indptr"], tags["indices"]
         order, gains, rounds = greedselect(
             indptr, indices, int(tags["shape"][1]), budget.limit, costs=budget.costs, again=self.exhaustion == "rounds"
@@ -63,8 +60,6 @@ def greedselect(
 
     `indptr`, `indices`: CSR rows of distinct tags (0 to `tags` - 1), N rows; `costs`: N integers, ones by default.
     """
-    from selbench.optimize.coverage import greedy_coverage
-
     sizes = np.diff(indptr)
     prices = np.ones(len(sizes), np.int64) if costs is None else np.asarray(costs, np.int64)
     # The coverage kernel gives equals to the lower position, so rows are laid out with the larger first.

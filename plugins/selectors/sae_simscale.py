@@ -8,6 +8,8 @@ import numpy as np
 from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
 
 from selbench.api import Budget, Context, Pool, Selection, UserError, selector
+from selbench.optimize.coverage import coverage_curve
+from selbench.optimize.simscale import Similarity, threshold_walk
 
 
 @selector("sae_simscale", paper=PAPER, fidelity=FIDELITY)
@@ -17,34 +19,29 @@ class SaeSimScale(SaeOptions):
     arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and notes: no code was published,
     and its pseudo-code was not seen. Known: a similarity-based variant for larger budgets. Recalled but not confirmed:
     the walk from rich to poor and the ratio of 0.8. Ours: what is rejected is walked again with nothing covered.
+    Examples without a feature come last.
 
-    order: features: by number of active features, most first; response_length: by response tokens, longest first. Ties
-        go to the earlier in the pool.
-    ratio: an example is taken while the overlap is below it.
-    rise: how much the ratio grows from one walk to the next (methods.md's option: 0.05), up to 1.
-    similarity: union: the share of the example's features that are covered; pairwise: the largest Jaccard similarity
-        to one example taken in the same walk.
-
-    Examples without a feature come last. The autoencoder's options (autoencoder, layer, latents, k, train_tokens,
-    sae_seed, extra_text, threshold, level, positions) are explained in _sae.py. `sae_seed` and not the run's seed
-    drives its training, so that one autoencoder serves all runs.
+    Options:
+        order: features: by number of active features, most first; response_length: by response tokens, longest first.
+            Ties go to the earlier in the pool.
+        ratio: an example is taken while the overlap is below it.
+        rise: how much the ratio grows from one walk to the next (0.05, say), up to 1.
+        similarity: union: the share of the example's features that are covered; pairwise: the largest Jaccard
+            similarity to one example taken in the same walk.
     """
 
     order: Literal["features", "response_length"] = "features"
     ratio: float = 0.8
     rise: float = 0.0
-    similarity: Literal["union", "pairwise"] = "union"
+    similarity: Similarity = "union"
 
     def __post_init__(self) -> None:
-        self.needs()  # checks the options before any work
+        _ = self.tags  # checks the options before any work
         if not 0 < self.ratio <= 1 or self.rise < 0:
             raise UserError(f"ratio={self.ratio}, rise={self.rise}: ratio is above 0 and at most 1, rise at least 0.")
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        from selbench.optimize.coverage import coverage_curve
-        from selbench.optimize.simscale import threshold_walk
-
-        tags = context.features(self.needs()[0])
+        tags = context.features(self.tags)
         indptr, indices = tags["indptr"], tags["indices"]
         value = np.diff(indptr) if self.order == "features" else tags["response_tokens"]
         walked = threshold_walk(

@@ -30,12 +30,22 @@ FEWSHOT_SEED = 1234
 class LmEval:
     """Any lm-eval task or group by name (list them with `python -m lm_eval ls tasks`), and task files of a folder.
 
-    `include_path` names a folder of task files (lm-eval's YAML form); without `tasks` all of them are run. In
-    these files `data_files` are relative to the file, and ${data_root} stands for the option of that name. A task
-    or group has one headline score, with its items: `metric` where given (as "acc" or "exact_match,strict-match"),
-    else exact_match, acc_norm, acc, or what the task lists first. All other metrics are kept as side scores.
-    `apply_chat_template` puts prompts into the model's template. `max_gen_toks` overrides how much is generated.
-    `batch_size` 0: 64 on a CPU, what fits on a GPU. `add_bos_token` null: as the tokenizer does by itself.
+    A task or group has one headline score, with its items: `metric` where given, else exact_match, acc_norm, acc, or
+    what the task lists first. All other metrics are kept as side scores.
+
+    Options:
+        tasks: names of tasks or groups; empty runs all task files of `include_path`.
+        include_path: a folder of task files (lm-eval's YAML form), whose `data_files` are relative to the file.
+        data_root: what ${data_root} stands for in these files.
+        metric: the headline's, as "acc" or "exact_match,strict-match".
+        num_fewshot: examples in the prompt; null: as the task says.
+        limit: at most so many items of each task; null: all.
+        batch_size: 0 is 64 on a CPU and what fits on a GPU.
+        apply_chat_template: prompts are put into the model's template.
+        max_gen_toks: how much may be generated; null: as the task says.
+        max_length: of prompt and answer, in tokens; null: the model's.
+        add_bos_token: null: as the tokenizer does by itself.
+        unsafe_code: tasks that run code which the model writes may do so.
     """
 
     tasks: list[str] = field(default_factory=list)

@@ -38,13 +38,16 @@ class ResponseLoss:
 
     A set's score is the bits of all its responses over all their UTF-8 bytes, so long responses weigh more; items
     are bits per byte of each response. Scored are the tokens of the response (the last assistant turn) and not the
-    token that ends it. Where an example is longer than `max_length` tokens (default: the model's), what fits is
-    scored, against the same share of the response's bytes as of its tokens; an example without any response token
-    that fits is left out. Scores of models with different tokenizers are comparable only if both can write
-    everything (an unknown token is cheap).
+    token that ends it. Where an example is longer than `max_length` tokens, what fits is scored, against the same
+    share of the response's bytes as of its tokens; an example without any response token that fits is left out.
+    Scores of models with different tokenizers are comparable only if both can write everything (an unknown token is
+    cheap).
 
-    `sets` maps a name to a file of examples in any form that pools are read from. `limit` > 0 takes that many
-    examples of each set, always the same. `batch_size` is in tokens.
+    Options:
+        sets: name -> a file of examples in any form that pools are read from.
+        limit: so many examples of each set, always the same; 0: all.
+        max_length: in tokens; null: the model's.
+        batch_size: in tokens.
     """
 
     sets: dict[str, str] = field(default_factory=dict)

@@ -27,17 +27,36 @@ if TYPE_CHECKING:
 class Trl:
     """Supervised fine-tuning with TRL's SFTTrainer, loss on the responses only; full, or LoRA with lora_rank > 0.
 
-    How long to train is matched between arms by `match`: "epochs" passes over the selected examples, "steps"
-    optimizer steps of `batch_size` examples, or "tokens" response tokens in the loss (with the token that closes a
-    response; training ends with the example that reaches the number), so that an arm with long responses makes
-    fewer passes.
-
     The order of an epoch follows a hash of seed, epoch and example id, so arms under one seed meet their common
-    examples in the same relative order. `batch_size` is global; a step is cut into forward passes of at most
-    `micro_batch_size` examples of similar length, which changes the speed and not the result. `max_length` is in
-    tokens (default: the model's); longer examples are cut on the right and dropped if no response is left.
-    Every ten minutes a checkpoint is written, from which an interrupted fine-tuning goes on.
-    `precision`: auto is float32 on a CPU and, on a GPU, bfloat16 arithmetic over float32 weights.
+    examples in the same relative order. Every ten minutes a checkpoint is written, from which an interrupted
+    fine-tuning goes on.
+
+    Options:
+        match: what is equal between arms: epochs (passes over the selected examples), steps (optimizer steps of
+            `batch_size` examples), or tokens (response tokens in the loss, with the token that closes a response;
+            training ends with the example that reaches the number), so that an arm with long responses makes fewer
+            passes.
+        epochs: for match=epochs: how many.
+        steps: for match=steps: how many.
+        tokens: for match=tokens: how many.
+        learning_rate: the highest, after the warmup.
+        batch_size: examples per optimizer step, over all devices.
+        micro_batch_size: a step is cut into forward passes of at most this many examples of similar length, which
+            changes the speed and not the result.
+        schedule: of the learning rate, by its name in transformers.
+        warmup_ratio: the share of the steps in which the learning rate rises.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients longer than this are cut to it.
+        max_length: in tokens (null: the model's); longer examples are cut on the right, and dropped if no response is
+            left.
+        gradient_checkpointing: activations are computed twice, for less memory.
+        precision: of the arithmetic over the weights: mixed is bfloat16 over float32 (on a CPU all float32), bfloat16
+            keeps the weights in it too; auto is float32 on a CPU and mixed on a GPU, there with bfloat16 weights under
+            an adapter.
+        lora_rank: 0 tunes all weights, more an adapter of this rank.
+        lora_alpha: the adapter is scaled by lora_alpha / lora_rank.
+        lora_dropout: on what goes into the adapter.
+        lora_targets: the modules that get an adapter: all-linear, or a regular expression that their names match.
     """
 
     match: Literal["epochs", "steps", "tokens"] = "epochs"

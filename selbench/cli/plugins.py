@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 from typing import Any
 
 from selbench import console
 from selbench.cli.main import plugin_path
+from selbench.declare import option_help, summary
 from selbench.errors import UserError, unknown
 from selbench.plugins import KINDS, Plugin, Registry, discover
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="selbench plugins",
         description="List selectors, trainers, suites and pools with their origin and one line of help; broken ones with their "
-        "error. With a NAME: its full help and its options. Plugins are found through entry points of the group "
+        "error. With a NAME: its full help and its options, with their help. Plugins are found through entry points of the group "
         "'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
     )
     parser.add_argument("settings", nargs="*", metavar="NAME | plugin_path=DIR", help="a plugin's name; more folders")
@@ -63,20 +63,22 @@ def _describe(name: str, registry: Registry) -> None:
 
 
 def _print(plugin: Plugin) -> None:
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
     console.out.print(Text(f"{plugin.kind} {plugin.name}", style="bold"))
     console.out.print(Text(f"{plugin.package}: {plugin.origin}\n", style="dim"), soft_wrap=True)
-    console.out.print(Text(f"{inspect.getdoc(plugin.cls)}\n"))
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("option", "default", "choices"):
-        table.add_column(column, overflow="fold")
+    console.out.print(Text(f"{summary(plugin.cls)}\n"))
+    helps = option_help(plugin.cls)
     for item in dataclasses.fields(plugin.cls):  # type: ignore[arg-type]
-        table.add_row(
-            Text(item.name), Text(_default(item)), Text(" | ".join(map(str, item.metadata.get("choices", ()))))
-        )
-    console.out.print(table if table.row_count else Text("no options"))
+        line = Text.assemble((item.name, "bold"), f" = {_default(item)}")
+        if choices := item.metadata.get("choices"):
+            line.append("   " + " | ".join(map(str, choices)), style="cyan")
+        console.out.print(line)
+        if helps[item.name]:
+            console.out.print(Padding.indent(Text(helps[item.name]), 4))
+    if not helps:
+        console.out.print(Text("no options"))
 
 
 def _default(item: dataclasses.Field[Any]) -> str:
