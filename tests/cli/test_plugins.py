@@ -12,6 +12,7 @@ import pytest
 from helpers.recorded import records
 from helpers.toy_runs import TOYS
 
+from selbench.declare import option_help
 from selbench.errors import PluginError, UserError
 from selbench.plugins import discover
 
@@ -134,6 +135,24 @@ def test_unknown_names_list_the_valid_ones():
 def test_one_plugin_described(selbench):
     ran = selbench("plugins", "random")
     assert ran.status == 0 and "balanced" in ran.out
+
+
+def test_every_option_of_ours_has_help():
+    silent = [
+        f"{plugin.kind} {plugin.name}.{option}"
+        for plugin in discover().plugins.values()
+        for option, text in option_help(plugin.cls).items()
+        if not text
+    ]
+    assert silent == []
+
+
+def test_inherited_options_show_their_choices_and_their_help(selbench):
+    ran = selbench("plugins", "sae_simscale")
+    assert "per_token | absolute | quantile" in ran.out and "tokens that count" in ran.out
+    assert "Options:" not in ran.out
+    refused = selbench("selector=sae_simscale", "selector.threshold=per_tokn", "pool.size=20")
+    assert refused.status == 2 and "Did you mean 'per_token'?" in refused.err
 
 
 def test_a_strangers_package_is_installed_selected_and_checked(settings, tmp_path):
