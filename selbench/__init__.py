@@ -1,3 +1,59 @@
-"""selbench: which data-selection method should you use for instruction tuning?"""
+"""selbench: which data-selection method should you use for instruction tuning?
+
+The vocabulary is importable from here, and loaded when it is first asked for: `import selbench` alone stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from selbench.api import (
+        Budget,
+        Context,
+        Example,
+        Feature,
+        FeatureSpec,
+        ModelRef,
+        NotApplicable,
+        PluginError,
+        Pool,
+        Score,
+        Selection,
+        UserError,
+        selector,
+        suite,
+        trainer,
+    )
+
+__all__ = [
+    "Budget",
+    "Context",
+    "Example",
+    "Feature",
+    "FeatureSpec",
+    "ModelRef",
+    "NotApplicable",
+    "PluginError",
+    "Pool",
+    "Score",
+    "Selection",
+    "UserError",
+    "__version__",
+    "selector",
+    "suite",
+    "trainer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("selbench.api"), name)
+    raise AttributeError(f"module 'selbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -27,7 +27,7 @@ ALLOWED = {
     "statistics": {"statistics"},
     "report": {"report", "statistics", "store"},
     "comparison": {"comparison", "report", "statistics", "store"},
-    "inspection": {"inspection", "store"},
+    "inspection": {"config", "inspection", "run", "store"},
     "tracking": {"api", "config", "run", "store", "tracking"},
     "testing": {"api", "data", "plugins", "testing"},
     "planning": {"api", "config", "declare", "models", "planning", "run", "statistics", "store"},

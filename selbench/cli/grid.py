@@ -75,27 +75,27 @@ def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int
 
 def _check(runs: list[Run]) -> list[str]:
     """The keys of the runs. Raises UserError for what can be known to be wrong before any work."""
-    from selbench.run.identity import check  # heavy: only once every cell has been composed
+    from selbench.run.identity import checked_key  # heavy: only once every cell has been composed
 
-    return [check(run) for run in runs]
+    return [checked_key(run) for run in runs]
 
 
 def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str], arguments: list[str]) -> None:
     """Write down what the sweep is made of, before anything is done."""
-    from selbench.run.identity import reaches, run_axes
+    from selbench.run.identity import run_axes
+    from selbench.run.reach import budgets_by_ranking
 
     rows = [
         {"name": axes_name(run_axes(run)), "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)
     ]
-    sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, reaches(runs))
+    sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, budgets_by_ranking(runs))
 
 
 def _expect(sweep: Sweep, runs: list[Run]) -> None:
     """Keep what this is expected to take, to be compared with what it takes."""
-    from selbench.cli.plan import price_of
     from selbench.planning.planner import plan_of
 
-    plan = plan_of(runs, price_of(runs[0])).to_json()
+    plan = plan_of(runs).to_json()
     with writing(sweep.folder) as folder:
         (folder / PLAN).write_text(plan)
 

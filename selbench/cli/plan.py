@@ -13,7 +13,6 @@ from selbench.errors import UserError
 
 if TYPE_CHECKING:
     from selbench.config import Run
-    from selbench.planning.detectable import Spread
     from selbench.planning.plan import Plan, Settings
 
 
@@ -21,7 +20,10 @@ def main(arguments: list[str]) -> int:
     """Exit status 0 if the plan fits on the disk, 1 if not."""
     args = _parser().parse_intermixed_args(arguments)
     runs = runs_of(args.settings, args.multirun)
-    plan = plan_sweep(runs, _settings(args, runs[0]))
+
+    from selbench.planning.planner import plan_of
+
+    plan = plan_of(runs, _settings(args, runs[0]))
     if args.json:
         console.out.print(plan.to_json(), end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     elif args.markdown:
@@ -71,6 +73,7 @@ def _whole(text: str) -> int:
 
 def _settings(args: argparse.Namespace, run: Run) -> Settings:
     """What the command line says, else the run's own price."""
+    from selbench.planning.planner import price_of
 
     settings = price_of(run)
     given = {"price": args.price, "currency": args.currency, "items": args.items, "item_tokens": args.item_tokens}
@@ -79,14 +82,6 @@ def _settings(args: argparse.Namespace, run: Run) -> Settings:
         flops_per_s=args.tflops * 1e12 if args.tflops else None,
         **{name: value for name, value in given.items() if value is not None},
     )
-
-
-def price_of(run: Run) -> Settings:
-    """Settings with the price per device-hour and the currency that a run is configured with."""
-    from selbench.planning.plan import Settings
-
-    named = {"price": run.resolved.get("price_per_hour"), "currency": run.resolved.get("currency")}
-    return Settings(**{name: value for name, value in named.items() if value is not None})
 
 
 def _amount(text: str) -> float:
@@ -101,7 +96,7 @@ def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
     from selbench.cli.grid import expand, refuse_grid
     from selbench.config import compose_run, register
     from selbench.plugins import discover
-    from selbench.run.identity import check
+    from selbench.run.identity import checked_key
 
     registry = discover(plugin_path(overrides))
     register(registry)
@@ -112,32 +107,8 @@ def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
     if len({run.output_dir for run in runs}) > 1:
         raise UserError("output_dir differs between cells: plan one output folder at a time.")
     for run in runs:
-        check(run)
+        checked_key(run)
     return runs
-
-
-def plan_sweep(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
-    """The plan of checked runs, with what past records say about the spread over seeds; by default at the runs' price.
-
-    For a sweep about to start as well: it writes nothing, and what it gives can be kept beside the sweep.
-    """
-    from selbench.planning.planner import plan_of
-    from selbench.statistics.power import detectable
-
-    return plan_of(runs, settings or price_of(runs[0]), spreads=_spreads(runs), formula=detectable)
-
-
-def _spreads(runs: Sequence[Run]) -> list[Spread]:
-    from selbench.planning.detectable import Spread
-    from selbench.report.tidy import runs_table
-    from selbench.statistics.power import seed_spread
-    from selbench.store.records import Records
-
-    records = [record for record in Records(runs[0].output_dir / "runs").all() if record.status == "finished"]
-    if not records:
-        return []
-    rows = seed_spread(runs_table(records)).to_dict("records")
-    return [Spread(row["suite"], row["model"], float(row["sd"]), int(row["arms"])) for row in rows]
 
 
 def _show(plan: Plan) -> None:

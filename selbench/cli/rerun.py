@@ -19,6 +19,7 @@ from selbench.errors import UserError
 if TYPE_CHECKING:
     from selbench.config import Run
     from selbench.plugins import Registry
+    from selbench.run.again import Again
     from selbench.store.records import Record
 
 
@@ -43,8 +44,11 @@ def main(arguments: list[str]) -> int:
         raise UserError("--here computes in the run's own output folder: leave out --out.")
     record = record_of(find(args.outputs, args.name), args.name)
     run = recorded_run(record, plugin_path(args.settings))
-    for difference in differences(record, run):
-        console.warn(difference)
+
+    from selbench.run.again import changes_since
+
+    for change in changes_since(record, run):
+        console.warn(change)
     if args.here:
         return _here(dataclasses.replace(run, output_dir=args.outputs))
     return _anew(record, run, args.outputs, args.out)
@@ -126,41 +130,6 @@ def _names(cls: type) -> set[str]:
     return {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
-def differences(record: Record, run: Run) -> Iterator[str]:
-    """What is not as it was when the record was made, a sentence each: data, plugins, code, libraries, machine."""
-    from selbench.run.identity import begin, load_pool
-    from selbench.store.records import versions
-
-    now = begin(run, load_pool(run.pool))
-    old, new = record.axes, now.axes
-    if old["pool_key"] != new["pool_key"]:
-        yield f"the pool has changed: its fingerprint was {old['pool_key']}, now it is {new['pool_key']}."
-    if old["trainer_key"] != new["trainer_key"]:
-        yield "the trainer's code has changed, or a file that its options name."
-    for name, key in old["suite_keys"].items():
-        if new["suite_keys"].get(name) != key:
-            yield f"the suite '{name}' has changed: its code, or a file that its options name."
-    settled = all(old[name] == new[name] for name in ("pool_key", "trainer_key", "suite_keys"))
-    if settled and now.key != record.key:
-        yield "the selector's code has changed, or the model, the scorer or the target examples."
-    was, here = (
-        _flat(record.versions),
-        _flat(versions.__wrapped__()),
-    )  # what is kept is for records, once torch is there
-    changed = [
-        f"{name} {was[name]} → {here.get(name)}" for name in was if was[name] != here.get(name) and name != "gpu"
-    ]
-    if changed:
-        yield f"versions differ from the recorded ones: {', '.join(changed)}."
-
-
-def _flat(versions: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in versions.items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return flat
-
-
 def _here(run: Run) -> int:
     from selbench.cli.grid import carry_out_told
 
@@ -170,44 +139,35 @@ def _here(run: Run) -> int:
 
 def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
     """Compute it in an empty folder, and compare."""
-    from selbench.run.carry_out import carry_out
-    from selbench.store.records import Records
+    from selbench.run.again import made_again
 
     if out and out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty: nothing of an earlier run may be reused.")
     folder = out or Path(tempfile.mkdtemp(prefix="selbench-rerun-"))
     try:
-        fresh = dataclasses.replace(run, output_dir=folder, sweep=None, reuse="missing", retry=None)
-        again, _ = carry_out(fresh, lambda work: console.say(f"{record.name}: {work}"))
-        old, new = (_flat(made.versions).get("gpu") for made in (record, again))
-        if old != new:
-            console.warn(f"the device differs: recorded on {old or 'CPU'}, now on {new or 'CPU'}.")
-        before, after = Records(outputs / "runs").folder(record.key), Records(folder / "runs").folder(again.key)
-        return _compared(record, again, before, after)
+        return _told(made_again(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _compared(record: Record, again: Record, before: Path, after: Path) -> int:
-    from selbench.store.files import read_json
-
-    if again.status != record.status:
-        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again)}")
+def _told(again: Again) -> int:
+    """Exit status 0 if the same examples were selected and the run ended as recorded, 1 if not."""
+    record, (old, new) = again.recorded, again.gpus
+    if old != new:
+        console.warn(f"the device differs: recorded on {old or 'CPU'}, now on {new or 'CPU'}.")
+    if again.made.status != record.status:
+        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again.made)}")
         return 1
-    old, new = read_json(before / "selection.json"), read_json(after / "selection.json")
-    if record.status != "finished" and not (old and new):
-        _say(f"status      the same: it {_ended(again)}")
+    if again.ids is None:
+        _say(f"status      the same: it {_ended(again.made)}")
         return 0
-    if not old or not new:
-        raise UserError(f"{before / 'selection.json'} cannot be read: there is nothing to compare the selection with.")
-    same = old["ids"] == new["ids"]
-    _say(f"selection   {_selections(old['ids'], new['ids'])}")
-    if same and old["scores"] != new["scores"]:
+    _say(f"selection   {_selections(*again.ids)}")
+    if again.same_selection and again.scores[0] != again.scores[1]:
         _say("            the selector's own scores differ")
-    for line in _score_lines(record, again, before, after):
+    for line in _score_lines(again):
         _say(line)
-    return 0 if same else 1
+    return 0 if again.same_selection else 1
 
 
 def _ended(record: Record) -> str:
@@ -225,34 +185,19 @@ def _selections(old: list[str], new: list[str]) -> str:
     return f"DIFFERENT: {common} of {len(old)} recorded ids selected again, {len(new) - common} others"
 
 
-def _score_lines(record: Record, again: Record, before: Path, after: Path) -> Iterator[str]:
+def _score_lines(again: Again) -> Iterator[str]:
     """Every score that differs, and how many items do."""
-    new = {(row["suite"], row["task"], row["metric"]): row["value"] for row in again.scores}
-    rows = [(row, new.get((row["suite"], row["task"], row["metric"]))) for row in record.scores]
-    other = [(row, value) for row, value in rows if value != row["value"]]
-    for suite, mean in record.headline.items():
-        now = again.headline.get(suite, float("nan"))
+    for suite, mean, now in again.headlines():
         yield f"score       {suite} {mean:.6g}, now {now:.6g} ({now - mean:+.2g})"
-    items = _items(before, after)
+    items = f"; {again.items[1]} of {again.items[0]} items differ" if again.items else ""
+    count, other = len(again.recorded.scores), again.other_scores()
     if not other:
-        yield f"scores      identical: {len(rows)} of {len(rows)}{items}"
+        yield f"scores      identical: {count} of {count}{items}"
         return
-    yield f"scores      {len(rows) - len(other)} of {len(rows)} identical{items}"
+    yield f"scores      {count - len(other)} of {count} identical{items}"
     for row, value in other:
         said = "not measured" if value is None else f"now {value:.6g}"
         yield f"            {row['task']} {row['metric']}: {row['value']:.6g}, {said}"
-
-
-def _items(before: Path, after: Path) -> str:
-    import pandas as pd
-
-    from selbench.run.evaluate import ITEMS
-
-    if not (before / ITEMS).is_file() or not (after / ITEMS).is_file():
-        return ""
-    keys = ["suite", "task", "metric", "item"]
-    both = pd.read_parquet(before / ITEMS).merge(pd.read_parquet(after / ITEMS), on=keys, how="outer")
-    return f"; {int((both['value_x'] != both['value_y']).sum())} of {len(both)} items differ"
 
 
 def _say(line: str) -> None:

@@ -40,22 +40,14 @@ def main(arguments: list[str]) -> int:
     run = compose_run(args.settings, registry)
 
     from selbench.data.export import export
-    from selbench.errors import NotApplicable, UserError
     from selbench.run.carry_out import open_store
-    from selbench.run.identity import load_pool, load_target, run_axes
-    from selbench.run.select import facts, make_budget, response_tokens, select
+    from selbench.run.identity import run_axes
+    from selbench.run.inputs import load_pool
+    from selbench.run.select import facts, selection_alone
     from selbench.store.records import axes_name
 
-    loaded, store = load_pool(run.pool), open_store(run, console.say)
-    pool = loaded.pool
-    tokens = response_tokens(pool, run.model, store)
-    budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
-    if budget is None:
-        raise UserError(f"selector '{run.selector.plugin_name}' selects nothing: there is nothing to export.")
-    try:
-        chosen = select(run.selector, pool, budget, run.scorer, load_target(run), run.seed, store)
-    except NotApplicable as reason:
-        raise UserError(f"selector '{run.selector.plugin_name}' does not apply here: {reason}") from reason
+    pool = load_pool(run.pool).pool
+    tokens, chosen = selection_alone(run, open_store(run, console.say), "export")
 
     name = axes_name(run_axes(run)).replace("%", "pct").replace(" ", "_")
     out = args.out or run.output_dir / "selections" / f"{pool.name}_{name}.jsonl"

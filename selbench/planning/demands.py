@@ -17,16 +17,19 @@ from selbench.api import Budget, Pool
 from selbench.config import Run
 from selbench.declare import features_needed
 from selbench.models import fingerprint
-from selbench.run.evaluate import evaluation_identity
-from selbench.run.identity import begin, load_pool, load_target, run_axes
-from selbench.run.leak_check import leaks_identity
-from selbench.run.select import feature_identity, make_budget, seed_of, selection_identity, tokens_identity
-from selbench.run.train import training_identity
+from selbench.run.evaluate import EvaluationStage
+from selbench.run.features import FeatureStage
+from selbench.run.identity import new_record, run_axes
+from selbench.run.inputs import load_pool, load_target
+from selbench.run.leak_check import LeakStage
+from selbench.run.select import SelectionStage, context_seed, make_budget
+from selbench.run.tokens import TokenCounts
+from selbench.run.train import TrainingStage
 from selbench.store.files import read_json
 from selbench.store.inventory import stage_path
 from selbench.store.keys import digest, plugin_identity
 from selbench.store.records import Record, Records, axes_name
-from selbench.store.stages import MANIFEST, Store
+from selbench.store.stages import MANIFEST
 
 
 @dataclass
@@ -95,7 +98,7 @@ class Grid:
 
     def _run(self, cell: Cell) -> None:
         run, pool = cell.run, cell.pool
-        key = Store.key("tokens", tokens_identity(pool, run.model))
+        key = TokenCounts(pool, run.model).key
         counted, label = self._has(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
         self._ask(cell, Demand("tokens", key, label, run, cached=counted))
         self._leaks(cell)
@@ -113,7 +116,7 @@ class Grid:
     def _leaks(self, cell: Cell) -> None:
         run, target = cell.run, load_target(cell.run)
         for name, suite in run.suites.items():
-            key = Store.key("leaks", leaks_identity(cell.pool, target, suite))
+            key = LeakStage(cell.pool, target, suite).key
             self._ask(cell, Demand("leaks", key, name, run, suite, cached=self._has(run, "leaks", key)))
 
     def _budget(self, cell: Cell) -> tuple[Budget | None, bool]:
@@ -129,15 +132,13 @@ class Grid:
 
     def response_tokens(self, run: Run) -> np.ndarray | None:
         """N integers, if the responses of the pool have been counted with this model's tokenizer."""
-        key = Store.key("tokens", tokens_identity(load_pool(run.pool).pool, run.model))
+        key = TokenCounts.of(run).key
         path = self.root / "tokens" / key / "tokens.npy"
         return np.load(path) if self._has(run, "tokens", key) else None
 
     def _selection(self, cell: Cell, budget: Budget, exact: bool) -> Demand:
         run, pool = cell.run, cell.pool
-        target = load_target(run)
-        identity = selection_identity(run.selector, pool, budget, run.scorer, target, run.seed)
-        key = Store.key("selection", identity)
+        key = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed).key
         name = self._ranked(run, key, budget.limit) if exact else None
         axes, selector = run_axes(run), run.selector
         shared = {
@@ -174,10 +175,10 @@ class Grid:
 
     def _features(self, cell: Cell) -> None:
         run = cell.run
-        for spec in _specs(run.selector, seed_of(run.selector, run.seed)):
+        for spec in _specs(run.selector, context_seed(run.selector, run.seed)):
             scorer = run.scorer if spec.needs_scorer else None
-            stage = getattr(spec, "stage_kind", "features")
-            key = Store.key(stage, feature_identity(spec, cell.pool, scorer))
+            feature = FeatureStage(spec, cell.pool, scorer)
+            stage, key = feature.kind, feature.key
             label = f"{type(spec).__name__} of {cell.pool.name}" + (f" through {scorer.name}" if scorer else "")
             self._ask(cell, Demand(stage, key, label, run, plugin=spec, cached=self._has(run, stage, key)))
 
@@ -188,7 +189,7 @@ class Grid:
             key = f"?{digest([selection.id, budget.unit, budget.limit, *recipe])}"
         else:
             chosen = [pool[position] for position in positions]
-            key = Store.key("model", training_identity(run.trainer, chosen, run.model, run.seed))
+            key = TrainingStage(run.trainer, chosen, run.model, run.seed).key
         demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions)
         demand.picks = float(len(budget.take(np.arange(len(pool)))) if positions is None else len(positions))
         demand.cached = exact and self._has(run, "training", key)
@@ -198,7 +199,7 @@ class Grid:
     def _evaluations(self, cell: Cell, model_key: str, exact: bool, seed: int) -> None:
         run = cell.run
         for name, suite in run.suites.items():
-            key = Store.key("evaluation", evaluation_identity(suite, model_key, seed))
+            key = EvaluationStage(name, suite, model_key, seed).key
             demand = Demand("evaluation", key if exact else f"?{key}", name, run, suite, exact=exact)
             demand.cached = exact and self._has(run, "evaluation", key)
             self._ask(cell, demand)
@@ -228,7 +229,7 @@ class Grid:
 
 
 def _cell(number: int, run: Run, records: Records) -> Cell:
-    key = begin(run, load_pool(run.pool)).key
+    key = new_record(run, load_pool(run.pool)).key
     return Cell(number, run, key, axes_name(run_axes(run)), records.read(key))
 
 

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
 from selbench.run.identity import run_axes
+from selbench.statistics.power import detectable
 from selbench.store.keys import digest
+from selbench.store.records import Record
 
 # Standard deviation over three seeds, in points of 100: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
 # whose scores TIS published (assets/plot_data of its repository); our own analysis.
 PUBLISHED = ((0.0047, "published: the median of 1,000 arms"), (0.021, "published: their 90th percentile"))
-
-Formula = Callable[[float, int], float]
 
 
 @dataclass(frozen=True)
 class Spread:
     """The standard deviation over seeds of one suite and model, pooled over `arms`, in the metric's units."""
 
-    suite: str
-    model: str
     sd: float
     arms: int
 
 
-def detectables(cells: Sequence[Cell], spreads: Iterable[Spread], formula: Formula) -> list[Detectable]:
-    """One row per suite and model whose spread has been seen; two, from the published spreads, where it has not."""
-    seen = {(spread.suite, spread.model): spread for spread in spreads if spread.sd > 0}
+def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detectable]:
+    """What the planned seeds can show, one row per suite and model.
+
+    The spread over seeds is that of the past `records`; where it has not been seen, two rows follow from published ones.
+    """
+    seen = seed_spreads(records)
     rows = []
     for suite, model, seeds in _arms(cells):
         spread = seen.get((suite, model))
@@ -38,9 +41,35 @@ def detectables(cells: Sequence[Cell], spreads: Iterable[Spread], formula: Formu
             [(spread.sd, f"seen in {spread.arms} past arm{'s' if spread.arms > 1 else ''}")] if spread else PUBLISHED
         )
         for sd, source in known:
-            difference = formula(sd, seeds)
+            difference = detectable(sd, seeds)
             rows.append(Detectable(suite, model, seeds, sd, difference if math.isfinite(difference) else None, source))
     return rows
+
+
+def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
+    """(suite, model) -> the spread over seeds of its arms, where one has two seeds or more and they differ.
+
+    Of two records of one arm and seed the later counts.
+    """
+    scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    for record in records:
+        if record.status != "finished" or record.axes["seed"] is None:
+            continue
+        for suite, value in record.headline.items():
+            own = {"suite": record.axes["suite_keys"][suite], "suites": None, "suite_keys": None, "seed": None}
+            arm = digest([record.comparison, {**record.axes, **own}])
+            arms = scores.setdefault((suite, str(record.axes["model"])), {})
+            arms.setdefault(arm, {})[record.axes["seed"]] = value
+    found = {}
+    for place, arms in scores.items():
+        groups = [list(by_seed.values()) for by_seed in arms.values() if len(by_seed) > 1]
+        squares, df = (
+            sum(np.var(group, ddof=1) * (len(group) - 1) for group in groups),
+            sum(map(len, groups)) - len(groups),
+        )
+        if squares > 0:
+            found[place] = Spread(math.sqrt(squares / df), len(groups))
+    return found
 
 
 def _arms(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:

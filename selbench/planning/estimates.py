@@ -73,7 +73,7 @@ class Estimates:
         """Operations per second: as set, as past fine-tunings of models of a like size suggest, or assumed."""
         if self.settings.flops_per_s:
             return self.settings.flops_per_s, "as set"
-        past = [stage for stage in self.past.of("model") if "tokens" in stage.sizes and _ratio(stage, work) <= NEAR]
+        past = [stage for stage in self.past.of("training") if "tokens" in stage.sizes and _ratio(stage, work) <= NEAR]
         if past := past[-LATEST:]:
             points = [(TRAINING * (stage.parameters or 0) * stage.sizes["tokens"], stage.seconds) for stage in past]
             return flops / line(points, flops), f"as in {len(past)} past fine-tunings"
@@ -85,7 +85,7 @@ class Estimates:
         unit = next((unit for unit in work.sizes if any(unit in stage.sizes for stage in stages)), None)
         if unit is None:
             return work.bytes
-        if work.kind == "model":  # weights are as large however long they were tuned
+        if work.kind == "training":  # weights are as large however long they were tuned
             return float(np.median([stage.bytes for stage in stages]))
         rates = [stage.bytes / stage.sizes[unit] for stage in stages if unit in stage.sizes]
         return float(np.median(rates)) * work.sizes[unit]

@@ -14,20 +14,22 @@ from selbench.errors import UserError
 from selbench.models import fingerprint
 from selbench.planning.flops import parameters
 from selbench.store.files import read_json
+from selbench.store.inventory import FORMER_FOLDERS
 from selbench.store.keys import digest
 from selbench.store.records import Record
 from selbench.store.stages import DROPPED, MANIFEST
 
+FORMER_KINDS = {folder: kind for kind, folder in FORMER_FOLDERS.items()}
 # Where a stage's identity names its plugin.
 _PLUGIN = {
     "selection": "selector",
-    "model": "trainer",
+    "training": "trainer",
     "evaluation": "suite",
     "leaks": "suite",
     "features": "spec",
     "autoencoder": "spec",
 }
-_MODEL = {"tokens": "model", "model": "model", "selection": "scorer", "features": "scorer", "autoencoder": "scorer"}
+_MODEL = {"tokens": "model", "training": "model", "selection": "scorer", "features": "scorer", "autoencoder": "scorer"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Past:
         self._by_selection = {record.stages["selection"]: record for record in records if "selection" in record.stages}
         manifests = sorted(self._manifests(), key=lambda manifest: str(manifest.get("created", "")))
         self._pools = {m["identity"]["pool"]: size for m in manifests if (size := self._counted(m))}
-        self._bases = {m["key"]: m["identity"]["model"] for m in manifests if m["kind"] == "model"}
+        self._bases = {m["key"]: m["identity"]["model"] for m in manifests if m["kind"] == "training"}
         self.stages = [self._stage(manifest) for manifest in manifests]
 
     def of(self, kind: str, plugin: str | None = None) -> list[PastStage]:
@@ -71,7 +73,7 @@ class Past:
         for folder in sorted(self.root.glob("[!.]*/[!.]*")):
             manifest = read_json(folder / MANIFEST) or read_json(folder / DROPPED)
             if manifest and isinstance(manifest.get("identity"), dict):
-                yield manifest
+                yield {**manifest, "kind": FORMER_KINDS.get(manifest["kind"], manifest["kind"])}
 
     def _counted(self, manifest: Mapping[str, Any]) -> int:
         """The size of a pool, from its token counts; 0 for another stage."""
@@ -107,7 +109,7 @@ class Past:
 
     def _sizes(self, manifest: Mapping[str, Any]) -> dict[str, float | None]:
         kind, logged = manifest["kind"], manifest["logged"]
-        if kind == "model":
+        if kind == "training":
             record = self._by_training.get(manifest["key"])
             return {"tokens": logged.get("tokens_seen"), "examples": record.selection["examples"] if record else None}
         if kind == "evaluation":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from selbench.planning.plan import STAGES, Plan
-from selbench.store.inventory import KINDS
 from selbench.store.records import Record
 from selbench.store.stages import EXECUTED
 from selbench.store.sweeps import PLAN
@@ -56,11 +55,10 @@ def _row(stage: str, planned_s: float, planned_n: int, actual_s: float, actual_n
 
 def _executed(plan: Plan, records: list[Record], store: Path) -> Iterator[tuple[str, float]]:
     """(stage, seconds) of every stage made since then: one made twice counts twice."""
-    words = {kind: word for word, kind in KINDS.items()}
     ours = {name for record in records for name in record.stages.values()} | {stage.id for stage in plan.stages}
     for line in _lines(store / EXECUTED):
         if line["created"] >= plan.created and {line["key"], line["key"].partition("-")[0]} & ours:
-            yield words.get(line["kind"], line["kind"]), float(line["wall_s"])
+            yield line["kind"], float(line["wall_s"])
 
 
 def _recorded(plan: Plan, records: list[Record]) -> Iterator[tuple[str, float]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from selbench.config import Run
 from selbench.planning.demands import Cell, Demand, Grid
-from selbench.planning.detectable import Formula, Spread, detectables
+from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimates
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
@@ -21,19 +22,12 @@ from selbench.store.stages import now
 RECORD_BYTES = 100_000.0  # a record with its items, where there is none to look at
 
 
-def plan_of(
-    runs: Sequence[Run],
-    settings: Settings | None = None,
-    *,
-    spreads: Iterable[Spread] = (),
-    formula: Formula | None = None,
-) -> Plan:
-    """What a sweep of these runs would do, without doing any of it. All runs share one output folder.
+def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
+    """What a sweep of these runs would do, without doing any of it; by default at the runs' own price.
 
-    `spreads` are what past records say about seeds, `formula` is (spread, seeds) -> smallest difference shown; without
-    it the plan says nothing about that. Raises UserError if a pool or model cannot be read.
+    All runs share one output folder. Raises UserError if a pool or model cannot be read.
     """
-    settings = settings or Settings()
+    settings = settings or price_of(runs[0])
     output = runs[0].output_dir
     records = Records(output / "runs").all()
     grid = Grid(runs, settings.chars_per_token)
@@ -47,12 +41,18 @@ def plan_of(
         settings=settings,
         cells=tuple(_planned(cell, grid) for cell in grid.cells),
         stages=tuple(stages),
-        detectable=tuple(detectables(grid.cells, spreads, formula)) if formula else (),
+        detectable=tuple(detectables(grid.cells, records)),
         record_bytes=_record_bytes(output, records) * len({cell.key for cell in grid.cells if cell.runs}),
         peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _passing(d)), default=0.0),
         free_bytes=float(shutil.disk_usage(_existing(output)).free),
     )
     return _with_remarks(plan, grid)
+
+
+def price_of(run: Run) -> Settings:
+    """Settings with the price per device-hour and the currency that a run is configured with."""
+    named = {"price": run.resolved.get("price_per_hour"), "currency": run.resolved.get("currency")}
+    return Settings(**{name: value for name, value in named.items() if value is not None})
 
 
 def _stage(demand: Demand, work: Workload, estimates: Estimates) -> PlannedStage:
@@ -96,8 +96,6 @@ def _existing(folder: Path) -> Path:
 
 
 def _with_remarks(plan: Plan, grid: Grid) -> Plan:
-    import dataclasses
-
     total = plan.total
     warnings, notes = [], []
     if not plan.fits:

@@ -16,8 +16,7 @@ from selbench.planning.flops import FORWARD, TRAINING, parameters, width
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
 from selbench.planning.suites import reading
-from selbench.run.identity import load_pool
-from selbench.store.inventory import KINDS
+from selbench.run.inputs import load_pool
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Where nothing at all is known: seconds per example of the pool, for what runs no model.
@@ -145,7 +144,7 @@ class Workload:
         size = parameters(model)
         tokens, about = seen * float(chosen.mean()), plugin_identity(trainer)
         return Work(
-            KINDS["training"],
+            "training",
             about["name"],
             digest(about["options"]),
             model=fingerprint(model),

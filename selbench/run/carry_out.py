@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
-from selbench.api import Budget, LoadedPool, ModelRef, Pool
+from selbench.api import LoadedPool, ModelRef
 from selbench.config import Run
 from selbench.errors import NotApplicable, UserError
 from selbench.models import fingerprint
-from selbench.run.evaluate import ITEMS, Evaluated, evaluate
-from selbench.run.identity import begin, load_pool, load_target, ranking_group
+from selbench.run.evaluate import ITEMS, Evaluated, EvaluationStage
+from selbench.run.identity import new_record
+from selbench.run.inputs import load_pool, load_target
 from selbench.run.leak_check import Checked, check_leaks
-from selbench.run.select import KIND as SELECTION
-from selbench.run.select import Selected, facts, make_budget, response_tokens, select, tokens_identity
-from selbench.run.train import Tuning
+from selbench.run.select import Selected, SelectionStage, facts, selection_of
+from selbench.run.tokens import TokenCounts
+from selbench.run.train import TrainingStage
 from selbench.store.cost import total
 from selbench.store.files import checksums, write_json, writing
 from selbench.store.inventory import damaged
@@ -37,7 +35,7 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     """
     loaded = load_pool(run.pool)
     records, store = Records(run.output_dir / "runs"), open_store(run, say)
-    record = begin(run, loaded)
+    record = new_record(run, loaded)
     with store.lock("run", record.key, record.name):
         if done := _done(run, record.key, records, store):
             return done, True
@@ -88,42 +86,29 @@ def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
     return record
 
 
-def _reach(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
-    """The largest budget that this command asks of the run's ranking."""
-    if not run.sweep or not run.selector.takes_budget:
-        return None
-    amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
-    budgets = []
-    for amount in amounts:
-        with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
-            budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
-    return max(budgets, key=lambda budget: budget.limit, default=None)
-
-
 def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:
     """Select, train, evaluate; the record is filled as it goes, so that a failure keeps what was measured."""
     pool = loaded.pool
-    tokens = response_tokens(pool, run.model, store)
-    record.stages["tokens"] = store.key("tokens", tokens_identity(pool, run.model))
-    budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
+    counted = TokenCounts(pool, run.model)
+    tokens = counted.result(store)
+    record.stages[counted.kind] = counted.key
 
     say("selecting")
-    target = load_target(run)
-    selected = select(run.selector, pool, budget, run.scorer, target, run.seed, store, _reach(run, pool, tokens))
+    selected = selection_of(run, tokens, store)
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
     _note_selection(record, folder, selected, facts(chosen, tokens[positions], loaded.labels))
-    _note_leaks(record, check_leaks(pool, target, run.suites, selected.ids, store), say)
+    _note_leaks(record, check_leaks(pool, load_target(run), run.suites, selected.ids, store), say)
 
     if not chosen:  # the arm `base`: the model as it is
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
     else:
-        rests_on = [f"{SELECTION}/{selected.stages['selection']}"]
-        tuning = Tuning(run.trainer, chosen, run.model, run.seed, store, say, rests_on)
-        with tuning.held(keep=run.keep_models):
-            results = _evaluate_all(run, tuning.key, tuning.model, store, say)
-        record.stages["training"] = tuning.key
-        if stage := tuning.recall():
+        training = TrainingStage(run.trainer, chosen, run.model, run.seed)
+        rests_on = [f"{SelectionStage.kind}/{selected.stages['selection']}"]
+        with training.held(store, keep=run.keep_models):
+            results = _evaluate_all(run, training.key, lambda: training.result(store, say, rests_on), store, say)
+        record.stages[training.kind] = training.key
+        if stage := training.recall(store):
             record.cost["training"] = stage.cost
             record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
     _note_scores(record, folder, results)
@@ -138,7 +123,8 @@ def _price(record: Record, per_hour: float | None) -> None:
 
 def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Store, say: Say) -> dict[str, Evaluated]:
     seed = 0 if run.selector.selects_nothing else run.seed
-    return {name: evaluate(name, suite, model, key, seed, store, say) for name, suite in run.suites.items()}
+    stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.suites.items()}
+    return {name: stage.result(store, model, say) for name, stage in stages.items()}
 
 
 def _note_selection(record: Record, folder: Path, selected: Selected, about: dict[str, object]) -> None:

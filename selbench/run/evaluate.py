@@ -7,16 +7,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from selbench.api import Context, ModelRef, Score
 from selbench.errors import PluginError
+from selbench.run.stage import RunStage
 from selbench.store.cost import Cost
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, plugin_identity
 from selbench.store.stages import Store
 
 ITEMS = "items.parquet"
+SCORES = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -29,40 +31,47 @@ class Evaluated:
     stage: str
 
 
-def evaluate(
-    name: str,
-    suite: Any,
-    model: Callable[[], ModelRef],
-    model_key: str,
-    seed: int,
-    store: Store,
-    say: Callable[[str], None] = lambda message: None,
-) -> Evaluated:
-    """`model` is called only if there is something to do; `model_key` says what it computes
-    (the key of its training stage, or a base model's fingerprint)."""
+@dataclass(frozen=True, eq=False)
+class EvaluationStage(RunStage):
+    """The scores that one suite, called `name` in the run, gives a model.
 
-    def compute(folder: Path) -> dict[str, float]:
-        ref = model()
-        say(f"evaluating {name}")
-        context = Context(seed=derive_seed(seed, "evaluation"), scratch=folder)
-        scores = suite.evaluate(ref, context)
-        _check(scores, suite)
-        _write_items(folder / ITEMS, name, scores)
-        rows = [{"suite": name, **_row(score)} for score in scores]
-        write_json(folder / "scores.json", rows)
-        return context.logged
+    `model_key` says what the model computes: the key of its training stage, or a base model's fingerprint.
+    """
 
-    stage = store.stage("evaluation", evaluation_identity(suite, model_key, seed), compute)
-    rows = json.loads((stage.path / "scores.json").read_text())
-    return Evaluated([{**row, "suite": name} for row in rows], stage.path / ITEMS, stage.cost, stage.key)
+    name: str
+    suite: Any
+    model_key: str
+    seed: int
+    kind: ClassVar[str] = "evaluation"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"suite": plugin_identity(self.suite), "model": self.model_key, "seed": self.seed}
+
+    def result(self, store: Store, model: Callable[[], ModelRef], say: Callable[[str], None]) -> Evaluated:
+        """The scores, computed if they are not in the store; `model` is called only then.
+
+        Raises PluginError if the suite breaks its contract, and whatever the suite raises.
+        """
+
+        def compute(folder: Path) -> dict[str, float]:
+            ref = model()
+            say(f"evaluating {self.name}")
+            context = Context(seed=derive_seed(self.seed, "evaluation"), scratch=folder)
+            scores = self.suite.evaluate(ref, context)
+            check_scores(scores, self.suite)
+            _write_items(folder / ITEMS, self.name, scores)
+            write_json(folder / SCORES, [{"suite": self.name, **_row(score)} for score in scores])
+            return context.logged
+
+        stage = store.stage(self.kind, self.identity, compute)
+        rows = json.loads((stage.path / SCORES).read_text())
+        # Another run may have computed it under another name of the suite.
+        return Evaluated([{**row, "suite": self.name} for row in rows], stage.path / ITEMS, stage.cost, stage.key)
 
 
-def evaluation_identity(suite: Any, model_key: str, seed: int) -> dict[str, Any]:
-    """Everything that can change the scores."""
-    return {"suite": plugin_identity(suite), "model": model_key, "seed": seed}
-
-
-def _check(scores: Sequence[Score], suite: Any) -> None:
+def check_scores(scores: Sequence[Score], suite: Any) -> None:
+    """Raises PluginError unless there is a headline, all of one direction, and no (task, metric) twice."""
     who = f"suite '{suite.plugin_name}'"
     headline = [score for score in scores if score.headline]
     if not headline:

@@ -1,51 +1,32 @@
-"""One cell of the grid before anything is done: its pool, its name, its key; what can be known to be wrong."""
+"""A run before anything is done: its name, its key, and what can be known to be wrong."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
-from selbench.api import LoadedPool, Pool
+from selbench.api import LoadedPool
 from selbench.config import Run
 from selbench.models import fingerprint
+from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
 from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.records import Record
 from selbench.store.stages import now
 
 
-def check(run: Run) -> str:
+def checked_key(run: Run) -> str:
     """The run's key. Raises UserError for all that can be known to be wrong before any work: files, folders, budget."""
     loaded = load_pool(run.pool)
-    key = begin(run, loaded).key
+    key = new_record(run, loaded).key
     if run.budget_unit != "tokens":
         make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
     return key
 
 
-@lru_cache(maxsize=4)
-def _load_pool(kind: Callable[..., Any], options: str) -> LoadedPool:
-    loaded: LoadedPool = kind(**json.loads(options)).load()
-    return loaded
-
-
-def load_pool(config: Any) -> LoadedPool:
-    """The pool of a config; the last ones are kept, as neighbouring cells of a grid share them."""
-    kind: Callable[..., Any] = type(config)
-    return _load_pool(kind, json.dumps(dataclasses.asdict(config)))
-
-
-def load_target(run: Run) -> dict[str, Pool]:
-    """The target examples per capability; nothing is read for a selector that may not look at them."""
-    return {name: load_pool(config).pool for name, config in run.targets.items()} if run.selector.targeted else {}
-
-
-def begin(run: Run, loaded: LoadedPool) -> Record:
+def new_record(run: Run, loaded: LoadedPool) -> Record:
     """The record before anything is done: its key is the hash of all that the result depends on."""
     selector = run.selector
     tuned, free = not selector.selects_nothing, selector.takes_budget
@@ -109,28 +90,3 @@ def _label(selector: Any) -> str:
 
 def _default(item: dataclasses.Field[Any]) -> Any:
     return item.default_factory() if callable(item.default_factory) else item.default
-
-
-def ranking_group(run: Run) -> str:
-    """Equal for cells that a nested selector serves with one ranking: all but the budget's size is the same."""
-    selector, pool = run.selector, load_pool(run.pool).pool
-    return digest(
-        {
-            "selector": plugin_identity(selector),
-            "pool": pool.fingerprint,
-            "unit": [run.budget_unit, fingerprint(run.model) if run.budget_unit == "tokens" else None],
-            "scorer": fingerprint(run.scorer) if selector.uses_scorer else None,
-            "target": {name: examples.fingerprint for name, examples in load_target(run).items()},
-            "seed": run.seed if selector.stochastic else None,
-        }
-    )
-
-
-def reaches(runs: Sequence[Run]) -> dict[str, list[int | float]]:
-    """Ranking group -> all the budgets that a grid asks of it."""
-    found: dict[str, list[int | float]] = {}
-    for run in runs:
-        if run.selector.takes_budget and run.selector.nested:
-            amounts = found.setdefault(ranking_group(run), [])
-            amounts += [run.budget] if run.budget not in amounts else []
-    return found

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from selbench.api import Pool
 from selbench.data import leaks, ngrams
 from selbench.errors import UserError
 from selbench.hashing import file_hash
+from selbench.run.stage import RunStage
 from selbench.store.files import read_json, write_json
 from selbench.store.keys import plugin_identity
 from selbench.store.stages import Store
 
-KIND = "leaks"
 FOUND = "leaks.json"
 
 
@@ -40,6 +40,37 @@ class Checked:
         return f"leak check: items of {suites} stand, whole or in part, in {self.selected} of the selected examples."
 
 
+@dataclass(frozen=True, eq=False)
+class LeakStage(RunStage):
+    """The search for one suite's items in a pool and in target examples, whatever is then selected."""
+
+    pool: Pool
+    target: Mapping[str, Pool]
+    suite: Any
+    kind: ClassVar[str] = "leaks"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "pool": self.pool.fingerprint,
+            "target": {capability: examples.fingerprint for capability, examples in self.target.items()},
+            "suite": plugin_identity(self.suite),
+            "source": [file_hash(Path(module.__file__ or "")) for module in (leaks, ngrams)],
+        }
+
+    def result(self, store: Store) -> tuple[str, dict[str, Any]]:
+        """The stage's key, and all that was found (see data.leaks.suite_leaks)."""
+
+        def compute(folder: Path) -> None:
+            write_json(folder / FOUND, leaks.suite_leaks(self.pool, self.target, self.suite))
+
+        stage = store.stage(self.kind, self.identity, compute)
+        found = read_json(stage.path / FOUND)
+        if found is None:
+            raise UserError(f"the leak check at {stage.path} cannot be read. Delete that folder and run again.")
+        return stage.key, found
+
+
 def check_leaks(
     pool: Pool, target: Mapping[str, Pool], suites: Mapping[str, Any], selected: Iterable[str], store: Store
 ) -> Checked:
@@ -47,24 +78,6 @@ def check_leaks(
     chosen = list(selected)
     summaries, stages = {}, {}
     for name, suite in suites.items():
-
-        def compute(folder: Path, suite: Any = suite) -> None:
-            write_json(folder / FOUND, leaks.suite_leaks(pool, target, suite))
-
-        stage = store.stage(KIND, leaks_identity(pool, target, suite), compute)
-        found = read_json(stage.path / FOUND)
-        if found is None:
-            raise UserError(f"the leak check at {stage.path} cannot be read. Delete that folder and run again.")
+        stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
         summaries[name] = leaks.summary(found, chosen)
-        stages[f"leaks/{name}"] = stage.key
     return Checked(summaries, stages)
-
-
-def leaks_identity(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str, Any]:
-    """Everything that can change what is found."""
-    return {
-        "pool": pool.fingerprint,
-        "target": {capability: examples.fingerprint for capability, examples in target.items()},
-        "suite": plugin_identity(suite),
-        "source": [file_hash(Path(module.__file__ or "")) for module in (leaks, ngrams)],
-    }

@@ -1,25 +1,29 @@
-"""Selection: features from the store, the selector's choice checked, and the facts about it."""
+"""Selection as a stage: the selector's choice, checked and kept, and the facts about it."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from selbench.api import Budget, Context, Example, Feature, FeatureSpec, ModelRef, Pool, Selection
-from selbench.errors import PluginError, UserError
-from selbench.models import fingerprint, load_tokenizer
+from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
+from selbench.config import Run
+from selbench.errors import NotApplicable, PluginError, UserError
+from selbench.models import fingerprint
+from selbench.run.features import feature_provider
+from selbench.run.inputs import load_pool, load_target
+from selbench.run.reach import largest_budget
+from selbench.run.stage import RunStage
+from selbench.run.tokens import TokenCounts
 from selbench.store.cost import Cost, total
-from selbench.store.files import load_arrays, read_json, save_arrays, write_json
-from selbench.store.keys import derive_seed, digest, plugin_identity, spec_identity
+from selbench.store.files import read_json, write_json
+from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.stages import Stage, Store
-
-KIND = "selection"
 
 
 @dataclass(frozen=True)
@@ -33,22 +37,6 @@ class Selected:
     stages: Mapping[str, str] = field(default_factory=dict)
 
 
-def response_tokens(pool: Pool, model: ModelRef, store: Store) -> np.ndarray:
-    """N integers: the response tokens of each example under the model's tokenizer, cached."""
-    from selbench.data.chat import count_response_tokens
-
-    def compute(folder: Path) -> None:
-        save_arrays(folder, {"tokens": count_response_tokens(pool, load_tokenizer(model))})
-
-    stage = store.stage("tokens", tokens_identity(pool, model), compute)
-    return load_arrays(stage.path)["tokens"]
-
-
-def tokens_identity(pool: Pool, model: ModelRef) -> dict[str, Any]:
-    """Everything that can change the counts."""
-    return {"pool": pool.fingerprint, "model": fingerprint(model)}
-
-
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
     """The budget for this selector; None for one that selects nothing (the arm `base`)."""
     if selector.selects_nothing:
@@ -58,104 +46,105 @@ def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, token
     return Budget.of(pool, amount, unit, tokens=tokens)
 
 
-def select(
-    selector: Any,
-    pool: Pool,
-    budget: Budget | None,
-    scorer: ModelRef,
-    target: Mapping[str, Pool],
-    seed: int,
-    store: Store,
-    reach: Budget | None = None,
-) -> Selected:
-    """The selection, cached. `target` is what a targeted selector may look at, per capability.
-
-    A nested selector ranks once for all budgets: as far as `reach` (the largest budget that will be asked for), of
-    which this budget takes the beginning. Raises PluginError if the selector breaks its contract, UserError or
-    NotApplicable as the selector does.
-    """
-    if budget is None:
-        return Selected()
-    whole = reach if reach and selector.nested and reach.limit > budget.limit else budget
-    identity = selection_identity(selector, pool, budget, scorer, target, seed)
-    used: list[Stage] = []
-
-    def compute(folder: Path) -> Mapping[str, float]:
-        context = Context(
-            pool,
-            seed=seed_of(selector, seed),
-            scorer=scorer,
-            target=target,
-            scratch=folder,
-            feature_store=feature_store(store, used),
-        )
-        selection = selector.select(pool, whole, context)
-        check(selection, selector, pool, whole)
-        _write(folder, selection, used)
-        return context.logged
-
-    if selector.nested:
-        stage = store.ranking(KIND, identity, compute, least=budget.limit, reach=whole.limit)
-    else:
-        stage = store.stage(KIND, identity, compute)
-    return _first(_read(stage), pool, budget)
-
-
-def seed_of(selector: Any, seed: int) -> int:
+def context_seed(selector: Any, seed: int) -> int:
     """The seed of the selector's context in a run with this seed; 0 for one that draws nothing at random."""
     return derive_seed(seed, "selection") if selector.stochastic else 0
 
 
-def selection_identity(
-    selector: Any, pool: Pool, budget: Budget, scorer: ModelRef, target: Mapping[str, Pool], seed: int
-) -> dict[str, Any]:
-    """Everything that can change a selection; the seed only where the selector is stochastic, and so on.
+def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
+    """What a run selects, cached; `tokens` are the N response tokens of its pool.
 
-    The budget's size is not part of a nested selector's: a ranking serves all sizes.
+    Raises PluginError if the selector breaks its contract, UserError or NotApplicable as the selector does.
     """
-    costs = None if budget.unit == "examples" else digest(budget.costs.tolist())
-    return {
-        "selector": plugin_identity(selector),
-        "pool": pool.fingerprint,
-        "budget": [budget.unit, None if selector.nested else budget.limit, costs],
-        "scorer": fingerprint(scorer) if selector.uses_scorer else None,
-        "target": {name: examples.fingerprint for name, examples in target.items()} if selector.targeted else None,
-        "seed": seed if selector.stochastic else None,
-    }
+    pool = load_pool(run.pool).pool
+    budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
+    if budget is None:
+        return Selected()
+    stage = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed)
+    return stage.result(store, reach=largest_budget(run, pool, tokens))
 
 
-def feature_store(store: Store, used: list[Stage]) -> Callable[[FeatureSpec, Pool, Context], Feature]:
-    """A provider of cached features that notes which stages it handed out."""
+def selection_alone(run: Run, store: Store, purpose: str) -> tuple[np.ndarray, Selected]:
+    """The N response tokens of a run's pool and the selection, for a verb that only selects.
 
-    def provide(spec: FeatureSpec, pool: Pool, context: Context) -> Feature:
-        scorer = context.scorer if spec.needs_scorer else None
-        identity = feature_identity(spec, pool, scorer)
-        kind = getattr(spec, "stage_kind", "features")
+    Raises UserError, naming the `purpose` ("export"), where nothing is selected or the selector does not apply.
+    """
+    who = f"selector '{run.selector.plugin_name}'"
+    tokens = TokenCounts.of(run).result(store)
+    if run.selector.selects_nothing:
+        raise UserError(f"{who} selects nothing: there is nothing to {purpose}.")
+    try:
+        selected = selection_of(run, tokens, store)
+    except NotApplicable as reason:
+        raise UserError(f"{who} does not apply here: {reason}") from reason
+    if not selected.ids:
+        raise UserError(f"{who} has chosen nothing: there is nothing to {purpose}.")
+    return tokens, selected
+
+
+@dataclass(frozen=True, eq=False)
+class SelectionStage(RunStage):
+    """One selection. `target` is what a targeted selector may look at, per capability."""
+
+    selector: Any
+    pool: Pool
+    budget: Budget
+    scorer: ModelRef
+    target: Mapping[str, Pool]
+    seed: int
+    kind: ClassVar[str] = "selection"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The seed only where the selector is stochastic, and so on.
+
+        The budget's size is not part of a nested selector's: a ranking serves all sizes.
+        """
+        selector, budget = self.selector, self.budget
+        costs = None if budget.unit == "examples" else digest(budget.costs.tolist())
+        target = {name: examples.fingerprint for name, examples in self.target.items()}
+        return {
+            "selector": plugin_identity(selector),
+            "pool": self.pool.fingerprint,
+            "budget": [budget.unit, None if selector.nested else budget.limit, costs],
+            "scorer": fingerprint(self.scorer) if selector.uses_scorer else None,
+            "target": target if selector.targeted else None,
+            "seed": self.seed if selector.stochastic else None,
+        }
+
+    def result(self, store: Store, reach: Budget | None = None) -> Selected:
+        """The selection, computed if it is not in the store.
+
+        A nested selector ranks once for all budgets: as far as `reach` (the largest budget that will be asked for), of
+        which this budget takes the beginning. Raises PluginError if the selector breaks its contract, UserError or
+        NotApplicable as the selector does.
+        """
+        nested = self.selector.nested
+        whole = reach if reach and nested and reach.limit > self.budget.limit else self.budget
+        used: list[Stage] = []
 
         def compute(folder: Path) -> Mapping[str, float]:
-            kept = store.checkpoint(kind, identity)
-            # Features may build on features.
-            inner = Context(pool, scorer=scorer, scratch=folder, checkpoint=kept, feature_store=provide)
-            save_arrays(folder, spec.compute(pool, inner))
-            return inner.logged
+            context = Context(
+                self.pool,
+                seed=context_seed(self.selector, self.seed),
+                scorer=self.scorer,
+                target=self.target,
+                scratch=folder,
+                feature_store=feature_provider(store, used),
+            )
+            selection = self.selector.select(self.pool, whole, context)
+            check_selection(selection, self.selector, self.pool, whole)
+            _write(folder, selection, used)
+            return context.logged
 
-        stage = store.stage(kind, identity, compute)
-        used.append(stage)
-        return load_arrays(stage.path)
-
-    return provide
-
-
-def feature_identity(spec: FeatureSpec, pool: Pool, scorer: ModelRef | None) -> dict[str, Any]:
-    """Everything that can change a feature's values; `scorer` is None for one that does not look through a model."""
-    return {
-        "spec": spec_identity(spec),
-        "pool": pool.fingerprint,
-        "scorer": fingerprint(scorer) if scorer else None,
-    }
+        if nested:
+            stage = store.ranking(self.kind, self.identity, compute, least=self.budget.limit, reach=whole.limit)
+        else:
+            stage = store.stage(self.kind, self.identity, compute)
+        return _first(_read(stage), self.pool, self.budget)
 
 
-def check(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:
+def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:
     """Raises PluginError unless the ids are distinct, from the pool, and exactly what the budget allows."""
     who = f"selector '{selector.plugin_name}'"
     if not isinstance(selection, Selection):

@@ -6,76 +6,72 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from selbench.api import Context, Example, ModelRef
 from selbench.models import fingerprint
+from selbench.run.stage import RunStage
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.stages import Stage, Store
 
-KIND = "model"
 REF = "model.json"
 
 
-class Tuning:
-    """The fine-tuning of one model on the chosen examples: done when its model is first asked for, and only then.
+@dataclass(frozen=True, eq=False)
+class TrainingStage(RunStage):
+    """The fine-tuning of one model on the chosen examples: done when its result is first asked for, and only then.
 
-    The trainer sees the examples in pool order: what was picked first must not matter to it.
+    The trainer sees the examples in pool order: what was picked first must not matter to it. Two selectors that choose
+    the same set share one fine-tuning.
     """
 
-    def __init__(
-        self,
-        trainer: Any,
-        chosen: Sequence[Example],
-        model: ModelRef,
-        seed: int,
-        store: Store,
-        say: Callable[[str], None],
-        inputs: Sequence[str] = (),
-    ) -> None:
-        """`inputs`: the stages ("kind/name") that the choice of examples rests on."""
-        self._trainer, self._chosen, self._base, self._seed = trainer, chosen, model, seed
-        self._store, self._say, self._inputs = store, say, inputs
-        self._identity = training_identity(trainer, chosen, model, seed)
-        self.key = store.key(KIND, self._identity)
+    trainer: Any
+    examples: Sequence[Example]
+    model: ModelRef
+    seed: int
+    kind: ClassVar[str] = "training"
 
-    def model(self) -> ModelRef:
-        """The tuned model, fine-tuned now unless it is in the store."""
-        stage = self._store.stage(KIND, self._identity, self._compute, inputs=self._inputs)
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "trainer": plugin_identity(self.trainer),
+            "examples": digest([(example.id, example.content_hash) for example in self.examples]),
+            "model": fingerprint(self.model),
+            "seed": self.seed,
+        }
+
+    def result(self, store: Store, say: Callable[[str], None], inputs: Sequence[str] = ()) -> ModelRef:
+        """The tuned model, fine-tuned now unless it is in the store.
+
+        `inputs` are the stages ("kind/name") that the choice of examples rests on.
+        """
+
+        def compute(folder: Path) -> Mapping[str, float]:
+            say(f"fine-tuning on {len(self.examples)} examples")
+            kept = store.checkpoint(self.kind, self.identity)
+            context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
+            tuned = self.trainer.train(self.examples, self.model, context)
+            write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
+            return context.logged
+
+        stage = store.stage(self.kind, self.identity, compute, inputs=inputs)
         return ModelRef(**_absolute(json.loads((stage.path / REF).read_text()), stage.path))
 
-    def recall(self) -> Stage | None:
+    def recall(self, store: Store) -> Stage | None:
         """What fine-tuning cost and logged, also when its weights have been dropped."""
-        return self._store.recall(KIND, self.key)
+        return store.recall(self.kind, self.key)
 
     @contextmanager
-    def held(self, keep: bool) -> Iterator[None]:
+    def held(self, store: Store, keep: bool) -> Iterator[None]:
         """Nobody else uses or drops the weights meanwhile; they are dropped afterwards unless `keep`, or unless
         an evaluation failed and will want them again."""
-        with self._store.lock(f"use-{KIND}", self.key, "fine-tuning and evaluating"):
+        with store.lock(f"use-{self.kind}", self.key, "fine-tuning and evaluating"):
             yield
             if not keep:
-                self._store.drop(KIND, self.key)
-
-    def _compute(self, folder: Path) -> Mapping[str, float]:
-        self._say(f"fine-tuning on {len(self._chosen)} examples")
-        kept = self._store.checkpoint(KIND, self._identity)
-        context = Context(seed=derive_seed(self._seed, "training"), scratch=folder, checkpoint=kept)
-        tuned = self._trainer.train(self._chosen, self._base, context)
-        write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
-        return context.logged
-
-
-def training_identity(trainer: Any, chosen: Sequence[Example], model: ModelRef, seed: int) -> dict[str, Any]:
-    """Everything that can change the weights. Two selectors that choose the same set share one fine-tuning."""
-    return {
-        "trainer": plugin_identity(trainer),
-        "examples": digest([(example.id, example.content_hash) for example in chosen]),
-        "model": fingerprint(model),
-        "seed": seed,
-    }
+                store.drop(self.kind, self.key)
 
 
 def _relative(ref: dict[str, Any], folder: Path) -> dict[str, Any]:

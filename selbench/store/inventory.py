@@ -14,8 +14,8 @@ from selbench.store.files import read_json
 from selbench.store.locks import Locks
 from selbench.store.stages import DROPPED, MANIFEST, verify
 
-# The first word of a stage's name in a record -> its folder; others are called the same.
-KINDS = {"training": "model"}
+# What the folder of a kind of stage was called by versions that wrote records without a format version.
+FORMER_FOLDERS = {"training": "model"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Entry:
 
 def stage_path(root: Path, label: str, name: str) -> Path:
     """The folder of a stage as a record names it: `features/0`, `selection`, `training`, `evaluation/planted`."""
-    word = label.partition("/")[0]
-    return root / KINDS.get(word, word) / name
+    kind = label.partition("/")[0]
+    former = root / FORMER_FOLDERS.get(kind, kind) / name
+    return former if former.is_dir() else root / kind / name
 
 
 def damaged(root: Path, stages: Mapping[str, str]) -> str | None:

@@ -32,7 +32,7 @@ def preview(text: str) -> str:
 
 
 def _load(options: Mapping[str, Any], key: str) -> Any:
-    from selbench.run.identity import load_pool  # in the process that has just run the cell, the pool is still there
+    from selbench.run.inputs import load_pool  # in the process that has just run the cell, the pool is still there
 
     kind = _kind(options)
     if kind is None:

@@ -80,7 +80,7 @@ def test_reuse_none_does_everything_again_but_once(selbench, settings, tmp_path)
     selbench(*arguments)
     selbench(*arguments, "reuse=none")
     assert len(_executed(tmp_path)) == 2 * 2
-    assert len(_executed(tmp_path, "model")) == len(_executed(tmp_path, "evaluation")) == 2 * 4
+    assert len(_executed(tmp_path, "training")) == len(_executed(tmp_path, "evaluation")) == 2 * 4
 
 
 def test_reuse_verify_refuses_a_record_whose_stage_was_altered(selbench, settings, tmp_path):
@@ -139,9 +139,9 @@ def test_tokens_as_budget(selbench, settings, tmp_path):
 
 def test_weights_are_dropped_unless_asked_for(selbench, settings, tmp_path):
     selbench(*settings)
-    assert not list((tmp_path / "outputs" / "store" / "model").glob("*/weights"))
+    assert not list((tmp_path / "outputs" / "store" / "training").glob("*/weights"))
     selbench(*settings, "keep_models=true", "seed=7")
-    assert len(list((tmp_path / "outputs" / "store" / "model").glob("*/weights"))) == 1
+    assert len(list((tmp_path / "outputs" / "store" / "training").glob("*/weights"))) == 1
 
 
 def test_dropped_weights_are_not_trained_again_for_a_cached_evaluation(selbench, settings, tmp_path):

@@ -19,7 +19,7 @@ def _plan(selbench, *arguments: str) -> dict:
 
 def _made(outputs: Path) -> Counter:
     lines = (outputs / "store" / "executed.jsonl").read_text().splitlines()
-    return Counter(json.loads(line)["kind"].replace("model", "training") for line in lines)
+    return Counter(json.loads(line)["kind"] for line in lines)
 
 
 def _to_run(plan: dict) -> dict[str, int]:

@@ -26,8 +26,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inspect(outputs: Path, name: str, *settings: str) -> tuple[View, Path, dict[str, str]]:
     """The view, the folder, and what was left out."""
-    from selbench.cli.inspect import view_of
     from selbench.config import compose_run, register
+    from selbench.inspection.of_run import view_of
     from selbench.plugins import discover
 
     registry = discover([])

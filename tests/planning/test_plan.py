@@ -11,7 +11,7 @@ import pytest
 from selbench.api import ModelRef
 from selbench.config import compose_run
 from selbench.planning.demands import Cell
-from selbench.planning.detectable import Spread, detectables
+from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimates, line
 from selbench.planning.flops import count, parameters
 from selbench.planning.past import Past
@@ -69,16 +69,16 @@ def test_a_fixed_cost_is_told_from_a_rate_and_the_first_slow_stage_is_passed_ove
 
 def _stage(store: Store, n: int, seconds: float, model: str = "m") -> None:
     identity = {"trainer": {"name": "trl", "options": {}}, "model": model, "n": n}
-    key = store.key("model", identity)
-    manifest = {"kind": "model", "key": key, "identity": identity, "cost": {"wall_s": seconds}, "logged": {"tokens_seen": n},
+    key = store.key("training", identity)
+    manifest = {"kind": "training", "key": key, "identity": identity, "cost": {"wall_s": seconds}, "logged": {"tokens_seen": n},
                 "files": {"weights": {"bytes": 4000}}}  # fmt: skip
-    (store.root / "model" / key).mkdir(parents=True)
-    (store.root / "model" / key / "dropped.json").write_text(json.dumps(manifest))
+    (store.root / "training" / key).mkdir(parents=True)
+    (store.root / "training" / key / "dropped.json").write_text(json.dumps(manifest))
 
 
 def test_estimates_follow_the_past_of_the_same_model_else_the_operations(tmp_path):
     store = Store(tmp_path)
-    work = Work("model", "trl", model="m", parameters=1e9, sizes={"tokens": 4000.0}, tokens=4000, flops=6e9 * 4000)
+    work = Work("training", "trl", model="m", parameters=1e9, sizes={"tokens": 4000.0}, tokens=4000, flops=6e9 * 4000)
     without = Estimates(Past(tmp_path, []), Settings(flops_per_s=1e12)).of(work)
     assert without.seconds == pytest.approx(24.0) and without.source.startswith("FLOPs model at 1,000 GFLOP/s as set")
     for n in (1000, 2000):
@@ -86,9 +86,9 @@ def test_estimates_follow_the_past_of_the_same_model_else_the_operations(tmp_pat
     guess = Estimates(Past(tmp_path, []), Settings()).of(work)
     assert guess.seconds == pytest.approx(7.0) and guess.source == "like 2 past stages"
     assert guess.bytes == 4000
-    other = Work("model", "trl", model="unseen", parameters=1e9, sizes={"tokens": 4000.0}, flops=6e9 * 4000)
+    other = Work("training", "trl", model="unseen", parameters=1e9, sizes={"tokens": 4000.0}, flops=6e9 * 4000)
     assert Estimates(Past(tmp_path, []), Settings()).of(other).source.startswith("FLOPs model")
-    nothing = Work("model", "trl", model="unseen", sizes={"tokens": 4000.0})
+    nothing = Work("training", "trl", model="unseen", sizes={"tokens": 4000.0})
     assert Estimates(Past(tmp_path, []), Settings()).of(nothing).seconds is None
 
 
@@ -107,15 +107,23 @@ def test_what_the_seeds_can_show(registry):
         compose_run([f"seed={seed}", f"selector={name}"], registry) for name in ("random", "base") for seed in range(3)
     ]
     cells = [Cell(number, run, str(number), "", None) for number, run in enumerate(runs, 1)]
-    from selbench.statistics.power import detectable
-
-    typical, poor = detectables(cells, [], detectable)
+    typical, poor = detectables(cells, [])
     assert (typical.seeds, round(100 * typical.difference, 1)) == (3, 1.4)  # peers.md, section 2.1
     assert round(100 * poor.difference, 1) == 6.4
-    (seen,) = detectables(cells, [Spread("planted", "planted-1m", 0.02, 5)], detectable)
-    assert seen.source == "seen in 5 past arms" and seen.spread == 0.02
-    (_, one) = detectables(cells[:1], [], detectable)
+    past = [_past(arm, seed, score) for arm in "abc" for seed, score in enumerate((0.1, 0.14))] + [_past("d", 0, 0.9)]
+    (seen,) = detectables(cells, past)
+    assert seen.source == "seen in 3 past arms" and seen.spread == pytest.approx(0.02 * 2**0.5)
+    again = [*past, _past("a", 1, 0.1)]  # the later of two records of one arm and seed counts
+    assert detectables(cells, again)[0].spread == pytest.approx(0.02 * (4 / 3) ** 0.5)
+    assert len(detectables(cells, [_past("a", seed, 0.3) for seed in range(3)])) == 2  # equal scores tell no spread
+    (_, one) = detectables(cells[:1], [])
     assert one.seeds == 1 and one.difference is None
+
+
+def _past(selector: str, seed: int, score: float) -> Record:
+    axes = {"selector": selector, "model": "planted-1m", "seed": seed, "suite_keys": {"planted": "k"}}
+    row = {"suite": "planted", "task": "t", "metric": "acc", "value": score, "headline": True}
+    return Record(f"{selector}{seed}", "finished", axes, {}, scores=[row])
 
 
 def _plan(**changes) -> Plan:
@@ -165,8 +173,9 @@ def test_planned_against_actual(tmp_path):
         "stage": "training", "planned_s": 3600.0, "actual_s": 1800.0, "planned_n": 1, "actual_n": 1, "ratio": 0.5,
     }  # fmt: skip
     assert rows["evaluation"]["ratio"] is None and rows["evaluation"]["actual_n"] == 1
-    made = [("model", "t9", "2026-01-02", 900.0), ("model", "t9", "2026-01-03", 1000.0), ("model", "t9", "2025-12-31", 7.0),
-            ("model", "another", "2026-01-02", 7.0), ("selection", "s1-80", "2026-01-02", 2.0)]  # fmt: skip
+    made = [("training", "t9", "2026-01-02", 900.0), ("training", "t9", "2026-01-03", 1000.0),
+            ("training", "t9", "2025-12-31", 7.0),
+            ("training", "another", "2026-01-02", 7.0), ("selection", "s1-80", "2026-01-02", 2.0)]  # fmt: skip
     lines = [json.dumps({"kind": k, "key": key, "created": when, "wall_s": s}) for k, key, when, s in made]
     (tmp_path / "executed.jsonl").write_text("\n".join([*lines, '{"kind": "mod']))
     rows = {row["stage"]: row for row in compare_plan(_plan(), [record], tmp_path)}

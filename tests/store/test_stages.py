@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import lock_holders
 
 from selbench.errors import UserError
 from selbench.store.cost import measure, total
@@ -134,9 +135,10 @@ def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
     spares = unneeded(entries(store.root, [record]))
     assert {entry.path.name for entry in spares} == {spare.key, f".{spare.key}.killed"}
     assert unneeded(spares, older_than_s=3600) == []
-    busy = multiprocessing.get_context("spawn").Process(target=_hold, args=(store.root, spare.key))
+    busy = multiprocessing.get_context("spawn").Process(target=lock_holders.hold, args=(store.root, spare.key))
     busy.start()
     while Locks(store.root / ".locks").free(f"kind-{spare.key}"):
+        assert busy.is_alive()
         time.sleep(0.05)
     assert not any(remove(store.root, entry, store.locks) for entry in spares)
     busy.kill()  # a lock dies with its holder
@@ -145,28 +147,19 @@ def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
     assert kept.path.is_dir() and not spare.path.exists()
 
 
-def _hold(root, key):
-    with Locks(root / ".locks").hold(f"kind-{key}", "a test"):
-        time.sleep(60)
-
-
 @pytest.mark.parametrize("shared", [False, True])
 def test_who_waits_says_for_whom(tmp_path, shared):
     said = []
     locks = Locks(tmp_path / ".locks", shared=shared, say=said.append)
-    holder = multiprocessing.get_context("spawn").Process(target=_hold_a_second, args=(tmp_path, shared))
+    holder = multiprocessing.get_context("spawn").Process(target=lock_holders.hold_a_second, args=(tmp_path, shared))
     holder.start()
     while not (tmp_path / ".locks" / "kind-x.json").is_file():
+        assert holder.is_alive()
         time.sleep(0.02)
     with locks.hold("kind-x"):
         pass
     holder.join()
     assert len(said) == 1 and f"waiting for process {holder.pid} (counting), at it for" in said[0]
-
-
-def _hold_a_second(root, shared):
-    with Locks(root / ".locks", shared=shared).hold("kind-x", "counting"):
-        time.sleep(1)
 
 
 def test_a_lease_that_is_not_renewed_is_taken_over(tmp_path, monkeypatch):
@@ -225,18 +218,10 @@ def test_a_dropped_stage_is_remembered(store):
     assert store.recall("kind", "nothing") is None
 
 
-def _slowly(root, results):
-    def compute(folder):
-        time.sleep(0.3)
-        (folder / "data.txt").write_text("x")
-
-    results.put(Store(root).stage("kind", {}, compute).reused)
-
-
 def test_of_several_processes_one_computes_and_the_others_wait(store):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=_slowly, args=(store.root, results)) for _ in range(4)]
+    processes = [context.Process(target=lock_holders.slowly, args=(store.root, results)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -315,7 +300,9 @@ def elsewhere():
     started = []
 
     def start(root, name, shared=False):
-        process = multiprocessing.get_context("spawn").Process(target=_hold_named, args=(root, name, shared))
+        process = multiprocessing.get_context("spawn").Process(
+            target=lock_holders.hold_named, args=(root, name, shared)
+        )
         process.start()
         started.append(process)
         while not (root / ".locks" / f"{name}.json").is_file():
@@ -326,11 +313,6 @@ def elsewhere():
     for process in started:
         process.kill()
         process.join()
-
-
-def _hold_named(root, name, shared):
-    with Locks(root / ".locks", shared=shared).hold(name, "a test"):
-        time.sleep(60)
 
 
 def test_a_shared_store_is_known_as_one_by_whoever_opens_it(tmp_path, elsewhere):

@@ -1,0 +1,44 @@
+"""What `selbench inspect` looks at, from the settings of a run: selected now, or recalled from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from selbench.config import Run
+from selbench.inspection.view import View, read_diagnostics, read_features
+from selbench.run.carry_out import open_store
+from selbench.run.identity import run_axes
+from selbench.run.inputs import load_pool
+from selbench.run.select import selection_alone
+from selbench.store.records import axes_name
+
+
+def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:
+    """The run's selection with all that is kept about it, and a name for its files.
+
+    Raises UserError if nothing is selected or the selector does not apply.
+    """
+    loaded, store = load_pool(run.pool), open_store(run, say)
+    pool = loaded.pool
+    tokens, found = selection_alone(run, store, "inspect")
+    labels = [loaded.labels[id] for id in pool.ids] if loaded.labels else []
+    by_skill = bool(labels) and "skill" in labels[0]
+    categories = [str(row["skill"]) for row in labels] if by_skill else [example.category for example in pool]
+    name = axes_name(run_axes(run))
+    view = View(
+        name=f"{name}, pool {pool.name}: {len(found.ids):,} of {len(pool):,} examples",
+        ids=pool.ids,
+        prompts=[example.prompt for example in pool],
+        responses=[example.response for example in pool],
+        tokens=np.asarray(tokens),
+        order=np.array([pool.position(id) for id in found.ids], np.int64),
+        scores=found.scores,
+        category="skill" if by_skill else "category",
+        categories=[category or "(none)" for category in categories] if any(categories) else [],
+        labels=labels,
+        features=read_features(store, found.stages),
+        diagnostics=read_diagnostics(store, found.stages, len(found.ids)),
+    )
+    return view, f"{pool.name}_{name}".replace("%", "pct").replace(" ", "_").replace("/", "-")

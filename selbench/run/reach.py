@@ -1,0 +1,53 @@
+"""How far a ranking has to go: one ranking of a nested selector serves all budgets that a sweep asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from selbench.api import Budget, Pool
+from selbench.config import Run
+from selbench.errors import UserError
+from selbench.models import fingerprint
+from selbench.run.inputs import load_pool, load_target
+from selbench.store.keys import digest, plugin_identity
+from selbench.store.sweeps import Sweep
+
+
+def ranking_group(run: Run) -> str:
+    """Equal for cells that a nested selector serves with one ranking: all but the budget's size is the same."""
+    selector, pool = run.selector, load_pool(run.pool).pool
+    return digest(
+        {
+            "selector": plugin_identity(selector),
+            "pool": pool.fingerprint,
+            "unit": [run.budget_unit, fingerprint(run.model) if run.budget_unit == "tokens" else None],
+            "scorer": fingerprint(run.scorer) if selector.uses_scorer else None,
+            "target": {name: examples.fingerprint for name, examples in load_target(run).items()},
+            "seed": run.seed if selector.stochastic else None,
+        }
+    )
+
+
+def budgets_by_ranking(runs: Sequence[Run]) -> dict[str, list[int | float]]:
+    """Ranking group -> all the budgets that a grid asks of it."""
+    found: dict[str, list[int | float]] = {}
+    for run in runs:
+        if run.selector.takes_budget and run.selector.nested:
+            amounts = found.setdefault(ranking_group(run), [])
+            amounts += [run.budget] if run.budget not in amounts else []
+    return found
+
+
+def largest_budget(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
+    """The largest budget that the run's sweep asks of its ranking; None for a run on its own."""
+    if not run.sweep or not run.selector.takes_budget:
+        return None
+    amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
+    budgets = []
+    for amount in amounts:
+        with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
+            budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
+    return max(budgets, key=lambda budget: budget.limit, default=None)

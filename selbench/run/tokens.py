@@ -1,0 +1,45 @@
+"""Counting the response tokens of a pool, as a stage: what budgets in tokens and reports of lengths rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from selbench.api import ModelRef, Pool
+from selbench.config import Run
+from selbench.models import fingerprint, load_tokenizer
+from selbench.run.inputs import load_pool
+from selbench.run.stage import RunStage
+from selbench.store.files import load_arrays, save_arrays
+from selbench.store.stages import Store
+
+
+@dataclass(frozen=True, eq=False)
+class TokenCounts(RunStage):
+    """The number of response tokens of each example of a pool under a model's tokenizer."""
+
+    pool: Pool
+    model: ModelRef
+    kind: ClassVar[str] = "tokens"
+
+    @classmethod
+    def of(cls, run: Run) -> TokenCounts:
+        """Those of a run's pool as its model reads it."""
+        return cls(load_pool(run.pool).pool, run.model)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"pool": self.pool.fingerprint, "model": fingerprint(self.model)}
+
+    def result(self, store: Store) -> np.ndarray:
+        """N integers. Raises UserError if the tokenizer cannot be loaded."""
+        stage = store.stage(self.kind, self.identity, self._compute)
+        return load_arrays(stage.path)["tokens"]
+
+    def _compute(self, folder: Path) -> None:
+        from selbench.data.chat import count_response_tokens
+
+        save_arrays(folder, {"tokens": count_response_tokens(self.pool, load_tokenizer(self.model))})
