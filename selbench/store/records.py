@@ -18,7 +18,7 @@ import selbench
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, read_fields
-from selbench.store.files import damage, read_json, write_json, writing
+from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
 # What record.json means; raised when a field changes its meaning. Records without a number are of format 1.
@@ -56,7 +56,7 @@ class Record:
     logged: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, Checksum] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Record:
