@@ -105,3 +105,34 @@ def test_every_file_opens_by_saying_what_it_is_for():
         path for path in _files() if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+
+
+# The folders of an output folder, and the files of a run's: spelled out where they are owned, and nowhere else.
+OUTPUT_FOLDERS = {"runs", "store", "sweeps", "reports", "inspect", "selections", "fetched"}
+OUTPUT_FILES = {"mlflow.db", "selection.json", "items.parquet", "record.json", "traceback.txt"}
+
+
+def _texts(path: Path) -> list[tuple[int, str]]:
+    """Output folders that are joined to a path, and output files anywhere, with the lines they stand in."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
+            found += [(node.lineno, node.right.value)] if node.right.value in OUTPUT_FOLDERS else []
+        elif isinstance(node, ast.Constant) and node.value in OUTPUT_FILES:
+            found.append((node.lineno, node.value))
+    return found
+
+
+def test_the_output_folder_is_spelled_out_where_it_is_owned():
+    found = {str(path.relative_to(PACKAGE)): _texts(path) for path in _files()}
+    assert {path for path, texts in found.items() if texts} == {"store/outputs.py", "store/records.py"}, found
+
+
+def test_the_axes_of_a_record_are_attributes():
+    for path in _files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            by_key = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.value
+            by_get = isinstance(node, ast.Attribute) and node.attr == "get" and node.value
+            of = by_key or by_get
+            if of and path.parts[-2] != "inspection":  # axes of a figure there
+                assert getattr(of, "attr", getattr(of, "id", "")) != "axes", f"{path}:{node.lineno}"

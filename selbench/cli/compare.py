@@ -25,14 +25,15 @@ def main(arguments: list[str]) -> int:
 
     from selbench.comparison.side_by_side import compare
     from selbench.comparison.sides import find_sides
-    from selbench.store.records import Records
+    from selbench.store.outputs import Outputs
     from selbench.tracking.previews import pool_of
 
-    records = Records(args.outputs / "runs").all()
+    outputs = Outputs(args.outputs)
+    records = outputs.records.all()
     if not records:
-        raise UserError(f"no record under {args.outputs / 'runs'}: name another folder with --outputs.")
+        raise UserError(f"no record under {outputs.records.root}: name another folder with --outputs.")
     wanted = {name: getattr(args, name) for name in ("comparison", "budget", "model", "suite")}
-    a, b = find_sides(records, _key(args.outputs, args.a), _key(args.outputs, args.b), wanted)
+    a, b = find_sides(records, outputs.run_key(args.a), outputs.run_key(args.b), wanted)
     first = a.records[0]
     among = [record for record in records if record.comparison == first.comparison] if a.seeds != (None,) else []
     pool = pool_of(first)
@@ -49,16 +50,6 @@ def main(arguments: list[str]) -> int:
     if args.items:
         console.say(f"items: {args.items}")
     return 0
-
-
-def _key(outputs: Path, name: str) -> str:
-    """A folder's path or a cell (SWEEP/3, latest/3) as the key of its run; anything else as it is."""
-    last = name.rstrip("/").rpartition("/")[2]
-    if "/" not in name or (outputs / "runs" / last).is_dir():
-        return last
-    from selbench.cli.show import find, record_of
-
-    return record_of(find(outputs, name), name).key
 
 
 def _parser() -> argparse.ArgumentParser:

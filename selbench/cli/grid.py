@@ -31,7 +31,8 @@ from selbench.errors import UserError
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
 from selbench.store.files import writing
-from selbench.store.records import Record, Records, axes_name, distinct
+from selbench.store.outputs import Outputs
+from selbench.store.records import Record, distinct
 from selbench.store.sweeps import PLAN, Sweep, duration
 
 
@@ -63,7 +64,7 @@ def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int
     runs = [compose_run(cell, registry) for cell in cells]
     keys = _check(runs)
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
-    sweep = Sweep(runs[0].output_dir / "sweeps", f"{id}-{os.getpid()}")
+    sweep = Outputs(runs[0].output_dir).sweeps.open(f"{id}-{os.getpid()}")
     _start(sweep, runs, cells, keys, arguments)
     _expect(sweep, runs)
     console.say(f"sweep {sweep.id}: {len(runs)} cells")
@@ -75,9 +76,9 @@ def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int
 
 def _check(runs: list[Run]) -> list[str]:
     """The keys of the runs. Raises UserError for what can be known to be wrong before any work."""
-    from selbench.run.identity import checked_key  # heavy: only once every cell has been composed
+    from selbench.run.identity import checked_keys  # heavy: only once every cell has been composed
 
-    return [checked_key(run) for run in runs]
+    return checked_keys(runs)
 
 
 def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str], arguments: list[str]) -> None:
@@ -85,9 +86,7 @@ def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str
     from selbench.run.identity import run_axes
     from selbench.run.reach import budgets_by_ranking
 
-    rows = [
-        {"name": axes_name(run_axes(run)), "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)
-    ]
+    rows = [{"name": run_axes(run).name, "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)]
     sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, budgets_by_ranking(runs))
 
 
@@ -141,7 +140,7 @@ def _job(config: DictConfig) -> None:
 
 def _cell(run: Run, number: int = 0) -> bool:
     """One run, told about, noted in its sweep and mirrored. False if it failed; it never raises for that."""
-    sweep = Sweep(run.output_dir / "sweeps", run.sweep) if run.sweep else None
+    sweep = Outputs(run.output_dir).sweeps.open(run.sweep) if run.sweep else None
     if not sweep:
         ended = carry_out_told(run, "", lambda work: None)
         return bool(ended and ended[0].status != "failed")
@@ -164,8 +163,8 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
     from selbench.run.identity import run_axes
     from selbench.tracking.mirror import mirror
 
-    records = Records(run.output_dir / "runs")
-    title = place + axes_name(run_axes(run))
+    records = Outputs(run.output_dir).records
+    title = place + run_axes(run).name
     started = time.perf_counter()
 
     def say(work: str) -> None:
@@ -202,13 +201,14 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     from selbench.tracking.reports import report_artifacts
 
     results = sweep.results()
-    records = Records(run.output_dir / "runs")
+    outputs = Outputs(run.output_dir)
+    records = outputs.records
     done = distinct(record for result in results.values() if (record := records.read(result["key"])))
     counts = Counter(result["status"] for result in results.values())
     reused = sum(result["reused"] for result in results.values() if result["status"] == "finished")
     if any(record.status == "finished" for record in done):
-        plan = compare_sweep(sweep.folder, done, run.output_dir / "store")
-        csv = run.output_dir / "reports" / f"{sweep.id}.csv"
+        plan = compare_sweep(sweep.folder, done, outputs.store)
+        csv = outputs.reports / f"{sweep.id}.csv"
         show(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
         report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
     missing = sweep.about["cells"] - len(results) + counts["stopped"]

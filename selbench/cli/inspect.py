@@ -33,9 +33,10 @@ def main(arguments: list[str]) -> int:
 
     from selbench.inspection.of_run import view_of
     from selbench.inspection.panels import write_panels
+    from selbench.store.outputs import Outputs
 
     view, stem = view_of(run, console.say)
-    out = args.out or run.output_dir / "inspect" / stem
+    out = args.out or Outputs(run.output_dir).inspections / stem
     written, left_out = write_panels(view, out)
     console.say(f"{view.name}: {len(written)} panels")
     console.out.print(str(out), soft_wrap=True, markup=False)

@@ -31,15 +31,17 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"--{name.replace('_', '-')} says how to read a file: it needs --scores FILE.")
 
     from selbench.report.leaderboard import show
+    from selbench.store.outputs import Outputs
 
-    runs = args.outputs / "runs"
+    outputs = Outputs(args.outputs)
+    runs = outputs.records.root
     if args.tracking_uri:
         (records, runs), plan = _from_server(args), None
     else:
         records, plan = _records(args)
     show(
         records,
-        csv=args.csv or args.outputs / "reports" / "leaderboard.csv",
+        csv=args.csv or outputs.reports / "leaderboard.csv",
         baseline=args.baseline,
         runs=runs,
         all_tables=args.all_tables,
@@ -95,6 +97,7 @@ def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
     from selbench.report.build import build_board
     from selbench.report.leaderboard import present
     from selbench.report.plain_scores import parse_map, read_scores
+    from selbench.store.outputs import Outputs
 
     for name in ("comparison", "sweep", "tracking_uri"):
         if getattr(args, name):
@@ -107,34 +110,36 @@ def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
             "--baseline ARM."
         )
     board = build_board(table, baseline=args.baseline, **options)
-    csv = args.csv or args.outputs / "reports" / f"{args.scores.stem}.csv"
+    csv = args.csv or Outputs(args.outputs).reports / f"{args.scores.stem}.csv"
     present(board, csv, all_tables=args.all_tables, as_json=args.json)
     return 0
 
 
 def _from_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
     """The finished runs of a server, and the folder of the records as fetched (each once: the folder is kept)."""
+    from selbench.store.outputs import Outputs
     from selbench.tracking.download import records_from_server
 
-    records, folder = records_from_server(args.tracking_uri, args.comparison, args.sweep, args.outputs / "fetched")
+    fetched = Outputs(args.outputs).fetched
+    records, folder = records_from_server(args.tracking_uri, args.comparison, args.sweep, fetched)
     finished = [record for record in records if record.status == "finished"]
     if not finished:
         raise UserError("no run on the server has finished.")
-    return finished, folder / "runs"
+    return finished, Outputs(folder).records.root
 
 
 def _records(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any]] | None]:
     """The finished runs that were asked for, and for one sweep its plan against what it took. UserError without any."""
     from selbench.planning.planned_and_actual import compare_sweep
-    from selbench.store.records import Records
-    from selbench.store.sweeps import Sweep
+    from selbench.store.outputs import Outputs
 
-    records, plan = Records(args.outputs / "runs").all(), None
+    outputs = Outputs(args.outputs)
+    records, plan = outputs.records.all(), None
     if args.sweep:
-        sweep = Sweep(args.outputs / "sweeps", _sweep(args.outputs, args.sweep))
+        sweep = outputs.sweeps.named(args.sweep)
         keys = {result["key"] for result in sweep.results().values()}
         records = [record for record in records if record.key in keys]
-        plan = compare_sweep(sweep.folder, records, args.outputs / "store")
+        plan = compare_sweep(sweep.folder, records, outputs.store)
     if args.comparison:
         known = {record.comparison for record in records}
         if args.comparison not in known:
@@ -143,15 +148,6 @@ def _records(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any
     finished = [record for record in records if record.status == "finished"]
     if not finished:
         raise UserError(
-            f"no finished run under {args.outputs / 'runs'}: run `selbench demo`, or name another folder with --outputs."
+            f"no finished run under {outputs.records.root}: run `selbench demo`, or name another folder with --outputs."
         )
     return finished, plan
-
-
-def _sweep(outputs: Path, id: str) -> str:
-    known = sorted(path.name for path in (outputs / "sweeps").glob("*") if path.is_dir())
-    if id == "latest" and known:
-        return known[-1]
-    if id not in known:
-        raise UserError(unknown("sweep", id, known))
-    return id

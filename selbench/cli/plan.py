@@ -96,7 +96,7 @@ def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
     from selbench.cli.grid import expand, refuse_grid
     from selbench.config import compose_run, register
     from selbench.plugins import discover
-    from selbench.run.identity import checked_key
+    from selbench.run.identity import checked_keys
 
     registry = discover(plugin_path(overrides))
     register(registry)
@@ -106,8 +106,7 @@ def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
     runs = [compose_run(cell, registry) for cell in cells]
     if len({run.output_dir for run in runs}) > 1:
         raise UserError("output_dir differs between cells: plan one output folder at a time.")
-    for run in runs:
-        checked_key(run)
+    checked_keys(runs)
     return runs
 
 

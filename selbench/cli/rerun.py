@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from selbench import console
 from selbench.cli.main import plugin_path
 from selbench.cli.options import add_outputs
-from selbench.cli.show import find, record_of
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +41,10 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_intermixed_args(arguments)
     if args.here and args.out:
         raise UserError("--here computes in the run's own output folder: leave out --out.")
-    record = record_of(find(args.outputs, args.name), args.name)
+
+    from selbench.store.outputs import Outputs
+
+    record = Outputs(args.outputs).find_run(args.name)
     run = recorded_run(record, plugin_path(args.settings))
 
     from selbench.run.again import changes_since
@@ -76,10 +78,11 @@ def _composed(record: Record, registry: Registry) -> Run:
     from selbench.config import Config, explain, to_run
 
     config, axes = dict(record.config), record.axes
-    named = config.get("plugins", {"trainer": axes["trainer"]})
+    named = config.get("plugins", {"trainer": axes.trainer})
+    named_selector = (axes.selector_key or axes.selector).partition("(")[0]  # a label may be anything
     classes = {
         "pool": _pool_class(config["pool"]),
-        "selector": _plugin_class("selector", config["selector"], registry, axes["selector"].partition("(")[0]),
+        "selector": _plugin_class("selector", config["selector"], registry, named_selector),
         "trainer": _plugin_class("trainer", config["trainer"], registry, named.get("trainer")),
     }
     options = {**config["selector"]}
@@ -197,7 +200,7 @@ def _score_lines(again: Again) -> Iterator[str]:
     yield f"scores      {count - len(other)} of {count} identical{items}"
     for row, value in other:
         said = "not measured" if value is None else f"now {value:.6g}"
-        yield f"            {row['task']} {row['metric']}: {row['value']:.6g}, {said}"
+        yield f"            {row.task} {row.metric}: {row.value:.6g}, {said}"
 
 
 def _say(line: str) -> None:

@@ -44,19 +44,19 @@ def main(arguments: list[str]) -> int:
     from selbench.run.identity import run_axes
     from selbench.run.inputs import load_pool
     from selbench.run.select import facts, selection_alone
-    from selbench.store.records import axes_name
+    from selbench.store.outputs import Outputs
 
     pool = load_pool(run.pool).pool
     tokens, chosen = selection_alone(run, open_store(run, console.say), "export")
 
-    name = axes_name(run_axes(run)).replace("%", "pct").replace(" ", "_")
-    out = args.out or run.output_dir / "selections" / f"{pool.name}_{name}.jsonl"
+    name = run_axes(run).name.replace("%", "pct").replace(" ", "_")
+    out = args.out or Outputs(run.output_dir).selections / f"{pool.name}_{name}.jsonl"
     export(pool, chosen.ids, out, args.form)
     export(pool, chosen.ids, out.with_suffix(".ids.txt"), "ids")
     positions = [pool.position(id) for id in chosen.ids]
     about = facts([pool[position] for position in positions], tokens[positions], {})
     console.say(
-        f"{about['examples']} of {len(pool)} examples, {about['response_tokens']} response tokens; "
+        f"{about.examples} of {len(pool)} examples, {about.response_tokens} response tokens; "
         f"selecting took {chosen.cost['wall_s']:.1f} s"
     )
     console.out.print(str(out), soft_wrap=True)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import json
 import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench import console
 from selbench.cli.options import add_outputs
-from selbench.errors import UserError
 
 if TYPE_CHECKING:
     from selbench.store.inventory import Entry
+    from selbench.store.outputs import Outputs
     from selbench.store.records import Record
     from selbench.store.sweeps import Sweep
 
@@ -39,94 +37,23 @@ def main(arguments: list[str]) -> int:
     form.add_argument("--config", action="store_true", help="the run's full resolved configuration, as YAML")
     form.add_argument("--json", action="store_true", help="everything, as JSON")
     args = parser.parse_args(arguments)
-    found = find(args.outputs, args.name)
+
+    from selbench.store.outputs import Outputs
+
+    outputs = Outputs(args.outputs)
+    found = outputs.find(args.name)
     if args.config:
         from omegaconf import OmegaConf
 
-        _print([OmegaConf.to_yaml(OmegaConf.create(record_of(found, args.name).config)).rstrip()])
+        _print([OmegaConf.to_yaml(OmegaConf.create(outputs.find_run(args.name).config)).rstrip()])
     elif args.json:
-        _print([json.dumps(_plain(found, args.outputs), indent=1, default=str)])
+        _print([json.dumps(_plain(found, outputs), indent=1, default=str)])
     else:
-        _print(_told(found, args.outputs))
+        _print(_told(found, outputs))
     return 0
 
 
-def find(outputs: Path, name: str) -> Record | Entry | Sweep:
-    """What `name` stands for: a run (key, start of a key, SWEEP/N), else a stage, else a sweep.
-
-    Raises UserError with the nearest names if there is no such thing, or if several begin like that.
-    """
-    from selbench.store.inventory import entries
-    from selbench.store.records import Records
-    from selbench.store.sweeps import Sweep
-
-    sweeps = sorted(path.name for path in (outputs / "sweeps").glob("*") if path.is_dir())
-    records = Records(outputs / "runs")
-    if "/" in name:
-        return _cell(outputs, name, sweeps)
-    runs = sorted(path.parent.name for path in records.root.glob("*/record.json"))
-    if key := _only(name, runs, "run"):
-        if record := records.read(key):
-            return record
-        raise UserError(f"the record of run {key} cannot be read: {records.folder(key)}.")
-    if (name == "latest" and sweeps) or name in sweeps:
-        return Sweep(outputs / "sweeps", sweeps[-1] if name == "latest" else name)
-    stages = {entry.name: entry for entry in entries(outputs / "store", records.all())}
-    if stage := _only(name, sorted(stages), "stage"):
-        return stages[stage]
-    if sweep := _only(name, sweeps, "sweep"):
-        return Sweep(outputs / "sweeps", sweep)
-    raise UserError(_unknown(name, [*runs, *stages, *sweeps], outputs))
-
-
-def record_of(found: Record | Entry | Sweep, name: str) -> Record:
-    """`found` if it is a run. Raises UserError if it is something else."""
-    from selbench.store.records import Record
-
-    if not isinstance(found, Record):
-        raise UserError(f"'{name}' is not a run: `selbench show {name}` says which runs belong to it.")
-    return found
-
-
-def _only(name: str, names: Iterable[str], what: str) -> str | None:
-    """The one that is called or begins so. Raises UserError if several begin so."""
-    names = list(names)
-    if name in names:
-        return name
-    begun = [other for other in names if other.startswith(name)]
-    if len(begun) > 1:
-        raise UserError(f"'{name}' is the beginning of {len(begun)} {what}s: {', '.join(begun[:8])}.")
-    return begun[0] if begun else None
-
-
-def _cell(outputs: Path, name: str, sweeps: list[str]) -> Record:
-    from selbench.store.records import Records
-    from selbench.store.sweeps import Sweep
-
-    head, _, number = name.rpartition("/")
-    id = (sweeps[-1] if sweeps else None) if head == "latest" else _only(head, sweeps, "sweep")
-    if id is None:
-        raise UserError(_unknown(head, sweeps, outputs))
-    sweep = Sweep(outputs / "sweeps", id)
-    cells = sweep.about["cells"]
-    if not number.isdigit() or not 1 <= int(number) <= cells:
-        raise UserError(f"sweep {id} has cells 1 to {cells}, but no cell '{number}'.")
-    key = sweep.results().get(int(number) - 1, {}).get("key")
-    record = Records(outputs / "runs").read(key) if key else None
-    if not record:
-        raise UserError(f"cell {number} of sweep {id} has no record: it did not start, or has not ended yet.")
-    return record
-
-
-def _unknown(name: str, names: Iterable[str], outputs: Path) -> str:
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
-    hint = f" Nearest: {', '.join(near)}." if near else ""
-    return (
-        f"unknown run, stage or sweep '{name}' in {outputs}.{hint} `selbench show latest` lists the last sweep's runs."
-    )
-
-
-def _told(found: Record | Entry | Sweep, outputs: Path) -> list[str]:
+def _told(found: Record | Entry | Sweep, outputs: Outputs) -> list[str]:
     from selbench.store.inventory import Entry
     from selbench.store.records import Record
 
@@ -139,23 +66,28 @@ def _laid_out(lines: Iterable[Line]) -> list[str]:
     return [f"{head:<12}{text}".rstrip() for head, text in lines]
 
 
-def _of_run(record: Record, outputs: Path) -> Iterator[Line]:
+def _of_run(record: Record, outputs: Outputs) -> Iterator[Line]:
+    from selbench.store.records import RECORD
+
     yield "run", f"{record.key}  {record.name}  {record.status}"
     if record.reason:
         yield "reason", record.reason
-    yield "folder", f"{outputs / 'runs' / record.key}  (record.json holds all of this, and the configuration)"
+    yield "folder", f"{outputs.records.folder(record.key)}  ({RECORD} holds all of this, and the configuration)"
     yield "made", record.created
     yield from _where_from(record, outputs)
-    yield "again", f"selbench rerun {record.key}" + ("" if str(outputs) == "outputs" else f" --outputs {outputs}")
-    axes = {name: value for name, value in record.axes.items() if not name.endswith(("_key", "_keys"))}
+    yield (
+        "again",
+        f"selbench rerun {record.key}" + ("" if str(outputs.root) == "outputs" else f" --outputs {outputs.root}"),
+    )
+    axes = {name: value for name, value in record.axes.plain().items() if not name.endswith(("_key", "_keys"))}
     yield "settings", "  ".join(f"{name}={_short(value)}" for name, value in axes.items() if value is not None)
     yield "comparison", record.comparison
-    yield "data", f"pool {record.axes['pool']}, fingerprint {record.axes['pool_key']}"
-    keys = {"trainer": record.axes["trainer_key"], **record.axes["suite_keys"]}
+    yield "data", f"pool {record.axes.pool}, fingerprint {record.axes.pool_key}"
+    keys = {"trainer": record.axes.trainer_key, **record.axes.suite_keys}
     yield "keys", "  ".join(f"{name} {key}" for name, key in keys.items() if key)
     yield "seeds", "  ".join(f"{axis} {seed}" for axis, seed in record.seeds.items())
     yield from _code(record.versions)
-    facts = {name: value for name, value in record.selection.items() if not isinstance(value, dict)}
+    facts = {name: value for name, value in record.selection.plain().items() if not isinstance(value, dict)}
     yield "selection", "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in facts.items()) or "–"
     yield from _costs(record)
     yield from _stages(record, outputs)
@@ -173,15 +105,13 @@ def _costs(record: Record) -> Iterator[Line]:
         head = ""
 
 
-def _where_from(record: Record, outputs: Path) -> Iterator[Line]:
+def _where_from(record: Record, outputs: Outputs) -> Iterator[Line]:
     """The command it came from; for a cell of a sweep also the command for it alone."""
-    from selbench.store.sweeps import Sweep
-
     words = [word for word in shlex.split(record.command) if not word.startswith("sweep=")]
     yield "command", shlex.join(words)
-    if not record.sweep or not (outputs / "sweeps" / record.sweep).is_dir():
+    if not record.sweep or not outputs.sweeps.has(record.sweep):
         return
-    sweep = Sweep(outputs / "sweeps", record.sweep)
+    sweep = outputs.sweeps.open(record.sweep)
     for number, row in enumerate(sweep.about.get("rows", [])):
         if row["key"] == record.key:
             yield "cell", f"{sweep.id}/{number + 1}"
@@ -198,28 +128,27 @@ def _code(versions: dict[str, Any]) -> Iterator[Line]:
     yield "", "  ".join(f"{name} {value}" for name, value in versions.get("hardware", {}).items() if value)
 
 
-def _stages(record: Record, outputs: Path) -> Iterator[Line]:
+def _stages(record: Record, outputs: Outputs) -> Iterator[Line]:
     from selbench.store.inventory import stage_path
     from selbench.store.stages import DROPPED, MANIFEST
 
     for position, (label, name) in enumerate(record.stages.items()):
-        path = stage_path(outputs / "store", label, name)
+        path = stage_path(outputs.store, label, name)
         state = "whole" if (path / MANIFEST).is_file() else "files given back" if (path / DROPPED).is_file() else "gone"
         yield "" if position else "stages", f"{label:<20} {path}  {state}"
 
 
 def _scores(record: Record) -> Iterator[Line]:
     for suite, value in record.headline.items():
-        tasks = [row for row in record.scores if row["suite"] == suite and row["headline"]]
-        metrics = sorted({row["metric"] for row in tasks})
+        tasks = record.headlines(suite)
+        metrics = sorted({row.metric for row in tasks})
         yield "score", f"{suite} {value:.6g}  ({', '.join(metrics)}, mean of {len(tasks)} tasks)"
         for row in tasks if len(tasks) > 1 else []:
-            yield "", f"  {row['task']:<28} {row['value']:.6g}  {row['items']} items"
+            yield "", f"  {row.task:<28} {row.value:.6g}  {row.items} items"
 
 
-def _of_stage(entry: Entry, outputs: Path) -> Iterator[Line]:
+def _of_stage(entry: Entry, outputs: Outputs) -> Iterator[Line]:
     from selbench.store.files import read_json
-    from selbench.store.records import Records
     from selbench.store.stages import DROPPED, MANIFEST
 
     manifest = read_json(entry.path / MANIFEST) or read_json(entry.path / DROPPED) or {}
@@ -230,9 +159,8 @@ def _of_stage(entry: Entry, outputs: Path) -> Iterator[Line]:
     yield "key of", json.dumps(manifest.get("identity", {}), default=str)
     for position, input in enumerate(entry.inputs):
         yield "" if position else "made from", input
-    records = Records(outputs / "runs")
     for position, key in enumerate(entry.runs):
-        record = records.read(key)
+        record = outputs.records.read(key)
         yield "" if position else "runs", f"{key}  {record.name}  {record.status}" if record else key
     if not entry.runs:
         yield "runs", "none rests on it"
@@ -249,23 +177,24 @@ def _of_sweep(sweep: Sweep) -> list[str]:
     return lines
 
 
-def _plain(found: Record | Entry | Sweep, outputs: Path) -> dict[str, Any]:
+def _plain(found: Record | Entry | Sweep, outputs: Outputs) -> dict[str, Any]:
     from selbench.store.inventory import stage_path
     from selbench.store.records import Record
     from selbench.store.sweeps import Sweep
 
     if isinstance(found, Sweep):
         return {**found.about, "results": found.results()}
-    data = dataclasses.asdict(found)
     if isinstance(found, Record):
-        paths = {label: stage_path(outputs / "store", label, name) for label, name in found.stages.items()}
-        data["name"], data["folder"] = found.name, outputs / "runs" / found.key
+        data = found.plain()
+        paths = {label: stage_path(outputs.store, label, name) for label, name in found.stages.items()}
+        data["name"], data["folder"] = found.name, outputs.records.folder(found.key)
         data["stage_folders"] = {label: path for label, path in paths.items() if path.is_dir()}
-    return data
+        return data
+    return dataclasses.asdict(found)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return f"{value:,.6g}" if isinstance(value, float) else str(value)
 

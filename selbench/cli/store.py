@@ -34,7 +34,9 @@ def main(arguments: list[str]) -> int:
     cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
     args = parser.parse_args(arguments)
 
-    root = args.outputs / "store"
+    from selbench.store.outputs import Outputs
+
+    root = Outputs(args.outputs).store
     if not root.is_dir():
         raise UserError(f"there is no store at {root}: name the output folder with --outputs.")
     if args.verb == "ls":
@@ -48,9 +50,9 @@ def _ls(outputs: Path, kind: str | None) -> int:
 
     from selbench.errors import unknown
     from selbench.store.inventory import entries
-    from selbench.store.records import Records
+    from selbench.store.outputs import Outputs
 
-    found = entries(outputs / "store", Records(outputs / "runs").all())
+    found = entries(Outputs(outputs).store, Outputs(outputs).records.all())
     kinds = {entry.kind for entry in found}
     if kind and kind not in kinds:
         raise UserError(unknown("kind", kind, kinds))
@@ -77,13 +79,13 @@ def _verify(outputs: Path) -> int:
 
     from selbench.store.files import read_json
     from selbench.store.inventory import entries
-    from selbench.store.records import Records
+    from selbench.store.outputs import Outputs
     from selbench.store.stages import MANIFEST, verify
 
-    records = Records(outputs / "runs")
+    records = Outputs(outputs).records
     known = records.all()
     wrong = 0
-    stages = [entry for entry in entries(outputs / "store", known) if entry.state in ("whole", "unfinished")]
+    stages = [entry for entry in entries(Outputs(outputs).store, known) if entry.state in ("whole", "unfinished")]
     for entry in tqdm(stages, "verify", disable=None, leave=False):
         if problem := verify(entry.path, read_json(entry.path / MANIFEST)):
             wrong += 1
@@ -102,14 +104,14 @@ def _verify(outputs: Path) -> int:
 def _gc(outputs: Path, days: float, dry_run: bool) -> int:
     from selbench.store.inventory import entries, remove, unneeded
     from selbench.store.locks import Locks
-    from selbench.store.records import Records
+    from selbench.store.outputs import Outputs
 
-    root = outputs / "store"
+    root = Outputs(outputs).store
     locks, freed, gone = Locks(root / ".locks"), 0, 0
     since = locks.oldest("run-")
     if since is not None:
         console.say("a run is under way: what was made since it began stays.")
-    going = unneeded(entries(root, Records(outputs / "runs").all()), days * DAY_S, since)
+    going = unneeded(entries(root, Outputs(outputs).records.all()), days * DAY_S, since)
     for entry in going:
         what = f"{entry.kind}/{entry.name} ({entry.state}, {size(entry.bytes)}, {duration(entry.age_s)} old)"
         if dry_run:

@@ -12,7 +12,7 @@ import numpy as np
 
 from selbench.comparison.sides import Side
 from selbench.store.files import read_json
-from selbench.store.records import Record
+from selbench.store.records import SELECTION, Record
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Overlap:
 
 def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | None:
     """None where the two selected from different pools, or nothing."""
-    if a.records[0].axes.get("pool_key") != b.records[0].axes.get("pool_key"):
+    if not a.setting.shares_pool(b.setting):
         return None
     chosen = [[_chosen(runs, record) for record in side.records] for side in (a, b)]
     if not all(ids for side in chosen for ids in side):
@@ -61,7 +61,7 @@ def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | No
 
 
 def _chosen(runs: Path, record: Record) -> list[str]:
-    found = read_json(runs / record.key / "selection.json")
+    found = read_json(runs / record.key / SELECTION)
     return [str(id) for id in found["ids"]] if found else []
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from selbench.comparison.sides import Side
 from selbench.report.items import ItemScores, item_variance
 from selbench.statistics import differences
-from selbench.store.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +91,7 @@ class Answers:
         values = [
             np.array([column.reindex(shared).to_numpy() for column in side if column is not None]) for side in columns
         ]
-        sign = 1 if _headlines(a.records[0], suite)[0]["higher_is_better"] else -1
+        sign = 1 if a.records[0].headlines(suite)[0].higher_is_better else -1
         return cls(suite, shared, values[0], values[1], sign, len(every) - len(shared))
 
     @property
@@ -123,16 +122,12 @@ class Answers:
         return pd.DataFrame(columns, self.index).reset_index().assign(suite=self.suite)
 
 
-def _headlines(record: Record, suite: str) -> list[dict[str, Any]]:
-    return [row for row in record.scores if row["suite"] == suite and row["headline"]]
-
-
 def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> list[ScoreDifference]:
     """The suite, then its tasks where there are several; what one side lacks is left out."""
-    first = _headlines(a.records[0], suite)
-    metrics = {row["task"]: row["metric"] for row in first}
-    together = first[0]["metric"] if len(set(metrics.values())) == 1 else "mean"
-    sign = 1 if first[0]["higher_is_better"] else -1
+    first = a.records[0].headlines(suite)
+    metrics = {row.task: row.metric for row in first}
+    together = first[0].metric if len(set(metrics.values())) == 1 else "mean"
+    sign = 1 if first[0].higher_is_better else -1
     found = {task: (_by_seed(a, suite, task), _by_seed(b, suite, task)) for task in ["", *sorted(metrics)]}
     values = {task: pair for task, pair in found.items() if np.isfinite(pair).all()}
     fixed = [len(side.seeds) > 1 and len({record.key for record in side.records}) == 1 for side in (a, b)]
@@ -158,7 +153,7 @@ def _by_seed(side: Side, suite: str, task: str) -> Floats:
     """The score under each seed; the mean of all tasks where none is named; NaN where it is missing."""
     found = []
     for record in side.records:
-        rows = [row["value"] for row in _headlines(record, suite) if task in ("", row["task"])]
+        rows = [row.value for row in record.headlines(suite) if task in ("", row.task)]
         found.append(float(np.mean(rows)) if rows else math.nan)
     return np.asarray(found)
 

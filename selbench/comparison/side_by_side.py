@@ -22,6 +22,8 @@ from selbench.report.board import Difference, Verdict
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
+from selbench.store.axes import require_distinct_labels
+from selbench.store.outputs import Outputs
 from selbench.store.records import Record
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def compare(
     more of the noise of seeds. `pool_size` is needed for the overlap by chance. Raises UserError if they have no suite in common.
     """
     suites = _common_suites(a, b, suite)
-    items = ItemScores(outputs / "runs", [*a.records, *b.records, *among])
+    runs = Outputs(outputs).records.root
+    items = ItemScores(runs, [*a.records, *b.records, *among])
     scores: list[ScoreDifference] = []
     changes, tables, notes = [], [], _notes(a, b, suites)
     for name in suites:
@@ -96,7 +99,7 @@ def compare(
         tuple(_as_on_board(row, verdicts) for row in scores),
         tuple(changes),
         _stacked(tables),
-        overlap(a, b, outputs / "runs", pool_size),
+        overlap(a, b, runs, pool_size),
         _costs(a, b),
         _settings(a, b),
         verdicts,
@@ -105,7 +108,7 @@ def compare(
 
 
 def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:
-    own = [set.intersection(*({row["suite"] for row in r.scores} for r in side.records)) for side in (a, b)]
+    own = [set.intersection(*({row.suite for row in r.scores} for r in side.records)) for side in (a, b)]
     common = sorted(own[0] & own[1])
     if not common:
         one, other = (", ".join(sorted(names)) or "(none)" for names in own)
@@ -117,11 +120,10 @@ def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:
 
 def _notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
     notes = []
-    keys = [side.records[0].axes.get("suite_keys") or {} for side in (a, b)]
     for name in suites:
-        if keys[0].get(name) != keys[1].get(name):
+        if not a.setting.shares_suite(b.setting, name):
             notes.append(f"{name}: its settings, data or code differ between the two, so the scores may not compare.")
-    if a.records[0].axes.get("pool_key") != b.records[0].axes.get("pool_key"):
+    if not a.setting.shares_pool(b.setting):
         notes.append("the two selected from different pools.")
     if len(a.seeds) == 1:
         notes.append("one seed: intervals know the noise of items only, not what another seed would change.")
@@ -134,6 +136,7 @@ def _verdicts(
     """The pair of these two arms in the table that holds their runs, turned to a minus b."""
     if not among:
         return {}
+    require_distinct_labels(record.axes for record in among if record.status == "finished")
     runs = [{record.key for record in side.records} for side in (a, b)]
     found: dict[str, Difference] = {}
     for table in build_board(runs_table(among), items).tables:
@@ -181,7 +184,8 @@ def _costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
 def _mean(side: Side, part: str, name: str) -> float:
     values = []
     for record in side.records:
-        value = getattr(record, part).get(name)
+        about = getattr(record, part)
+        value = about.get(name) if isinstance(about, Mapping) else getattr(about, name)
         values.append(value.get("wall_s", math.nan) if isinstance(value, Mapping) else value)
     numbers = [float(value) for value in values if value is not None]
     return float(np.mean(numbers)) if numbers else math.nan

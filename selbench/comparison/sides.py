@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selbench.errors import UserError, unknown
-from selbench.store.records import Record, budget_label
+from selbench.store.axes import require_distinct_labels
+from selbench.store.records import Record
+from selbench.store.setting import Setting
 
 NEAR = 5  # names offered for one that is unknown
 
@@ -20,6 +22,10 @@ class Side:
     records: tuple[Record, ...]
     seeds: tuple[int | None, ...]
 
+    @property
+    def setting(self) -> Setting:
+        return Setting.of(self.records[0])
+
 
 def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
     """Both sides from what the user wrote: run keys (unique beginnings will do) or names of arms.
@@ -28,7 +34,7 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     UserError for an unknown name, an ambiguous beginning, a run and an arm, a run that did not finish, or arms that
     meet in no setting or in several.
     """
-    arms = {arm_name(record) for record in records}
+    arms = {record.axes.arm for record in records}
     if a in arms and b in arms:
         return _arms(records, a, b, wanted)
     one, other = (None if name in arms else _run(records, name, arms) for name in (a, b))
@@ -39,12 +45,6 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     if one.key == other.key:
         raise UserError(f"'{a}' and '{b}' are the same run, {one.key} ({one.name}).")
     return tuple(Side(f"{run.name} ({run.key[:8]})", (run,), (None,)) for run in (one, other))  # type: ignore[return-value]
-
-
-def arm_name(record: Record) -> str:
-    """As on the leaderboard: the selector, and the scorer where it is not the model."""
-    scorer = record.axes.get("scorer")
-    return str(record.axes["selector"]) + (f" via {scorer}" if scorer not in (None, "", record.axes["model"]) else "")
 
 
 def _run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
@@ -74,46 +74,15 @@ def _finished(record: Record) -> Record:
     return record
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What arms must share; empty where an arm does not have it (the base model has no trainer, `full` no budget)."""
-
-    comparison: str
-    pool: str
-    model: str
-    trainer: str
-    suites: tuple[tuple[str, str], ...]
-    budget: str
-
-    @classmethod
-    def of(cls, record: Record) -> _Setting:
-        axes = record.axes
-        suites = tuple(sorted((axes.get("suite_keys") or {}).items()))
-        trainer, pool = axes.get("trainer_key") or "", axes.get("pool_key") or ""
-        return cls(record.comparison, pool, str(axes["model"]), trainer, suites, budget_label(axes))
-
-    def meets(self, other: _Setting) -> bool:
-        return all(
-            mine == theirs or (free and "" in (mine, theirs))
-            for mine, theirs, free in [
-                (self.comparison, other.comparison, False),
-                (self.pool, other.pool, False),
-                (self.model, other.model, False),
-                (self.suites, other.suites, False),
-                (self.trainer, other.trainer, True),
-                (self.budget, other.budget, True),
-            ]
-        )
-
-
 def _arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
     if a == b:
         raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
     finished = [record for record in records if record.status == "finished"]
     kept = [record for record in finished if all(_is(record, name, value) for name, value in wanted.items())]
     for arm in (a, b):
-        if not any(arm_name(record) == arm for record in kept):
+        if not any(record.axes.arm == arm for record in kept):
             raise UserError(_nothing(finished, arm, wanted))
+    require_distinct_labels(record.axes for record in kept if record.axes.arm in (a, b))
     groups = {arm: _settings(kept, arm) for arm in (a, b)}
     meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
     if not meetings:
@@ -130,38 +99,38 @@ def _is(record: Record, name: str, value: str | None) -> bool:
     if value is None:
         return True
     if name == "budget":  # as shown or as typed; an arm without a budget stands beside any
-        return not budget_label(record.axes) or value in (budget_label(record.axes), str(record.axes["budget"]))
+        return not record.axes.budget_label or value in (record.axes.budget_label, str(record.axes.budget))
     if name == "suite":
-        return value in (record.axes.get("suite_keys") or {})
-    return value == (record.comparison if name == "comparison" else str(record.axes[name]))
+        return value in record.axes.suite_keys
+    return value == (record.comparison if name == "comparison" else record.axes.model)
 
 
 def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
-    own = [record for record in finished if arm_name(record) == arm]
+    own = [record for record in finished if record.axes.arm == arm]
     if not own:
         return f"no run of '{arm}' has finished."
     for name, value in wanted.items():
         if not any(_is(record, name, value) for record in own):
             valid = {
                 "comparison": {record.comparison for record in own},
-                "budget": {budget_label(record.axes) for record in own},
-                "model": {str(record.axes["model"]) for record in own},
-                "suite": {suite for record in own for suite in record.axes.get("suite_keys") or {}},
+                "budget": {record.axes.budget_label for record in own},
+                "model": {record.axes.model for record in own},
+                "suite": {suite for record in own for suite in record.axes.suite_keys},
             }[name]
             return f"'{arm}': " + unknown(name, value, valid)
     return f"no run of '{arm}' fits all of {', '.join(f'--{name} {value}' for name, value in wanted.items() if value)}."
 
 
-def _settings(records: Sequence[Record], arm: str) -> dict[_Setting, dict[int | None, Record]]:
+def _settings(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
     """Setting -> seed -> record; of two records of one cell (the code has changed) the later."""
-    found: dict[_Setting, dict[int | None, Record]] = {}
+    found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
-        if arm_name(record) == arm:
-            found.setdefault(_Setting.of(record), {})[record.axes.get("seed")] = record
+        if record.axes.arm == arm:
+            found.setdefault(Setting.of(record), {})[record.axes.seed] = record
     return found
 
 
-def _choices(meetings: Sequence[tuple[_Setting, _Setting]]) -> str:
+def _choices(meetings: Sequence[tuple[Setting, Setting]]) -> str:
     """What the user can narrow down with, or what differs if nothing can."""
     flags = {
         "--comparison": {x.comparison for x, _ in meetings},

@@ -12,7 +12,6 @@ from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
 from selbench.run.inputs import load_pool
 from selbench.run.select import selection_alone
-from selbench.store.records import axes_name
 
 
 def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:
@@ -26,7 +25,7 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
     labels = [loaded.labels[id] for id in pool.ids] if loaded.labels else []
     by_skill = bool(labels) and "skill" in labels[0]
     categories = [str(row["skill"]) for row in labels] if by_skill else [example.category for example in pool]
-    name = axes_name(run_axes(run))
+    name = run_axes(run).name
     view = View(
         name=f"{name}, pool {pool.name}: {len(found.ids):,} of {len(pool):,} examples",
         ids=pool.ids,

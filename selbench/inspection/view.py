@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selbench.store.files import load_arrays
+from selbench.store.records import SELECTION
 from selbench.store.stages import Store
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def read_diagnostics(store: Store, stages: Mapping[str, str], picks: int) -> dic
     A ranking may go further than this selection's `picks`: what is kept per pick, or between picks, is cut there.
     """
     folder = store.root / "selection" / stages["selection"]
-    kept = json.loads((folder / "selection.json").read_text())
+    kept = json.loads((folder / SELECTION).read_text())
     found: dict[str, Any] = dict(kept["diagnostics"])
     beyond = len(kept["ids"]) - picks
     if (folder / "diagnostics.npz").is_file():

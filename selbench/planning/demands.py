@@ -28,7 +28,8 @@ from selbench.run.train import TrainingStage
 from selbench.store.files import read_json
 from selbench.store.inventory import stage_path
 from selbench.store.keys import digest, plugin_identity
-from selbench.store.records import Record, Records, axes_name
+from selbench.store.outputs import Outputs
+from selbench.store.records import SELECTION, Record, Records
 from selbench.store.stages import MANIFEST
 
 
@@ -75,11 +76,11 @@ class Grid:
     """The cells of a sweep and the distinct stages they rest on. All runs share one output folder."""
 
     def __init__(self, runs: Sequence[Run], chars_per_token: float = 4.0) -> None:
-        self.root = runs[0].output_dir / "store"
+        outputs = Outputs(runs[0].output_dir)
+        self.root = outputs.store
         self.chars_per_token = chars_per_token
         self.demands: dict[tuple[str, str], Demand] = {}
-        records = Records(runs[0].output_dir / "runs")
-        self.cells = [_cell(number, run, records) for number, run in enumerate(runs, 1)]
+        self.cells = [_cell(number, run, outputs.records) for number, run in enumerate(runs, 1)]
         for cell in self.cells:
             if cell.runs:
                 self._run(cell)
@@ -141,15 +142,16 @@ class Grid:
         key = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed).key
         name = self._ranked(run, key, budget.limit) if exact else None
         axes, selector = run_axes(run), run.selector
-        shared = {
-            name: None for name, own in (("budget", not selector.nested), ("seed", selector.stochastic)) if not own
-        }
+        # A selection that runs share is named without what does not matter to it.
+        budget_free, seed_free = selector.nested, not selector.stochastic
         demand = self._ask(
             cell,
             Demand(
                 stage="selection",
                 id=name or (key if exact else f"?{key}"),
-                label=axes_name({**axes, **shared}),
+                label=dataclasses.replace(
+                    axes, budget=None if budget_free else axes.budget, seed=None if seed_free else axes.seed
+                ).name,
                 run=run,
                 plugin=selector,
                 cached=name is not None,
@@ -170,7 +172,7 @@ class Grid:
         return next((name for name in names if self._has(run, "selection", name)), None)
 
     def _order(self, pool: Pool, name: str) -> np.ndarray | None:
-        kept = read_json(self.root / "selection" / name / "selection.json")
+        kept = read_json(self.root / "selection" / name / SELECTION)
         return np.asarray([pool.position(id) for id in kept["ids"]], np.int64) if kept else None
 
     def _features(self, cell: Cell) -> None:
@@ -230,7 +232,7 @@ class Grid:
 
 def _cell(number: int, run: Run, records: Records) -> Cell:
     key = new_record(run, load_pool(run.pool)).key
-    return Cell(number, run, key, axes_name(run_axes(run)), records.read(key))
+    return Cell(number, run, key, run_axes(run).name, records.read(key))
 
 
 def _specs(selector: Any, seed: int) -> Iterator[Any]:

@@ -53,13 +53,15 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for record in records:
-        if record.status != "finished" or record.axes["seed"] is None:
+        if record.status != "finished" or record.axes.seed is None:
             continue
         for suite, value in record.headline.items():
-            own = {"suite": record.axes["suite_keys"][suite], "suites": None, "suite_keys": None, "seed": None}
-            arm = digest([record.comparison, {**record.axes, **own}])
-            arms = scores.setdefault((suite, str(record.axes["model"])), {})
-            arms.setdefault(arm, {})[record.axes["seed"]] = value
+            # `selector_key` is left out as older records have none.
+            left_out = dict.fromkeys(("suites", "suite_keys", "seed", "selector_key"))
+            own = {"suite": record.axes.suite_keys.get(suite), **left_out}
+            arm = digest([record.comparison, {**record.axes.plain(), **own}])
+            arms = scores.setdefault((suite, record.axes.model), {})
+            arms.setdefault(arm, {})[record.axes.seed] = value
     found = {}
     for place, arms in scores.items():
         groups = [list(by_seed.values()) for by_seed in arms.values() if len(by_seed) > 1]
@@ -77,9 +79,9 @@ def _arms(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
     for cell in cells:
         axes = run_axes(cell.run)
-        if axes["seed"] is None:
+        if axes.seed is None:
             continue
-        arm = digest({**axes, "seed": None, "trainer": cell.run.resolved.get("trainer")})
+        arm = digest({**axes.plain(), "seed": None, "trainer": cell.run.resolved.get("trainer")})
         for suite in cell.run.suites:
             seeds.setdefault((suite, cell.run.model.name), {}).setdefault(arm, set()).add(cell.run.seed)
     for (suite, model), arms in seeds.items():

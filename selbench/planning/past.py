@@ -111,7 +111,7 @@ class Past:
         kind, logged = manifest["kind"], manifest["logged"]
         if kind == "training":
             record = self._by_training.get(manifest["key"])
-            return {"tokens": logged.get("tokens_seen"), "examples": record.selection["examples"] if record else None}
+            return {"tokens": logged.get("tokens_seen"), "examples": record.selection.examples if record else None}
         if kind == "evaluation":
             return {"items": logged.get("items"), "whole": 1.0}
         return {"examples": self._pools.get(manifest["identity"].get("pool"))}

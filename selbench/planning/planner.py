@@ -16,6 +16,7 @@ from selbench.planning.estimates import Estimates
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
+from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now
 
@@ -29,9 +30,10 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
     """
     settings = settings or price_of(runs[0])
     output = runs[0].output_dir
-    records = Records(output / "runs").all()
+    outputs = Outputs(output)
+    records = outputs.records.all()
     grid = Grid(runs, settings.chars_per_token)
-    past = Past(output / "store", records, [ref for run in runs for ref in (run.model, run.scorer)])
+    past = Past(outputs.store, records, [ref for run in runs for ref in (run.model, run.scorer)])
     work, estimates = Workload(grid, past, settings), Estimates(past, settings)
     stages = sorted(
         (_stage(demand, work, estimates) for demand in grid.demands.values()), key=lambda s: STAGES.index(s.stage)
@@ -42,7 +44,7 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
         cells=tuple(_planned(cell, grid) for cell in grid.cells),
         stages=tuple(stages),
         detectable=tuple(detectables(grid.cells, records)),
-        record_bytes=_record_bytes(output, records) * len({cell.key for cell in grid.cells if cell.runs}),
+        record_bytes=_record_bytes(outputs.records, records) * len({cell.key for cell in grid.cells if cell.runs}),
         peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _passing(d)), default=0.0),
         free_bytes=float(shutil.disk_usage(_existing(output)).free),
     )
@@ -84,9 +86,9 @@ def _passing(demand: Demand) -> bool:
     return demand.stage == "training" and not demand.cached and not demand.run.keep_models
 
 
-def _record_bytes(output: Path, records: Sequence[Record]) -> float:
+def _record_bytes(kept: Records, records: Sequence[Record]) -> float:
     sizes = [sum(about["bytes"] for about in record.files.values()) for record in records if record.files]
-    own = [(output / "runs" / record.key / RECORD).stat().st_size for record in records if record.files]
+    own = [(kept.folder(record.key) / RECORD).stat().st_size for record in records if record.files]
     return float(np.median(np.add(sizes, own))) if sizes else RECORD_BYTES
 
 

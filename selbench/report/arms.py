@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 from selbench.statistics.differences import Cells, mean_of
+from selbench.store.axes import arm_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def arrange(scores: pd.DataFrame) -> Arms:
     arm = groups.ngroup().to_numpy()
     columns = {name: "mean" for name in COSTS} | {"amount": "first", "higher_is_better": "first", "seed": "max"}
     units: Any = groups.agg(columns).reset_index()
-    units["label"] = [_label(*row) for row in zip(units["selector"], units["scorer"], units["model"])]
+    units["label"] = [arm_name(*row) for row in zip(units["selector"], units["scorer"], units["model"])]
     units["fixed"] = units.pop("seed") == NO_SEED
     units["setting"] = units.groupby(SETTING, sort=False).ngroup()
 
@@ -65,10 +66,6 @@ def arrange(scores: pd.DataFrame) -> Arms:
     measure = units.groupby(["suite", "suite_key", "task", "metric"], sort=False).ngroup().to_numpy()
     cells = Cells(values, fixed, units["setting"].to_numpy(), own, names, measure)
     return Arms(units, cells, runs, unit, number, reference, budgets)
-
-
-def _label(selector: str, scorer: str, model: str) -> str:
-    return selector if scorer in ("", model) else f"{selector} via {scorer}"
 
 
 def _tables(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:

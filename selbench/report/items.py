@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selbench.store.records import ITEMS, Record
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from selbench.store.records import Record
-
-FILE = "items.parquet"
 Floats = NDArray[np.float64]
 
 
@@ -25,7 +24,7 @@ class ItemScores:
     def __init__(self, runs: Path, records: Sequence[Record]) -> None:
         """`runs` is the folder of the records, OUTPUTS/runs."""
         self._runs = runs
-        self._headline = {record.key: [row for row in record.scores if row["headline"]] for record in records}
+        self._headline = {record.key: [row for row in record.scores if row.headline] for record in records}
         self._read: dict[str, dict[str, pd.Series[Any]] | None] = {}
 
     def of(self, run: str, suite: str) -> pd.Series[Any] | None:
@@ -39,22 +38,22 @@ class ItemScores:
     def _load(self, run: str) -> dict[str, pd.Series[Any]] | None:
         import pandas as pd
 
-        file = self._runs / run / FILE
+        file = self._runs / run / ITEMS
         if not file.is_file():
             return None
         values = pd.read_parquet(file).set_index(["suite", "task", "metric"]).sort_index()
         suites: dict[str, list[pd.DataFrame]] = {}
-        for row in sorted(self._headline.get(run, []), key=lambda row: str(row["task"])):
-            place = (row["suite"], row["task"], row["metric"])
+        for row in sorted(self._headline.get(run, []), key=lambda row: str(row.task)):
+            place = (row.suite, row.task, row.metric)
             part = values.loc[[place]] if place in values.index else values.iloc[:0]
-            if not np.isclose(part["value"].mean(skipna=False), row["value"], rtol=1e-6, atol=1e-9):
-                suites[row["suite"]] = []
+            if not np.isclose(part["value"].mean(skipna=False), row.value, rtol=1e-6, atol=1e-9):
+                suites[row.suite] = []
                 continue
-            suites.setdefault(row["suite"], []).append(part.reset_index())
+            suites.setdefault(row.suite, []).append(part.reset_index())
         return {suite: _joined(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
 
     def _whole(self, run: str, suite: str, parts: list[pd.DataFrame]) -> bool:
-        return len(parts) == sum(row["suite"] == suite for row in self._headline[run])
+        return len(parts) == sum(row.suite == suite for row in self._headline[run])
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.Series[Any]:

@@ -16,6 +16,7 @@ from selbench.report.items import ItemScores
 from selbench.report.page import write_page
 from selbench.report.tables import write_tables
 from selbench.report.tidy import BASELINE, runs_table, task_table
+from selbench.store.axes import require_distinct_labels
 from selbench.store.records import Record
 
 # A board with more tables shows the first few on a terminal.
@@ -25,7 +26,11 @@ NARROW = ("select s", "steps", "examples", "budget", "response tokens")
 
 
 def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any) -> Board:
-    """The board of recorded runs; `runs` is their folder, for item-level results. Options are those of build_board."""
+    """The board of recorded runs; `runs` is their folder, for item-level results. Options are those of build_board.
+
+    Raises UserError if two different arms have one label.
+    """
+    require_distinct_labels(record.axes for record in records if record.status == "finished")
     items = ItemScores(runs, records) if runs else None
     return build_board(runs_table(records), items, tasks=task_table(records), **options)
 

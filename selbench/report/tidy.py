@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from selbench.store.records import Record, budget_label
+from selbench.store.records import Record
+from selbench.store.setting import SHARED, TRAINING, Setting
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "random"
-# What arms must share to be comparable, and what then tells them apart.
-SHARED = ["comparison", "pool", "pool_key", "suite", "suite_key", "task", "metric", "model"]
-SETTING = [*SHARED, "trainer", "match", "trainer_key"]
+# What arms must share to be comparable (see store.setting), and what then tells them apart.
+SETTING = [*SHARED, *TRAINING]
 ARM = ["scorer", "budget", "selector"]
 # The seed of an arm that has none: the model as it is.
 NO_SEED = -1
@@ -55,57 +55,55 @@ def _table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]])
     rows = pd.DataFrame([{**_row(record), **row} for record in finished for row in scores(record)])
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
+    rows["pool"] = _one_name(rows, "pool_key", "pool")
     rows = rows.drop_duplicates([*SETTING, *ARM, "seed"], keep="last")
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
-    trainer = [name for name in SETTING if name not in SHARED]
-    placed = rows[untuned].drop(columns=trainer).merge(settings, on=SHARED, how="left")
-    placed[trainer] = placed[trainer].fillna("")
+    training = list(TRAINING)
+    placed = rows[untuned].drop(columns=training).merge(settings, on=list(SHARED), how="left")
+    placed[training] = placed[training].fillna("")
     return pd.concat([rows[~untuned], placed], ignore_index=True)
+
+
+def _one_name(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
+    """The name under which each key came first: keys decide what stands together, whatever the names say."""
+    first = rows.groupby(key, sort=False)[name].transform("first")
+    return rows[name].where(rows[key] == "", first)
 
 
 def _suites(record: Record) -> Iterable[Row]:
     for suite, score in record.headline.items():
-        tasks = [row for row in record.scores if row["suite"] == suite and row["headline"]]
-        metrics = sorted({row["metric"] for row in tasks})
+        tasks = record.headlines(suite)
+        metrics = sorted({row.metric for row in tasks})
         yield {
-            "suite": suite,
-            "suite_key": record.axes["suite_keys"][suite],
+            **Setting.of(record).columns(suite),
             "task": "",
             "metric": metrics[0] if len(metrics) == 1 else "mean",
             "score": score,
-            "higher_is_better": tasks[0]["higher_is_better"],
+            "higher_is_better": tasks[0].higher_is_better,
         }
 
 
 def _tasks(record: Record) -> Iterable[Row]:
     for row in record.scores:
-        if row["headline"]:
+        if row.headline:
             yield {
-                "suite": row["suite"],
-                "suite_key": record.axes["suite_keys"][row["suite"]],
-                "task": row["task"],
-                "metric": row["metric"],
-                "score": row["value"],
-                "higher_is_better": row["higher_is_better"],
+                **Setting.of(record).columns(row.suite),
+                "task": row.task,
+                "metric": row.metric,
+                "score": row.value,
+                "higher_is_better": row.higher_is_better,
             }
 
 
 def _row(record: Record) -> Row:
     axes = record.axes
     return {
-        "comparison": record.comparison,
-        "pool": axes["pool"],
-        "pool_key": axes["pool_key"],
-        "trainer": axes["trainer"] or "",
-        "match": axes["match"] or "",
-        "trainer_key": axes["trainer_key"] or "",
-        "model": axes["model"],
-        "scorer": axes["scorer"] or "",
-        "budget": budget_label(axes),
-        "amount": axes["budget"] if axes["budget"] is not None else (1.0 if axes["seed"] is not None else 0.0),
-        "selector": axes["selector"],
-        "seed": NO_SEED if axes["seed"] is None else axes["seed"],
+        "scorer": axes.scorer or "",
+        "budget": axes.budget_label,
+        "amount": axes.budget if axes.budget is not None else (1.0 if axes.seed is not None else 0.0),
+        "selector": axes.selector,
+        "seed": NO_SEED if axes.seed is None else axes.seed,
         **_costs(record),
         "run": record.key,
     }
@@ -114,14 +112,14 @@ def _row(record: Record) -> Row:
 def _costs(record: Record) -> Row:
     stages = [record.cost.get(name, {}) for name in ("selection", "training", "evaluation")]
     return {
-        "examples": record.selection.get("examples", 0),
-        "response_tokens": record.selection.get("response_tokens", 0),
+        "examples": record.selection.examples or 0,
+        "response_tokens": record.selection.response_tokens or 0,
         "steps": record.logged.get("training/steps", math.nan),
         **{f"{name}_s": cost.get("wall_s", 0.0) for name, cost in zip(("selection", "training", "evaluation"), stages)},
         # What no stage knows is unknown; what some know is at least their sum.
         "flops": _sum(cost.get("flops") for cost in stages),
         "money": _sum(cost.get("money") for cost in stages),
-        "leaked": _sum([record.selection.get("leaked")]),
+        "leaked": _sum([record.selection.leaked]),
     }
 
 

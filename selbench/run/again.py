@@ -12,11 +12,12 @@ from typing import Any
 from selbench.config import Run
 from selbench.errors import UserError
 from selbench.run.carry_out import carry_out
-from selbench.run.evaluate import ITEMS
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool
+from selbench.store.facts import ScoreRow
 from selbench.store.files import read_json
-from selbench.store.records import Record, Records, versions
+from selbench.store.outputs import Outputs
+from selbench.store.records import ITEMS, SELECTION, Record, versions
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Again:
         for suite, mean in self.recorded.headline.items():
             yield suite, mean, self.made.headline.get(suite, math.nan)
 
-    def other_scores(self) -> list[tuple[dict[str, Any], float | None]]:
+    def other_scores(self) -> list[tuple[ScoreRow, float | None]]:
         """The recorded score rows whose value is another now, with that value."""
-        new = {(row["suite"], row["task"], row["metric"]): row["value"] for row in self.made.scores}
-        rows = [(row, new.get((row["suite"], row["task"], row["metric"]))) for row in self.recorded.scores]
-        return [(row, value) for row, value in rows if value != row["value"]]
+        new = {(row.suite, row.task, row.metric): row.value for row in self.made.scores}
+        rows = [(row, new.get((row.suite, row.task, row.metric))) for row in self.recorded.scores]
+        return [(row, value) for row, value in rows if value != row.value]
 
 
 def made_again(record: Record, run: Run, outputs: Path, folder: Path, say: Callable[[str], None]) -> Again:
@@ -59,12 +60,12 @@ def made_again(record: Record, run: Run, outputs: Path, folder: Path, say: Calla
     Raises UserError if the recorded selection cannot be read.
     """
     made, _ = carry_out(dataclasses.replace(run, output_dir=folder, sweep=None, reuse="missing", retry=None), say)
-    before, after = Records(outputs / "runs").folder(record.key), Records(folder / "runs").folder(made.key)
-    old, new = read_json(before / "selection.json"), read_json(after / "selection.json")
+    before, after = Outputs(outputs).records.folder(record.key), Outputs(folder).records.folder(made.key)
+    old, new = read_json(before / SELECTION), read_json(after / SELECTION)
     if made.status != record.status or (record.status != "finished" and not (old and new)):
         return Again(record, made)
     if not old or not new:
-        raise UserError(f"{before / 'selection.json'} cannot be read: there is nothing to compare the selection with.")
+        raise UserError(f"{before / SELECTION} cannot be read: there is nothing to compare the selection with.")
     ids, scores = (old["ids"], new["ids"]), (old["scores"], new["scores"])
     return Again(record, made, ids, scores, _differing_items(before / ITEMS, after / ITEMS))
 
@@ -84,15 +85,15 @@ def changes_since(record: Record, run: Run) -> Iterator[str]:
     """What is not as it was when the record was made, a sentence each: data, plugins, code, libraries, machine."""
     now = new_record(run, load_pool(run.pool))
     old, new = record.axes, now.axes
-    if old["pool_key"] != new["pool_key"]:
-        yield f"the pool has changed: its fingerprint was {old['pool_key']}, now it is {new['pool_key']}."
-    if old["trainer_key"] != new["trainer_key"]:
+    if old.pool_key != new.pool_key:
+        yield f"the pool has changed: its fingerprint was {old.pool_key}, now it is {new.pool_key}."
+    if old.trainer_key != new.trainer_key:
         yield "the trainer's code has changed, or a file that its options name."
-    for name, key in old["suite_keys"].items():
-        if new["suite_keys"].get(name) != key:
+    for name, key in old.suite_keys.items():
+        if new.suite_keys.get(name) != key:
             yield f"the suite '{name}' has changed: its code, or a file that its options name."
-    settled = all(old[name] == new[name] for name in ("pool_key", "trainer_key", "suite_keys"))
-    if settled and now.key != record.key:
+    settled = [(axes.pool_key, axes.trainer_key, axes.suite_keys) for axes in (old, new)]
+    if settled[0] == settled[1] and now.key != record.key:
         yield "the selector's code has changed, or the model, the scorer or the target examples."
     was, here = (
         _flat(record.versions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from selbench.api import LoadedPool, ModelRef
 from selbench.config import Run
 from selbench.errors import NotApplicable, UserError
 from selbench.models import fingerprint
-from selbench.run.evaluate import ITEMS, Evaluated, EvaluationStage
+from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.leak_check import Checked, check_leaks
@@ -18,11 +19,12 @@ from selbench.run.select import Selected, SelectionStage, facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
 from selbench.store.cost import total
+from selbench.store.facts import LeakSummary, SelectionFacts
 from selbench.store.files import checksums, write_json, writing
 from selbench.store.inventory import damaged
-from selbench.store.records import Record, Records, versions
+from selbench.store.outputs import Outputs
+from selbench.store.records import ITEMS, SELECTION, TRACEBACK, Record, Records, versions
 from selbench.store.stages import Store
-from selbench.store.sweeps import Sweep
 
 Say = Callable[[str], None]
 
@@ -34,13 +36,13 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     rests on is damaged; anything that goes wrong later is recorded as failed, with the reason.
     """
     loaded = load_pool(run.pool)
-    records, store = Records(run.output_dir / "runs"), open_store(run, say)
+    records, store = Outputs(run.output_dir).records, open_store(run, say)
     record = new_record(run, loaded)
     with store.lock("run", record.key, record.name):
         if done := _done(run, record.key, records, store):
             return done, True
         with writing(records.folder(record.key)) as folder:
-            (folder / "traceback.txt").unlink(missing_ok=True)
+            (folder / TRACEBACK).unlink(missing_ok=True)
         try:
             _stages(run, loaded, record, folder, store, say)
             record.status = "finished"
@@ -49,26 +51,26 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
         except UserError as error:
             record.reason = str(error)
         except Exception as error:  # a plugin may raise anything: the run has failed, the sweep goes on
-            (folder / "traceback.txt").write_text(traceback.format_exc())
-            record.reason = f"{type(error).__name__}: {error} (traceback: {folder / 'traceback.txt'})"
+            (folder / TRACEBACK).write_text(traceback.format_exc())
+            record.reason = f"{type(error).__name__}: {error} (traceback: {folder / TRACEBACK})"
         _price(record, run.resolved.get("price_per_hour"))
         record.versions = versions()
         kept = checksums(folder)
-        record.files = {name: kept[name] for name in ("selection.json", ITEMS) if name in kept}
+        record.files = {name: kept[name] for name in (SELECTION, ITEMS) if name in kept}
         records.write(record)
     return record, False
 
 
 def open_store(run: Run, say: Say = lambda message: None) -> Store:
     """The store of a run, used as the run says."""
-    return Store(run.output_dir / "store", reuse=run.reuse, since=_since(run), shared=run.shared_store, say=say)
+    return Store(Outputs(run.output_dir).store, reuse=run.reuse, since=_since(run), shared=run.shared_store, say=say)
 
 
 def _since(run: Run) -> str:
     """When this command began: what is to be done anew is done anew once per command."""
     if not run.sweep:
         return run.started
-    return str(Sweep(run.output_dir / "sweeps", run.sweep).about["started"])
+    return str(Outputs(run.output_dir).sweeps.open(run.sweep).about["started"])
 
 
 def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
@@ -127,19 +129,19 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
     return {name: stage.result(store, model, say) for name, stage in stages.items()}
 
 
-def _note_selection(record: Record, folder: Path, selected: Selected, about: dict[str, object]) -> None:
+def _note_selection(record: Record, folder: Path, selected: Selected, about: SelectionFacts) -> None:
     record.selection = about
     record.stages |= selected.stages
     record.cost["selection"] = selected.cost
     record.logged |= {f"selection/{name}": value for name, value in selected.logged.items()}
     scores = None if selected.scores is None else selected.scores.tolist()
-    write_json(folder / "selection.json", {"ids": selected.ids, "scores": scores})
+    write_json(folder / SELECTION, {"ids": selected.ids, "scores": scores})
 
 
 def _note_leaks(record: Record, checked: Checked, say: Say) -> None:
-    record.leaks = checked.summaries
+    record.leaks = {suite: LeakSummary.read(about) for suite, about in checked.summaries.items()}
     record.stages |= checked.stages
-    record.selection["leaked"] = checked.selected
+    record.selection = dataclasses.replace(record.selection, leaked=checked.selected)
     if warning := checked.warning():
         say(warning)
 

@@ -13,11 +13,12 @@ from selbench.api import Context, ModelRef, Score
 from selbench.errors import PluginError
 from selbench.run.stage import RunStage
 from selbench.store.cost import Cost
+from selbench.store.facts import ScoreRow, read_fields
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, plugin_identity
+from selbench.store.records import ITEMS
 from selbench.store.stages import Store
 
-ITEMS = "items.parquet"
 SCORES = "scores.json"
 
 
@@ -25,7 +26,7 @@ SCORES = "scores.json"
 class Evaluated:
     """The scores of one suite (rows for the record), where the items are, and what it cost."""
 
-    scores: list[dict[str, Any]]
+    scores: list[ScoreRow]
     items: Path
     cost: Cost
     stage: str
@@ -67,7 +68,8 @@ class EvaluationStage(RunStage):
         stage = store.stage(self.kind, self.identity, compute)
         rows = json.loads((stage.path / SCORES).read_text())
         # Another run may have computed it under another name of the suite.
-        return Evaluated([{**row, "suite": self.name} for row in rows], stage.path / ITEMS, stage.cost, stage.key)
+        scores = [read_fields(ScoreRow, {**row, "suite": self.name}) for row in rows]
+        return Evaluated(scores, stage.path / ITEMS, stage.cost, stage.key)
 
 
 def check_scores(scores: Sequence[Score], suite: Any) -> None:

@@ -13,7 +13,7 @@ from selbench.errors import UserError
 from selbench.models import fingerprint
 from selbench.run.inputs import load_pool, load_target
 from selbench.store.keys import digest, plugin_identity
-from selbench.store.sweeps import Sweep
+from selbench.store.outputs import Outputs
 
 
 def ranking_group(run: Run) -> str:
@@ -45,7 +45,7 @@ def largest_budget(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
     """The largest budget that the run's sweep asks of its ranking; None for a run on its own."""
     if not run.sweep or not run.selector.takes_budget:
         return None
-    amounts = Sweep(run.output_dir / "sweeps", run.sweep).about["reach"].get(ranking_group(run), [])
+    amounts = Outputs(run.output_dir).sweeps.open(run.sweep).about["reach"].get(ranking_group(run), [])
     budgets = []
     for amount in amounts:
         with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's

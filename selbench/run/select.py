@@ -21,8 +21,10 @@ from selbench.run.reach import largest_budget
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
 from selbench.store.cost import Cost, total
+from selbench.store.facts import SelectionFacts
 from selbench.store.files import read_json, write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
+from selbench.store.records import SELECTION
 from selbench.store.stages import Stage, Store
 
 
@@ -165,30 +167,30 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
         raise PluginError(f"{who} returned {len(selection.scores)} scores for {len(ids)} ids.")
 
 
-def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]) -> SelectionFacts:
     """What a reader wants to know of a selection; `tokens` are those of the chosen examples.
 
     Its composition is the count of each value of source and category (where examples have them), of response length,
     and for a pool with hidden labels of each label.
     """
     hashes = {example.content_hash for example in chosen}
-    result: dict[str, Any] = {
-        "examples": len(chosen),
-        "response_tokens": int(tokens.sum()),
-        "exact_duplicates": len(chosen) - len(hashes),
-        "mean_prompt_chars": float(np.mean([len(e.prompt) for e in chosen])) if chosen else 0.0,
-        "mean_response_chars": float(np.mean([len(e.response) for e in chosen])) if chosen else 0.0,
-    }
     rows = [labels[example.id] for example in chosen if example.id in labels]
     values = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     for name in ("source", "category"):
         found = [getattr(example, name) for example in chosen]
         if any(found):
             values.setdefault(name, found)
-    result["composition"] = {name: _counts(column) for name, column in values.items()}
+    composition = {name: _counts(column) for name, column in values.items()}
     if chosen:
-        result["composition"]["response tokens"] = _lengths(tokens)
-    return result
+        composition["response tokens"] = _lengths(tokens)
+    return SelectionFacts(
+        examples=len(chosen),
+        response_tokens=int(tokens.sum()),
+        exact_duplicates=len(chosen) - len(hashes),
+        mean_prompt_chars=float(np.mean([len(e.prompt) for e in chosen])) if chosen else 0.0,
+        mean_response_chars=float(np.mean([len(e.response) for e in chosen])) if chosen else 0.0,
+        composition=composition,
+    )
 
 
 def _lengths(tokens: np.ndarray) -> dict[str, int]:
@@ -212,7 +214,7 @@ def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
     if arrays:
         np.savez_compressed(folder / "diagnostics.npz", **arrays)  # type: ignore[arg-type]
     write_json(
-        folder / "selection.json",
+        folder / SELECTION,
         {
             "ids": selection.ids,
             "scores": None if selection.scores is None else np.asarray(selection.scores, np.float64),
@@ -223,7 +225,7 @@ def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
 
 
 def _read(stage: Stage) -> Selected:
-    data = read_json(stage.path / "selection.json")
+    data = read_json(stage.path / SELECTION)
     if data is None:
         raise UserError(f"the selection at {stage.path} cannot be read. Delete that folder and run again.")
     rows = data["features"]

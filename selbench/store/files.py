@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -17,6 +17,13 @@ from selbench.errors import UserError
 from selbench.hashing import file_hash
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Checksum(TypedDict):
+    """Size and SHA-256 of a file as it was written."""
+
+    bytes: int
+    sha256: str
 
 
 @contextmanager
@@ -67,7 +74,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def checksums(folder: Path) -> dict[str, dict[str, Any]]:
+def checksums(folder: Path) -> dict[str, Checksum]:
     """Relative name -> bytes and sha256 of every file under the folder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(f.relative_to(folder)): {"bytes": f.stat().st_size, "sha256": file_hash(f)} for f in files}

@@ -15,26 +15,33 @@ from pathlib import Path
 from typing import Any, Literal
 
 import selbench
+from selbench.store.axes import Axes
 from selbench.store.cost import Cost
-from selbench.store.files import damage, read_json, write_json, writing
+from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, read_fields
+from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
+# What record.json means; raised when a field changes its meaning. Records without a number are of format 1.
+FORMAT = 2
+# The files in the folder of one run.
 RECORD = "record.json"
+SELECTION = "selection.json"
+ITEMS = "items.parquet"
+TRACEBACK = "traceback.txt"
 
 
 @dataclass
 class Record:
     """One run: (pool, selector, budget, scorer, model, trainer, suites, seed), what it gave and what it cost.
 
-    `axes` are the words that tell runs apart on a leaderboard; `scores` rows are suite, task, metric, value,
-    higher_is_better, headline, items (a count; item-level results are in items.parquet beside the record);
+    `axes` tell runs apart on a leaderboard; item-level results of `scores` are in items.parquet beside the record;
     `cost` is per stage (selection, of which features; training; evaluation), as when it was computed; `files` are
     the checksums of what lies beside the record; `leaks` what the leak check found, per suite (docs/leaks.md).
     """
 
     key: str
     status: Status
-    axes: dict[str, Any]
+    axes: Axes
     config: dict[str, Any]
     comparison: str = "default"
     sweep: str | None = None
@@ -43,43 +50,51 @@ class Record:
     command: str = ""
     seeds: dict[str, int] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    selection: dict[str, Any] = field(default_factory=dict)
-    leaks: dict[str, Any] = field(default_factory=dict)
+    scores: list[ScoreRow] = field(default_factory=list)
+    selection: SelectionFacts = field(default_factory=SelectionFacts)
+    leaks: dict[str, LeakSummary] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, Checksum] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Record:
+        """From what `plain` gives, in this format or an earlier one; what this version does not know is left out."""
+        parts = {
+            "axes": Axes.read(data["axes"]),
+            "scores": [read_fields(ScoreRow, row) for row in data.get("scores", ())],
+            "selection": read_fields(SelectionFacts, data.get("selection") or {}),
+            "leaks": {suite: LeakSummary.read(about) for suite, about in (data.get("leaks") or {}).items()},
+        }
+        return read_fields(cls, {**data, **parts})
+
+    def plain(self) -> dict[str, Any]:
+        """As record.json holds it."""
+        parts = {
+            "axes": self.axes.plain(),
+            "selection": self.selection.plain(),
+            "leaks": {suite: about.plain() for suite, about in self.leaks.items()},
+        }
+        return {"format": FORMAT, **dataclasses.asdict(self), **parts}
 
     @property
     def name(self) -> str:
         """A readable run name, e.g. `mads 15% planted-1m s0`."""
-        return axes_name(self.axes)
+        return self.axes.name
+
+    def headlines(self, suite: str) -> list[ScoreRow]:
+        """The suite's headline scores, one a task."""
+        return [row for row in self.scores if row.suite == suite and row.headline]
 
     @property
     def headline(self) -> dict[str, float]:
         """The mean of each suite's headline scores: the macro-average over its tasks."""
         suites: dict[str, list[float]] = {}
         for row in self.scores:
-            if row["headline"]:
-                suites.setdefault(row["suite"], []).append(row["value"])
+            if row.headline:
+                suites.setdefault(row.suite, []).append(row.value)
         return {suite: sum(values) / len(values) for suite, values in suites.items()}
-
-
-def axes_name(axes: Mapping[str, Any]) -> str:
-    """A readable name of one cell; scorer and seed only where they tell something."""
-    scorer = f" via {axes['scorer']}" if axes.get("scorer") not in (None, axes["model"]) else ""
-    seed = "" if axes["seed"] is None else f" s{axes['seed']}"
-    return " ".join(f"{axes['selector']} {budget_label(axes)} {axes['model']}".split()) + scorer + seed
-
-
-def budget_label(axes: Mapping[str, Any]) -> str:
-    """`15%`, `7800`, `50k tok`; empty for an arm without a budget (base, full)."""
-    budget, unit = axes.get("budget"), axes.get("budget_unit")
-    if budget is None:
-        return ""
-    amount = f"{100 * budget:.6g}%" if isinstance(budget, float) else f"{budget}"
-    return amount if unit == "examples" else f"{amount} tok"
 
 
 class Records:
@@ -95,21 +110,24 @@ class Records:
         data = read_json(self.folder(key) / RECORD)
         if data is None:
             return None
-        known = {item.name for item in dataclasses.fields(Record)}
-        return Record(**{name: value for name, value in data.items() if name in known})
+        return Record.read(data)
 
     def write(self, record: Record) -> None:
         """Last of a run's files: once the record is there, the run is done."""
         with writing(self.folder(record.key)) as folder:
-            write_json(folder / RECORD, dataclasses.asdict(record))
+            write_json(folder / RECORD, record.plain())
 
     def damage(self, record: Record) -> str | None:
         """What is wrong with the files beside a record; None if they are as they were written."""
         return damage(self.folder(record.key), record.files)
 
+    def keys(self) -> list[str]:
+        """The keys of all runs that have a record, sorted."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{RECORD}"))
+
     def all(self) -> list[Record]:
         """Oldest first."""
-        found = (self.read(path.parent.name) for path in self.root.glob(f"*/{RECORD}"))
+        found = map(self.read, self.keys())
         return sorted((record for record in found if record), key=lambda record: (record.created, record.key))
 
 

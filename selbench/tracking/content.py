@@ -14,7 +14,7 @@ LONG = 5000  # characters; MLflow refuses tags and parameters of more than some 
 
 def tags(record: Record) -> dict[str, str]:
     """One per axis that the run has, and what finds it again."""
-    axes = {f"selbench.{name}": _text(value) for name, value in record.axes.items() if value is not None}
+    axes = {f"selbench.{name}": _text(value) for name, value in record.axes.plain().items() if value is not None}
     return {
         **axes,
         "selbench.key": record.key,
@@ -40,13 +40,13 @@ def params(record: Record) -> dict[str, str]:
 
 def metrics(record: Record) -> dict[str, float]:
     """Scores as suite/task/metric and suite/mean, facts of the selection, leaks, costs, and what plugins logged."""
-    found = {f"{row['suite']}/{row['task']}/{row['metric']}": row["value"] for row in record.scores}
+    found = {f"{row.suite}/{row.task}/{row.metric}": row.value for row in record.scores}
     found |= {f"{suite}/mean": value for suite, value in record.headline.items()}
-    found |= {f"selection/{k}": float(v) for k, v in record.selection.items() if isinstance(v, int | float)}
+    found |= {f"selection/{k}": float(v) for k, v in record.selection.plain().items() if isinstance(v, int | float)}
     found |= {f"cost/{stage}/{name}": value for stage, cost in record.cost.items() for name, value in cost.items()}
     for suite, about in record.leaks.items():
-        names = ("leaked", "selected") if about["checked"] else ()
-        found |= {f"leaks/{suite}/{name}": about[name] for name in names}
+        if about.checked:
+            found |= {f"leaks/{suite}/leaked": about.leaked, f"leaks/{suite}/selected": about.selected}
     return {safe(key): float(value) for key, value in {**found, **record.logged}.items()}
 
 

@@ -17,21 +17,21 @@ def inputs(record: Record) -> list[Any]:
     """What `MlflowClient.log_inputs` takes; the context says which is pool, target or suite."""
     axes, config = record.axes, record.config
     pool = pool_of(record)
-    found = [_input("pool", axes["pool"], axes["pool_key"], config.get("pool") or {}, len(pool) if pool else None)]
-    if axes.get("target"):
+    found = [_input("pool", axes.pool, axes.pool_key, config.get("pool") or {}, len(pool) if pool else None)]
+    if axes.target:
         for capability, options in (config.get("target") or {}).items():
             examples = target_of(record, capability)
             digest = examples.fingerprint[:20] if examples else _digest(options)
             found.append(_input("target", capability, digest, options, len(examples) if examples else None))
-    items = {suite: _items(record, suite) for suite in axes.get("suite_keys") or {}}
-    for suite, key in (axes.get("suite_keys") or {}).items():
+    items = {suite: _items(record, suite) for suite in axes.suite_keys}
+    for suite, key in axes.suite_keys.items():
         found.append(_input("suite", suite, key, (config.get("suite") or {}).get(suite) or {}, items[suite]))
     return found
 
 
 def _items(record: Record, suite: str) -> int | None:
-    rows = [row for row in record.scores if row["suite"] == suite and row["headline"]]
-    return sum(row["items"] for row in rows) if rows else None
+    rows = record.headlines(suite)
+    return sum(row.items for row in rows) if rows else None
 
 
 def _input(context: str, name: str, digest: str, options: Mapping[str, Any], size: int | None) -> Any:

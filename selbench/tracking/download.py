@@ -10,13 +10,13 @@ from typing import Any
 
 from selbench import console
 from selbench.errors import UserError, unknown
-from selbench.run.evaluate import ITEMS
 from selbench.store.files import writing
-from selbench.store.records import RECORD, Record, Records
+from selbench.store.outputs import Outputs
+from selbench.store.records import ITEMS, RECORD, SELECTION, Record, Records
 from selbench.tracking.server import Server, reason
 
 AT_ONCE = 8
-BESIDE = ("selection.json", ITEMS)
+BESIDE = (SELECTION, ITEMS)
 
 
 def records_from_server(
@@ -36,7 +36,7 @@ def records_from_server(
         raise
     except Exception as error:
         raise UserError(f"MLflow at {server.name} could not be read: {reason(error)}.") from error
-    records = Records(folder / "runs")
+    records = Outputs(folder).records
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = list(pool.map(lambda run: _fetch(server, run, records), runs))

@@ -11,16 +11,15 @@ from typing import Any
 
 from selbench import console
 from selbench.config import Run
-from selbench.run.evaluate import ITEMS
-from selbench.store.records import RECORD, Record
-from selbench.store.sweeps import Sweep
+from selbench.store.outputs import Outputs
+from selbench.store.records import ITEMS, RECORD, SELECTION, TRACEBACK, Record
 from selbench.tracking.content import LONG, metrics, milliseconds, params, tags
 from selbench.tracking.datasets import inputs
 from selbench.tracking.marks import Marks
 from selbench.tracking.server import Server, default_uri, reason, shown
 from selbench.tracking.table import write_tables
 
-KEPT = (RECORD, "selection.json", ITEMS, "traceback.txt")  # of a record's folder
+KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # of a record's folder
 
 
 def tracking_uri(run: Run) -> str:
@@ -119,7 +118,7 @@ def parent(server: Server, sweep: str, comparison: str) -> str:
 
 def _about(outputs: Path, sweep: str) -> dict[str, Any]:
     try:
-        return Sweep(outputs / "sweeps", sweep).about
+        return Outputs(outputs).sweeps.open(sweep).about
     except OSError:
         return {}  # its folder was removed; the records still say which sweep they are of
 

@@ -17,7 +17,7 @@ LENGTH = 200  # characters shown of a text
 
 def pool_of(record: Record) -> Any:
     """The pool (api.Pool) that the record selected from; None if reading it takes long or a network, or it has changed."""
-    return _load(record.config.get("pool") or {}, str(record.axes.get("pool_key")))
+    return _load(record.config.get("pool") or {}, record.axes.pool_key)
 
 
 def target_of(record: Record, capability: str) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench.store.locks import Locks
+from selbench.store.outputs import Outputs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that its page
 
 def default_uri(outputs: Path) -> str:
     """The SQLite file under an output folder."""
-    return f"{SQLITE}{(outputs / 'mlflow.db').resolve()}"
+    return f"{SQLITE}{Outputs(outputs).mlflow.resolve()}"
 
 
 def shown(uri: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selbench.errors import UserError, unknown
-from selbench.store.records import Record, Records
-from selbench.store.sweeps import Sweep
+from selbench.store.outputs import Outputs
+from selbench.store.records import Record
 from selbench.tracking.mirror import is_sent, send
 from selbench.tracking.reports import report_is_sent, send_report
 from selbench.tracking.server import Server, default_uri, reason, shown
@@ -34,9 +34,10 @@ def sync(
     Without `uri` each record goes where its run was to send it, and runs with tracking=none go nowhere. Raises
     UserError if there is nothing to send from, or if a server does not answer: what was sent until then is kept.
     """
-    records = Records(outputs / "runs").all()
+    kept = Outputs(outputs).records
+    records = kept.all()
     if not records:
-        raise UserError(f"no record under {outputs / 'runs'}: name another folder with --outputs.")
+        raise UserError(f"no record under {kept.root}: name another folder with --outputs.")
     names = {record.comparison for record in records}
     if comparison is not None and comparison not in names:
         raise UserError(unknown("comparison", comparison, names))
@@ -62,10 +63,10 @@ def _configured(record: Record, outputs: Path) -> str | None:
 def _members(outputs: Path) -> dict[str, list[str]]:
     """Run key -> the sweeps it is a cell of."""
     found: dict[str, list[str]] = {}
-    for folder in sorted((outputs / "sweeps").glob("*")):
-        if folder.is_dir():
-            for key in {result["key"] for result in Sweep(folder.parent, folder.name).results().values()}:
-                found.setdefault(key, []).append(folder.name)
+    sweeps = Outputs(outputs).sweeps
+    for name in sweeps.names():
+        for key in {result["key"] for result in sweeps.open(name).results().values()}:
+            found.setdefault(key, []).append(name)
     return found
 
 
@@ -75,7 +76,7 @@ def _sync(uri: str, outputs: Path, records: list[Record], members: dict[str, lis
         server = Server(uri, outputs.resolve())
         server.check()
         for record, sweep in _places(records, members):
-            folder = outputs / "runs" / record.key
+            folder = Outputs(outputs).records.folder(record.key)
             if is_sent(record, folder, server, sweep):
                 done.there += 1
                 continue
@@ -83,7 +84,7 @@ def _sync(uri: str, outputs: Path, records: list[Record], members: dict[str, lis
             done.sent += 1
             say(f"{record.name}{f' ({sweep})' if sweep else ''}: sent to {server.name}")
         for sweep, comparison in {(sweep, record.comparison) for record, sweep in _places(records, members) if sweep}:
-            about = Sweep(outputs / "sweeps", sweep)
+            about = Outputs(outputs).sweeps.open(sweep)
             if not report_is_sent(about, server):
                 send_report(about, server, comparison)
                 done.reports += 1

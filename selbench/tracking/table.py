@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench.store.files import read_json
-from selbench.store.records import Record
+from selbench.store.records import SELECTION, Record
 from selbench.tracking.previews import pool_of, preview
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
 
     Nothing for a run that selected nothing. Texts are left out where the pool cannot be read quickly.
     """
-    chosen = read_json(folder / "selection.json")
+    chosen = read_json(folder / SELECTION)
     if not chosen or not chosen["ids"]:
         return []
     table = _table(record, chosen["ids"], chosen.get("scores"))

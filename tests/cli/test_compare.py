@@ -13,6 +13,8 @@ from scipy import stats
 from selbench.cli.compare import main
 from selbench.data.pools import FilePool
 from selbench.errors import UserError
+from selbench.store.axes import Axes
+from selbench.store.facts import ScoreRow, SelectionFacts
 from selbench.store.files import write_json
 from selbench.store.records import Record, Records
 
@@ -50,12 +52,12 @@ class Bench:
         record = Record(
             key,
             more.get("status", "finished"),
-            axes,
+            Axes.read(axes),
             {"pool": {"path": str(self.file)}, "selector": options, "seed": seed, "sweep": key},
             reason=more.get("reason", ""),
             created=f"2026-01-01T00:00:00.{len(list((self.folder / 'runs').glob('*'))):03d}+00:00",
-            scores=[{**row, "task": t, "value": float(np.mean(v)), "items": len(v)} for t, v in values.items()],
-            selection={"examples": len(ids), "response_tokens": 10 * len(ids)},
+            scores=[ScoreRow(**row, task=t, value=float(np.mean(v)), items=len(v)) for t, v in values.items()],
+            selection=SelectionFacts(examples=len(ids), response_tokens=10 * len(ids)),
             cost={"selection": {"wall_s": 2.0}, "training": {"wall_s": float(len(key))}},
         )
         Records(self.folder / "runs").write(record)

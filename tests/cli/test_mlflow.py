@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from selbench.config import Tracking
+from selbench.store.axes import Axes
 from selbench.store.records import Record, Records
 from selbench.store.sweeps import Sweep
 from selbench.tracking.reports import report_artifacts
@@ -72,8 +73,8 @@ def test_a_sweep_is_a_parent_with_readable_children(selbench, tracked, tmp_path,
 
     sets = {item.tags[0].value: item.dataset for item in child.inputs.dataset_inputs}
     assert set(sets) == {"pool", "suite"}
-    record = next(r for r in Records(tmp_path / "outputs" / "runs").all() if r.axes["selector"] == "longest")
-    assert sets["pool"].digest == record.axes["pool_key"] and json.loads(sets["pool"].profile) == {"num_rows": 40}
+    record = next(r for r in Records(tmp_path / "outputs" / "runs").all() if r.axes.selector == "longest")
+    assert sets["pool"].digest == record.axes.pool_key and json.loads(sets["pool"].profile) == {"num_rows": 40}
     assert json.loads(sets["pool"].source) == {"uri": str(toy_pool)} and sets["suite"].name == "toy_suite"
 
     artifacts = {item.path for item in client.list_artifacts(child.info.run_id)}
@@ -139,7 +140,9 @@ for record in Records(outputs / "runs").all():
 def test_processes_that_begin_a_file_at_once_make_one_parent_and_one_run_each(tmp_path):
     axes = {"selector": "random", "budget": 0.1, "budget_unit": "examples", "model": "toy", "seed": 0, "pool": "p"}
     for key in ("k0", "k1"):
-        record = Record(key, "skipped", {**axes, "pool_key": "0"}, {"pool": {}}, sweep="s", created="2026-01-01")
+        record = Record(
+            key, "skipped", Axes.read({**axes, "pool_key": "0"}), {"pool": {}}, sweep="s", created="2026-01-01"
+        )
         Records(tmp_path / "runs").write(record)
     senders = [subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path)]) for _ in range(2)]
     assert [sender.wait(60) for sender in senders] == [0, 0]
@@ -154,7 +157,7 @@ def test_a_large_selection_is_a_parquet_table_and_a_short_one_to_look_at(tmp_pat
 
     monkeypatch.setattr(table, "ROWS", 3)
     (tmp_path / "selection.json").write_text(json.dumps({"ids": list("abcde"), "scores": None}))
-    record = Record("k", "finished", {"pool_key": "0"}, {"pool": {}})
+    record = Record("k", "finished", Axes(pool_key="0"), {"pool": {}})
     written = table.write_tables(record, tmp_path, tmp_path)
     assert [path.name for path in written] == ["selected.json", "selected.parquet"]
     assert len(json.loads(written[0].read_text())["data"]) == 3

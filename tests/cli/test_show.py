@@ -176,7 +176,7 @@ def test_a_record_alone_makes_the_run(cell):
     register(registry)
     run = compose_run([*cell, "pool.size=60"], registry)
     record = new_record(run, load_pool(run.pool))
-    kept = Record(**json.loads(json.dumps(vars(record), default=str)))
+    kept = Record.read(json.loads(json.dumps(record.plain(), default=str)))
     again = recorded_run(kept, [])
     assert new_record(again, load_pool(again.pool)).key == record.key
     assert again.resolved == run.resolved

@@ -17,6 +17,8 @@ import pytest
 
 from selbench.cli.sync import main
 from selbench.errors import UserError
+from selbench.store.axes import Axes
+from selbench.store.facts import ScoreRow
 from selbench.store.files import write_json
 from selbench.store.records import Record, Records
 from selbench.store.sweeps import Sweep
@@ -63,12 +65,12 @@ def write(outputs: Path, key: str, seed: int, sweep: str | None, comparison: str
     record = Record(
         key,
         "finished",
-        axes,
+        Axes.read(axes),
         {"pool": {"path": "/nowhere.jsonl"}, "tracking": {"enabled": True, "uri": uri}},
         comparison=comparison,
         sweep=sweep,
         created=f"2026-01-01T00:00:0{seed}.000+00:00",
-        scores=[{**row, "headline": True, "items": 2}],
+        scores=[ScoreRow(**row, items=2)],
     )
     folder = outputs / "runs" / key
     Records(outputs / "runs").write(record)

@@ -23,6 +23,8 @@ from selbench.planning.tables import count as short
 from selbench.planning.tables import markdown, size
 from selbench.planning.work import Work
 from selbench.plugins import discover
+from selbench.store.axes import Axes
+from selbench.store.facts import ScoreRow
 from selbench.store.records import Record
 from selbench.store.stages import Store
 
@@ -121,9 +123,8 @@ def test_what_the_seeds_can_show(registry):
 
 
 def _past(selector: str, seed: int, score: float) -> Record:
-    axes = {"selector": selector, "model": "planted-1m", "seed": seed, "suite_keys": {"planted": "k"}}
-    row = {"suite": "planted", "task": "t", "metric": "acc", "value": score, "headline": True}
-    return Record(f"{selector}{seed}", "finished", axes, {}, scores=[row])
+    axes = Axes(selector=selector, model="planted-1m", seed=seed, suite_keys={"planted": "k"})
+    return Record(f"{selector}{seed}", "finished", axes, {}, scores=[ScoreRow("planted", "t", "acc", score)])
 
 
 def _plan(**changes) -> Plan:
@@ -167,7 +168,7 @@ def test_numbers_are_short():
 def test_planned_against_actual(tmp_path):
     stages = {"selection": "s1-80", "training": "t9", "evaluation/planted": "e9"}
     cost = {"selection": {"wall_s": 5.0}, "training": {"wall_s": 1800.0}, "evaluation": {"wall_s": 60.0}}
-    record = Record("k", "finished", {}, {}, stages=stages, cost=cost)
+    record = Record("k", "finished", Axes(), {}, stages=stages, cost=cost)
     rows = {row["stage"]: row for row in compare_plan(_plan(), [record, record])}
     assert rows["training"] == {
         "stage": "training", "planned_s": 3600.0, "actual_s": 1800.0, "planned_n": 1, "actual_n": 1, "ratio": 0.5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,28 +17,22 @@ from selbench.report.leaderboard import board_of, show
 from selbench.report.plain_scores import parse_map, read_scores
 from selbench.report.tables import frame, markdown
 from selbench.report.tidy import runs_table, task_table
+from selbench.store.axes import Axes
+from selbench.store.facts import ScoreRow, SelectionFacts
 from selbench.store.records import Record
 
 
 def record(
     selector: str, seed: int | None, score: float, key: str | None = None, tokens: int = 100, **changes
 ) -> Record:
-    axes = {
+    axes = Axes.read({
         "selector": selector, "budget": None if selector in ("base", "full") else 0.1, "budget_unit": "examples",
         "scorer": None, "model": "m", "pool": "p", "pool_key": "pk", "trainer": None if selector == "base" else "trl",
         "match": None if selector == "base" else "epochs", "trainer_key": None if selector == "base" else "tk",
         "suite_keys": {"s": "sk"}, "suites": ["s"], "seed": seed, **changes,
-    }  # fmt: skip
-    row = {
-        "suite": "s",
-        "task": "t",
-        "metric": "acc",
-        "value": score,
-        "higher_is_better": True,
-        "headline": True,
-        "items": 5,
-    }
-    selection = {"examples": 10, "response_tokens": tokens}
+    })  # fmt: skip
+    row = ScoreRow("s", "t", "acc", score, items=5)
+    selection = SelectionFacts(examples=10, response_tokens=tokens)
     return Record(key or f"{selector}{seed}{changes}", "finished", axes, {}, scores=[row], selection=selection)
 
 
@@ -94,15 +89,15 @@ def test_items_take_part_where_their_mean_is_the_score(tmp_path):
     rng = np.random.default_rng(0)
     hard = {"random": rng.random(30), "mads": rng.random(30)}  # items that one arm knows and the other does not
     for one in records:
-        values = np.round(hard[one.axes["selector"]] + 0.1 * rng.random(30))
-        one.scores[0]["value"] = float(values.mean())
+        values = np.round(hard[one.axes.selector] + 0.1 * rng.random(30))
+        one.scores[0] = replace(one.scores[0], value=float(values.mean()))
         folder = tmp_path / one.key
         folder.mkdir()
         items = {"suite": "s", "task": "t", "metric": "acc", "item": range(30), "value": values}
         pd.DataFrame(items).to_parquet(folder / "items.parquet")
     pair = board_of(records, tmp_path).tables[0].pairs[0]
     assert pair.se_item > 0 and pair.se > pair.se_seed
-    records[0].scores[0]["value"] = 7.0  # a metric of the whole set
+    records[0].scores[0] = replace(records[0].scores[0], value=7.0)  # a metric of the whole set
     assert ItemScores(tmp_path, records).of(records[0].key, "s") is None
     assert math.isnan(board_of(records, tmp_path).tables[0].pairs[0].se_item)
 
@@ -134,7 +129,7 @@ def test_arms_with_unequal_tokens_are_warned_of():
 
 def test_leaks_are_shown_where_they_were_looked_for(capsys):
     checked, unchecked = record("random", 0, 0.1), record("mads", 0, 0.1)
-    checked.selection["leaked"] = 3
+    checked.selection = replace(checked.selection, leaked=3)
     found = {row.arm: row for row in show([checked, unchecked]).tables[0].rows}
     assert (found["random"].leaked, found["mads"].leaked) == (3, None)
     assert "leaked" in capsys.readouterr().out
@@ -182,8 +177,8 @@ def test_published_scores_give_the_published_counts(shared_data, tmp_path, capsy
 
 def test_task_rows_are_the_headline_tasks():
     one = record("random", 0, 0.5)
-    one.scores.append({**one.scores[0], "task": "u", "value": 0.7})
-    one.scores.append({**one.scores[0], "task": "v", "headline": False})
+    one.scores.append(replace(one.scores[0], task="u", value=0.7))
+    one.scores.append(replace(one.scores[0], task="v", headline=False))
     assert list(task_table([one])["task"]) == ["t", "u"]
     assert list(runs_table([one])["score"]) == [pytest.approx(0.6)]
 

@@ -17,6 +17,8 @@ from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference
 from selbench.report.page import write_page
 from selbench.report.page.selection_panels import expected_jaccard
 from selbench.report.page.sentences import headline, verdict
+from selbench.store.axes import Axes
+from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
 from selbench.store.records import Record, Records
 from selbench.store.stages import write_json
 
@@ -113,23 +115,20 @@ def _record(key: str, row: ArmRow, table: Table, seed: int) -> Record:
     return Record(
         key=key,
         status="finished",
-        axes={
-            "pool": "planted", "pool_key": "p", "selector": row.selector, "budget": share, "budget_unit": "examples",
-            "scorer": row.scorer, "model": table.setting["model"], "seed": seed, "suite_keys": {"planted": "s"},
-        },
+        axes=Axes(
+            pool="planted", pool_key="p", selector=row.selector, budget=share, scorer=row.scorer,
+            model=table.setting["model"], seed=seed, suite_keys={"planted": "s"},
+        ),
         config={"note": MARKUP, "published": {"source": MARKUP, "rows": PUBLISHED}},
         created="2026-11-20T12:00:00+00:00",
         command=f"selbench selector='{HOSTILE}'",
         stages={"selection": f"sel-{_slug(row.arm)}-{row.budget}-{seed}"},
         scores=[
-            {"suite": "planted", "task": task, "metric": "exact_match", "value": row.score + shift, "higher_is_better": True,
-             "headline": True, "items": 45}
+            ScoreRow("planted", task, "exact_match", row.score + shift, items=45)
             for task, shift in (("add", 0.02), (MARKUP, -0.02))
         ],
-        selection={
-            "examples": 40 if row.budget else 400, "response_tokens": 200, "exact_duplicates": 1, "mean_prompt_chars": 30.0,
-            "mean_response_chars": 9.0, "composition": {"skill": skills}, "leaks": {"exact": 1, "example": MARKUP},
-        },
+        selection=SelectionFacts(40 if row.budget else 400, 200, 1, 30.0, 9.0, {"skill": skills}),
+        leaks={MARKUP: LeakSummary(True, items=90, leaked=1, selected_examples=(MARKUP,))},
         logged={"training/response_tokens_seen": 600.0},
         cost={"selection": {"wall_s": 1.5}, "training": {"wall_s": 20.0}},
         versions={"selbench": "0"},

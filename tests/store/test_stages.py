@@ -11,12 +11,13 @@ import pytest
 from helpers import lock_holders
 
 from selbench.errors import UserError
+from selbench.store.axes import Axes
 from selbench.store.cost import measure, total
 from selbench.store.files import load_arrays, save_arrays
 from selbench.store.inventory import damaged, entries, remove, unneeded
 from selbench.store.keys import derive_seed, digest
 from selbench.store.locks import Locks
-from selbench.store.records import Record, Records, axes_name
+from selbench.store.records import Record
 from selbench.store.stages import MANIFEST, Store
 from selbench.store.sweeps import Sweep
 
@@ -122,7 +123,7 @@ def test_what_a_stage_asks_for_are_its_inputs(store):
 
     inner = store.key("kind", {"inner": 1})
     stage = store.stage("kind", {"outer": 1}, outer, inputs=["other/x"])
-    record = Record("run", "finished", {}, {}, stages={"kind": stage.key})
+    record = Record("run", "finished", Axes(), {}, stages={"kind": stage.key})
     rows = {entry.name: entry for entry in entries(store.root, [record])}
     assert set(rows[stage.key].inputs) == {f"kind/{inner}", "other/x"}
     assert rows[inner].runs == rows[stage.key].runs == ("run",)
@@ -131,7 +132,7 @@ def test_what_a_stage_asks_for_are_its_inputs(store):
 def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
     kept, spare = store.stage("kind", {"a": 1}, _write("a")), store.stage("kind", {"a": 2}, _write("b"))
     (store.root / "kind" / f".{spare.key}.killed").mkdir()
-    record = Record("run", "finished", {}, {}, stages={"kind": kept.key})
+    record = Record("run", "finished", Axes(), {}, stages={"kind": kept.key})
     spares = unneeded(entries(store.root, [record]))
     assert {entry.path.name for entry in spares} == {spare.key, f".{spare.key}.killed"}
     assert unneeded(spares, older_than_s=3600) == []
@@ -253,21 +254,6 @@ def test_seeds_of_the_axes_differ_and_keys_are_stable():
     )
     assert derive_seed(0, "training") == 803553249  # a change would silently change every training
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
-
-
-def test_a_record_is_read_back(tmp_path):
-    axes = {"selector": "mads", "budget": 0.15, "budget_unit": "examples", "model": "big", "scorer": "small", "seed": 3}
-    scores = [
-        {"suite": "s", "task": task, "metric": "m", "value": value, "headline": headline}
-        for task, value, headline in (("a", 0.2, True), ("b", 0.4, True), ("c", 9.0, False))
-    ]
-    record = Record("key", "finished", axes, {"x": np.int64(3)}, scores=scores)
-    records = Records(tmp_path)
-    assert records.read("key") is None
-    records.write(record)
-    assert records.read("key").axes == axes and records.read("key").config == {"x": 3}
-    assert record.headline == {"s": pytest.approx(0.3)}
-    assert record.name == axes_name(axes) == "mads 15% big via small s3"
 
 
 def test_code_that_selects_is_in_the_keys_of_selectors_only(monkeypatch):

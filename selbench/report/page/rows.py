@@ -147,9 +147,13 @@ def details(source: Source) -> dict[str, Any]:
 
 
 def findings(record: Record) -> dict[str, Any]:
-    """What the leak check left in a record: every field and selection fact whose name starts with `leak`."""
-    own = {name: value for name, value in vars(record).items() if name.startswith("leak") and value}
-    return {**own, **{name: value for name, value in record.selection.items() if name.startswith("leak")}}
+    """What the leak check left in a record; empty where there was none."""
+    found: dict[str, Any] = {}
+    if record.leaks:
+        found["leaks"] = {suite: about.plain() for suite, about in record.leaks.items()}
+    if record.leaks or record.selection.leaked is not None:
+        found["leaked"] = record.selection.leaked
+    return found
 
 
 def _cells(
@@ -281,7 +285,7 @@ def _run(record: Record, configs: dict[str, int]) -> dict[str, Any]:
         "name": record.name,
         "created": record.created,
         "command": record.command,
-        "seed": record.axes.get("seed"),
+        "seed": record.axes.seed,
         "headline": {name: value for name, value in record.headline.items() if math.isfinite(value)},
         "stages": record.stages,
         "versions": json.dumps(record.versions, indent=2, ensure_ascii=False, default=str),

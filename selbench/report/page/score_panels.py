@@ -177,7 +177,7 @@ def _task_differences(source: Source, table: Table) -> dict[str, Any] | None:
     scores = {row.arm: _by_task(source.runs(row), suite) for row in arms}
     names = [task for task in against if all(task in found for found in scores.values())]
     z = [[_paired(scores[row.arm][task], against[task]) for row in arms] for task in names]
-    items = {row["task"]: row.get("items") for row in source.runs(baseline)[0].scores if row["suite"] == suite}
+    items = {row.task: row.items for row in source.runs(baseline)[0].scores if row.suite == suite}
     return {
         "rows": names,
         "columns": [row.arm for row in arms],
@@ -196,9 +196,9 @@ def _by_task(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
     found: dict[str, Seeds] = {}
     for run in runs:
         for row in run.scores:
-            if row["suite"] == suite and row["headline"]:
-                value = row["value"] if row["higher_is_better"] else -row["value"]
-                found.setdefault(row["task"], {})[run.axes.get("seed")] = value
+            if row.suite == suite and row.headline:
+                value = row.value if row.higher_is_better else -row.value
+                found.setdefault(row.task, {})[run.axes.seed] = value
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from selbench.report.page.numbers import count, known
 from selbench.report.page.source import Panel, Source, View, grid, rankable
-from selbench.store.records import Record, budget_label
+from selbench.store.records import Record
 
 NO_RUNS = "These scores come without runs, so nothing is known of the selections. Runs of selbench record them."
 
@@ -24,7 +24,7 @@ def _selections(source: Source) -> dict[str, Group]:
         for row in rankable(table):
             for run in source.runs(row):
                 # Numbers of examples may mean another pool under the same name, so the key goes with it.
-                label = f"{run.axes.get('pool')} · {budget_label(run.axes)}"
+                label = f"{run.axes.pool} · {run.axes.budget_label}"
                 stage = run.stages.get("selection", run.key)
                 if (label, row.arm, stage) not in seen:
                     seen.add((label, row.arm, stage))
@@ -74,7 +74,7 @@ def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -
     if same_arm:
         couples = [(a, b) for i, (_, a) in enumerate(first) for _, b in first[i + 1 :]]
     else:
-        couples = [(a, b) for x, a in first for y, b in second if x.axes.get("seed") == y.axes.get("seed")]
+        couples = [(a, b) for x, a in first for y, b in second if x.axes.seed == y.axes.seed]
         couples = couples or [(a, b) for _, a in first for _, b in second]
     if not couples:
         return math.nan, math.nan
@@ -96,11 +96,11 @@ def expected_jaccard(a: int, b: int, pool: int) -> float:
 def _pool_size(source: Source, run: Record) -> int | None:
     """From the arm `full` on the same pool, else from a budget that is a share of it."""
     for other in source.records.values():
-        if other.axes.get("pool_key") == run.axes.get("pool_key") and other.axes.get("selector") == "full":
-            return int(other.selection.get("examples") or 0) or None
-    budget, unit = run.axes.get("budget"), run.axes.get("budget_unit")
+        if other.axes.pool_key == run.axes.pool_key and other.axes.selector == "full":
+            return other.selection.examples or None
+    budget, unit = run.axes.budget, run.axes.budget_unit
     if isinstance(budget, float) and budget > 0 and unit == "examples":
-        return round(run.selection.get("examples", 0) / budget) or None
+        return round((run.selection.examples or 0) / budget) or None
     return None
 
 
@@ -133,9 +133,9 @@ FACTS = (
 
 def _made_of(source: Source, group: Group) -> dict[str, Any]:
     first = next(iter(group.values()))[0]
-    key = first.axes.get("pool_key")
-    whole = [run for run in source.records.values() if run.axes.get("selector") == "full"]
-    pool = [run for run in whole if run.axes.get("pool_key") == key][:1]
+    key = first.axes.pool_key
+    whole = [run for run in source.records.values() if run.axes.selector == "full"]
+    pool = [run for run in whole if run.axes.pool_key == key][:1]
     everything = {**group, **({"pool": pool} if pool else {})}
     labels = list(dict.fromkeys(name for runs in group.values() for run in runs for name in _labels(run)))
     return {
@@ -150,7 +150,7 @@ def _made_of(source: Source, group: Group) -> dict[str, Any]:
 
 
 def _labels(run: Record) -> Mapping[str, Mapping[str, float]]:
-    return run.selection.get("composition") or {}
+    return run.selection.composition
 
 
 def _shares(everything: Group, label: str) -> dict[str, Any]:
@@ -172,5 +172,5 @@ def _share(run: Record, label: str) -> dict[str, float]:
 
 
 def _mean(runs: Sequence[Record], fact: str) -> float:
-    values = [run.selection[fact] for run in runs if known(run.selection.get(fact))]
+    values = [value for run in runs if known(value := getattr(run.selection, fact))]
     return sum(values) / len(values) if values else math.nan

@@ -11,7 +11,7 @@ from typing import Any
 
 from selbench.report.board import ArmRow, Board, Table
 from selbench.report.page.numbers import known
-from selbench.store.records import Record, Records
+from selbench.store.records import SELECTION, Record, Records
 
 # The words of a setting that a reader knows it by, in this order (`varied` relies on the first three); keys and hashes
 # are left to the details.
@@ -100,10 +100,10 @@ class Source:
         return [self.records[key] for key in row.runs if key in self.records]
 
     def ids(self, record: Record) -> frozenset[str] | None:
-        """The ids that a run selected; None where its selection.json is not at hand."""
+        """The ids that a run selected; None where its selection is not at hand."""
         if self.runs_root is None:
             return None
-        path = Records(self.runs_root).folder(record.key) / "selection.json"
+        path = Records(self.runs_root).folder(record.key) / SELECTION
         try:
             return frozenset(json.loads(path.read_text(encoding="utf-8"))["ids"])
         except (OSError, ValueError, KeyError):

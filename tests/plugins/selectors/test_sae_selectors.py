@@ -241,8 +241,8 @@ def test_the_key_holds_what_files_say_and_not_where_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"positions": "last"}, "positions 'last'"),
-        ({"threshold": "top"}, "threshold 'top'"),
+        ({"positions": "last"}, "option 'positions' of 'sae_greedselect': unknown value 'last'"),
+        ({"threshold": "top"}, "option 'threshold' of 'sae_greedselect': unknown value 'top'"),
         ({"threshold": "absolute"}, "needs a level"),
         ({"level": 0.5}, "whole number"),
         ({"k": 0}, "k=0"),

@@ -1,0 +1,130 @@
+"""The output folder: where everything in it lies, and what a name typed by a person stands for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from selbench.errors import UserError, unknown
+from selbench.store.inventory import Entry, entries
+from selbench.store.records import Record, Records
+from selbench.store.sweeps import Sweep
+
+LATEST = "latest"  # the last sweep
+
+
+class Sweeps:
+    """All sweeps of one output folder, a folder each; their names begin with the time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """Oldest first."""
+        return sorted(path.name for path in self.root.glob("*") if path.is_dir())
+
+    @property
+    def latest(self) -> str | None:
+        return next(reversed(self.names()), None)
+
+    def open(self, name: str) -> Sweep:
+        """The sweep of exactly this name, there or to be started."""
+        return Sweep(self.root, name)
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).is_dir()
+
+    def named(self, name: str) -> Sweep:
+        """The sweep of this name, or the last one for `latest`. Raises UserError with the names there are."""
+        known = self.names()
+        if name == LATEST and known:
+            return self.open(known[-1])
+        if name not in known:
+            raise UserError(unknown("sweep", name, known))
+        return self.open(name)
+
+
+class Outputs:
+    """One output folder. Nothing is made by asking where it would be."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.records = Records(root / "runs")
+        self.sweeps = Sweeps(root / "sweeps")
+        self.store = root / "store"  # the stages
+        self.reports = root / "reports"
+        self.inspections = root / "inspect"
+        self.selections = root / "selections"
+        self.fetched = root / "fetched"  # an output folder of its own: what came from a tracking server
+        self.mlflow = root / "mlflow.db"
+
+    def find(self, name: str) -> Record | Entry | Sweep:
+        """What `name` stands for: a run (key, start of a key, SWEEP/N, latest/N), else a stage, else a sweep (latest).
+
+        Raises UserError with the nearest names if there is no such thing, or if several begin like that.
+        """
+        if "/" in name:
+            return self._cell(name)
+        sweeps, runs = self.sweeps.names(), self.records.keys()
+        if key := _only(name, runs, "run"):
+            if record := self.records.read(key):
+                return record
+            raise UserError(f"the record of run {key} cannot be read: {self.records.folder(key)}.")
+        if (name == LATEST and sweeps) or name in sweeps:
+            return self.sweeps.named(name)
+        stages = {entry.name: entry for entry in entries(self.store, self.records.all())}
+        if stage := _only(name, sorted(stages), "stage"):
+            return stages[stage]
+        if sweep := _only(name, sweeps, "sweep"):
+            return self.sweeps.open(sweep)
+        raise UserError(self._unknown(name, [*runs, *stages, *sweeps]))
+
+    def find_run(self, name: str) -> Record:
+        """What `find` gives. Raises UserError if it is not a run, or there is no such thing."""
+        found = self.find(name)
+        if not isinstance(found, Record):
+            raise UserError(f"'{name}' is not a run: `selbench show {name}` says which runs belong to it.")
+        return found
+
+    def run_key(self, name: str) -> str:
+        """A folder's path or a cell (SWEEP/3, latest/3) as the key of its run; anything else as it is."""
+        last = name.rstrip("/").rpartition("/")[2]
+        if "/" not in name or self.records.folder(last).is_dir():
+            return last
+        return self.find_run(name).key
+
+    def _cell(self, name: str) -> Record:
+        head, _, number = name.rpartition("/")
+        sweeps = self.sweeps.names()
+        id = self.sweeps.latest if head == LATEST else _only(head, sweeps, "sweep")
+        if id is None:
+            raise UserError(self._unknown(head, sweeps))
+        sweep = self.sweeps.open(id)
+        cells = sweep.about["cells"]
+        if not number.isdigit() or not 1 <= int(number) <= cells:
+            raise UserError(f"sweep {id} has cells 1 to {cells}, but no cell '{number}'.")
+        key = sweep.results().get(int(number) - 1, {}).get("key")
+        record = self.records.read(key) if key else None
+        if not record:
+            raise UserError(f"cell {number} of sweep {id} has no record: it did not start, or has not ended yet.")
+        return record
+
+    def _unknown(self, name: str, names: Iterable[str]) -> str:
+        near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+        hint = f" Nearest: {', '.join(near)}." if near else ""
+        return (
+            f"unknown run, stage or sweep '{name}' in {self.root}.{hint} "
+            f"`selbench show latest` lists the last sweep's runs."
+        )
+
+
+def _only(name: str, names: Iterable[str], what: str) -> str | None:
+    """The one that is called or begins so. Raises UserError if several begin so."""
+    names = list(names)
+    if name in names:
+        return name
+    begun = [other for other in names if other.startswith(name)]
+    if len(begun) > 1:
+        raise UserError(f"'{name}' is the beginning of {len(begun)} {what}s: {', '.join(begun[:8])}.")
+    return begun[0] if begun else None
