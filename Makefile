@@ -1,37 +1,33 @@
-# `make demo` and `make test` do all their own set-up in a virtual environment; they need Python >= 3.10 and make.
-PYTHON ?= python3
+# `make demo` and `make test` do all their own set-up in a virtual environment; they need a Python 3.10 to 3.13 and make.
+# Which Python: the first that is found, or make demo PYTHON=python3.12. Only some tests: make test TESTS=tests/store.
+PYTHON ?=
+TESTS ?=
 # PyTorch threads that wait busily only for a moment, as in selbench/cli/main.py.
 export GOMP_SPINCOUNT ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench environment clean
 
-demo: $(READY)
+demo: environment
 	$(BIN)/selbench demo
 
 test: lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(TESTS)
 
 test-all: lint
-	$(BIN)/pytest -q -m "slow or not slow"
+	$(BIN)/pytest -q -m "slow or not slow" $(TESTS)
 
-lint: $(READY)
+lint: environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: environment
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-# PyTorch comes first and pinned: left to the other packages, pip may choose a build that pulls gigabytes of CUDA.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+environment:
+	@PYTHON='$(PYTHON)' sh .ci/setup
 
 clean:
 	rm -rf $(VENV) build *.egg-info

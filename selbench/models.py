@@ -26,7 +26,7 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer.from_pretrained, ref)
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, ref)
     if ref.template not in ("auto", "chat", "alpaca"):
         raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
     if ref.template == "chat" and not tokenizer.chat_template:
@@ -55,7 +55,8 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
-    return model.to(device).eval()
+    ready: PreTrainedModel = model.to(device).eval()
+    return ready
 
 
 def local_folder(ref: ModelRef) -> Path | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
+from helpers.source_tree import SourceTree
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "selbench"
 
-# What each part of the package may import from the rest of it. errors, console and presets are free for all.
-FREE = {"errors", "console", "presets", "hashing", "libraries"}
+TREE = SourceTree(ROOT)
+
+# What each room may import from the rest of the package, inside functions and for type checkers too. FREE ones serve all.
+FREE = {"errors", "console", "files", "hashing", "libraries", "numbers", "presets"}
 ALLOWED = {
     "declare": set(),
     "api": {"declare"},
@@ -51,18 +55,27 @@ ALLOWED = {
 }
 
 
+# Files of one name in two rooms. A verb in cli/ may have the name of the room or file that it speaks for.
+SAME_NAME = {
+    "features": "the room, and the part of a run that asks it for features",
+    "files": "writing files, reading a pool's files and the files of a stage",
+    "items": "test items of the planted suite; scores by item in a report",
+    "tables": "tables of a plan; tables of a board",
+}
+
+# Rooms without a folder of their own in tests/: seen through the command line, by these files.
+TESTED_BY = {
+    "comparison": ["cli/test_compare.py"],
+    "run": ["cli/test_grid.py", "cli/test_kill.py", "cli/test_show.py"],
+    "testing": ["cli/test_plugins.py", "plugins/selectors"],
+    "tracking": ["cli/test_mlflow.py", "cli/test_sync.py"],
+}
+
+
 def _imports(path: Path) -> list[tuple[int, str]]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            # "from selbench import console" names a module, "from selbench.api import Pool" a thing in one
-            whole = (
-                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "selbench" else [node.module]
-            )
-            found += [(node.lineno, name) for name in whole]
-    return found
+    """Line and absolute name of all that a file imports, wherever in it."""
+    module = next(module for module in TREE.modules.values() if module.path == path)
+    return [(one.line, one.name) for one in module.imports]
 
 
 def _files() -> list[Path]:
@@ -98,6 +111,75 @@ def test_one_place_knows_each_framework(module):
     for path in _files():
         if path.relative_to(PACKAGE).parts[0] not in home:
             assert module not in {name.split(".")[0] for _, name in _imports(path)}, path
+
+
+@pytest.mark.parametrize("when", [["import"], ["import", "call"], ["import", "call", "typing"]], ids="+".join)
+def test_no_modules_import_each_other_in_a_round(when):
+    assert TREE.cycles(*when) == []
+
+
+def test_a_round_is_found_wherever_its_imports_stand(tmp_path):
+    """Two modules, one of which imports the other inside a function; three, one of which only for a type checker."""
+    texts = {
+        "__init__": "",
+        "a": "import selbench.b",
+        "b": "def f():\n    from . import a",
+        "c": "from selbench.d import x",
+        "d": "from selbench import e",
+        "e": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from selbench.c import y\nelse:\n    import selbench.f",
+        "f": "import selbench.d.x\nimport json, selbench",
+    }
+    (tmp_path / "selbench").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "selbench" / f"{name}.py").write_text(text)
+    tree = SourceTree(tmp_path)
+    lazy, typed = ["selbench.a", "selbench.b"], ["selbench.c", "selbench.d", "selbench.e", "selbench.f"]
+    assert tree.cycles("import") == [typed[1:]]
+    assert sorted(tree.cycles("import", "call")) == [lazy, typed[1:]]
+    assert sorted(tree.cycles("import", "call", "typing")) == [lazy, typed]
+    assert tree.longest_chain() == ["selbench.c", "selbench.d", "selbench"]
+
+
+def test_statistics_know_arrays_only():
+    free = {"numpy", "scipy", "selbench.statistics"} | set(sys.stdlib_module_names)
+    for path in sorted((PACKAGE / "statistics").rglob("*.py")):
+        tables = (
+            {"pandas"} if path.name == "power.py" else set()
+        )  # the spread between seeds is a table by task and suite
+        for line, name in _imports(path):
+            start = ".".join(name.split(".")[:2]) if name.startswith("selbench") else name.split(".")[0]
+            assert start in free | tables, f"{path}:{line}: {name}"
+
+
+def test_no_two_rooms_have_a_file_of_one_name():
+    places: dict[str, list[str]] = {}
+    for path in _files():
+        if path.name == "__init__.py":
+            places.setdefault(path.parent.name, []).append(str(path.parent.relative_to(PACKAGE)))
+        elif path.parent.name != "cli":
+            places.setdefault(path.stem, []).append(str(path.relative_to(PACKAGE)))
+    assert {stem: found for stem, found in places.items() if len(found) > 1 and stem not in SAME_NAME} == {}
+
+
+def _rooms_with_code() -> list[tuple[str, str]]:
+    """(room, its folder in tests/), of selbench/ and of plugins/; a room inside a room is tested with it."""
+    found = set()
+    for path in [*_files(), *(ROOT / "plugins").rglob("*.py")]:
+        parts = path.relative_to(ROOT).parts
+        if len(parts) > 2 and path.read_text().strip():
+            found.add((parts[1], parts[1] if parts[0] == "selbench" else f"plugins/{parts[1]}"))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("room, folder", _rooms_with_code(), ids=lambda name: name)
+def test_tests_mirror_the_source(room, folder):
+    places = [folder, *(TESTED_BY.get(room, []) if folder == room else [])]
+    if not (ROOT / "tests" / folder).exists():
+        places.remove(folder)
+    assert places, f"{room} has no folder in tests/"
+    for place in places:
+        path = ROOT / "tests" / place
+        assert path.is_file() or list(path.rglob("test_*.py")), f"tests/{place} holds no test"
 
 
 def test_every_file_opens_by_saying_what_it_is_for():

@@ -90,7 +90,7 @@ def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
-        config = load_yaml(path)
+        config: Mapping[str, Any] = load_yaml(path)
     except Exception as error:  # YAML, a missing include, a function that cannot be imported
         raise UserError(f"the task file {path} could not be read: {str(error).splitlines()[0]}") from error
     if not isinstance(config.get("task"), str):

@@ -28,7 +28,7 @@ def clock() -> type:
     """The callback class, made on demand because transformers takes seconds to import."""
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         """Asks for a checkpoint when it is time, and carries the sum of the losses over an interruption."""
 
         def __init__(self, trainer: Any, before: Path | None) -> None:

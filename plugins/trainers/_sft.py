@@ -76,7 +76,8 @@ def sft_trainer() -> type:
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             """`inputs` is one item of `Batches`."""
             count = sum(int((part["labels"][:, 1:] != -100).sum()) for part in inputs)
-            return sum(super(LengthGroupedSFTTrainer, self).training_step(model, part, count) for part in inputs)
+            trainer: Any = super()  # the libraries leave its methods untyped
+            return sum(trainer.training_step(model, part, count) for part in inputs)
 
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -98,7 +98,8 @@ def count_response_tokens(examples: Sequence[Example], tokenizer: PreTrainedToke
 
 
 def _render(turns: list[dict[str, str]], tokenizer: Any, add_generation_prompt: bool = False) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    return text
 
 
 def _spans(example: Example, tokenizer: Any, response: bool) -> tuple[str, list[tuple[int, int, int]]]:

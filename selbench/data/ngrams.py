@@ -85,7 +85,8 @@ def _mixed(ids: np.ndarray) -> np.ndarray:
     x = ids.astype(np.uint64) * _BASE
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def _rolling(mixed: np.ndarray, length: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -168,9 +168,9 @@ class _Tags:
             self.rows[row] = part
 
     def result(self) -> Feature:
-        rows = [self.rows[i] for i in self.texts.of]
-        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])  # type: ignore[arg-type]
-        indices = np.concatenate(rows)  # type: ignore[arg-type]
+        rows: list[Any] = [self.rows[i] for i in self.texts.of]
+        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+        indices = np.concatenate(rows)
         per_layer = np.bincount(indices // self.width, minlength=len(self.layers))
         return {
             "indptr": indptr.astype(np.int64),
@@ -186,10 +186,12 @@ def upper_quantile(cells: np.ndarray, share: float) -> np.float32:
     """A value that floor(share * number) of the cells exceed: half way to the next cell below, away from rounding."""
     on = int(share * len(cells))
     if on == 0:
-        return cells.max()
+        highest: np.float32 = cells.max()
+        return highest
     place = len(cells) - on
     parted = np.partition(cells, [place - 1, place])
-    return np.float32((np.float64(parted[place - 1]) + np.float64(parted[place])) / 2)
+    middle: np.float32 = np.float32((np.float64(parted[place - 1]) + np.float64(parted[place])) / 2)
+    return middle
 
 
 def largest_m(values: np.ndarray, m: int) -> np.ndarray:
@@ -199,4 +201,5 @@ def largest_m(values: np.ndarray, m: int) -> np.ndarray:
         return np.ones(values.shape, bool)
     least = np.partition(values, width - m, axis=-1)[..., width - m, None]
     above, equal = values > least, values == least
-    return above | (equal & (np.cumsum(equal, axis=-1) <= m - above.sum(axis=-1, keepdims=True)))
+    largest: np.ndarray = above | (equal & (np.cumsum(equal, axis=-1) <= m - above.sum(axis=-1, keepdims=True)))
+    return largest

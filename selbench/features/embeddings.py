@@ -101,16 +101,19 @@ def _tfidf(texts: Sequence[str], dimension: int) -> np.ndarray:
             raise
         return np.zeros((len(texts), 1), np.float32)
     if rows.shape[1] <= dimension:
-        return rows.toarray()
+        dense: np.ndarray = rows.toarray()
+        return dense
     if rows.shape[0] <= dimension:
         return _rotated(rows)
-    return TruncatedSVD(dimension, random_state=0).fit_transform(rows).astype(np.float32)
+    reduced: np.ndarray = TruncatedSVD(dimension, random_state=0).fit_transform(rows).astype(np.float32)
+    return reduced
 
 
 def _rotated(rows: Any) -> np.ndarray:
     """Fewer texts than dimensions: the exact coordinates in the space that they span, distances unchanged."""
     left, singular, _ = np.linalg.svd(rows.toarray(), full_matrices=False)
-    return (left * singular).astype(np.float32)
+    coordinates: np.ndarray = (left * singular).astype(np.float32)
+    return coordinates
 
 
 def _encode(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:

@@ -61,8 +61,9 @@ def batch_tokens(model: PreTrainedModel) -> int:
 def forward_flops(model: PreTrainedModel, tokens: int) -> float:
     """2 x parameters x tokens of a pass without head and embedding (Kaplan et al. 2020, section 2.1), over all layers."""
     decoder: Any = model.base_model
-    embedded = decoder.get_input_embeddings().weight.numel()
-    return 2.0 * (sum(p.numel() for p in decoder.parameters()) - embedded) * tokens
+    embedded: int = decoder.get_input_embeddings().weight.numel()
+    parameters: int = sum(p.numel() for p in decoder.parameters())
+    return 2.0 * (parameters - embedded) * tokens
 
 
 def read(

@@ -29,7 +29,8 @@ def positions_of(text: Encoded, positions: str) -> np.ndarray:
     """
     roles = text.roles
     if positions == "last":
-        return np.arange(len(roles)) == len(roles) - 1
+        mask: np.ndarray = np.arange(len(roles)) == len(roles) - 1
+        return mask
     mask = {
         "prompt": roles == PROMPT,
         "response": roles == RESPONSE,

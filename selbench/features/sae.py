@@ -164,7 +164,8 @@ class PublishedAutoencoder:
 
 def learning_rate(latents: int) -> float:
     """2e-4 / sqrt(latents / 2^14): sparsify's rule; 7.07e-5 for 131,072 latents, the rate that the paper reports."""
-    return 2e-4 / (latents / 2**14) ** 0.5
+    rate: float = 2e-4 / (latents / 2**14) ** 0.5
+    return rate
 
 
 def _held_out(model: Any, texts: list[Any], layer: int, positions: str) -> Tensor:

@@ -100,4 +100,6 @@ class _Decode(torch.autograd.Function):
 
 def decode(values: Tensor, latents: Tensor, W_dec: Tensor) -> Tensor:
     """Sum over k of values[t, k] * W_dec[latents[t, k]]: T x d."""
-    return _Decode.apply(values, latents, W_dec)
+    decode_rows: Any = _Decode.apply  # PyTorch leaves it untyped
+    decoded: Tensor = decode_rows(values, latents, W_dec)
+    return decoded

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from selbench.errors import UserError
-from selbench.models import folder_hash
+from selbench.hashing import folder_hash
 
 SAE_LENS = "sae_lens:"
 

@@ -86,7 +86,8 @@ def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
     if not np.isfinite(space).all():
         raise UserError("k-center needs finite points, but some are NaN or infinite.")
     if metric == "euclidean":
-        return space - space.mean(axis=0)  # nearer to zero, squared lengths lose fewer digits
+        centred: np.ndarray = space - space.mean(axis=0)
+        return centred  # nearer to zero, squared lengths lose fewer digits
     lengths = np.sqrt(np.einsum("ij,ij->i", space, space))
     return space / np.where(lengths > 0, lengths, 1)[:, None]
 

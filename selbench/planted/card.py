@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from selbench.planted.pretrain import Shape
+from selbench.planted.shapes import LINES, ROWS, UNFORESEEABLE, Shape
+from selbench.planted.tokenizer import MAX_LENGTH, vocabulary
 
 _CARD = """---
 license: apache-2.0
@@ -59,9 +57,6 @@ Apache-2.0, like selbench. World, text, tokenizer and weights were made for selb
 
 def model_card(name: str, shape: Shape, parameters: int, steps: int, seed: int, loss: float) -> str:
     """The card in Markdown; `loss` is in nats per foreseeable token."""
-    from selbench.planted.pretrain import LINES, ROWS, UNFORESEEABLE
-    from selbench.planted.tokenizer import MAX_LENGTH, vocabulary
-
     return _CARD.format(
         name=name,
         parameters=parameters,

@@ -10,12 +10,12 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from selbench.planted.card import model_card
+from selbench.planted.shapes import LINES, ROWS, SHAPES, UNFORESEEABLE, Shape
 from selbench.planted.skills import skills
 from selbench.planted.tokenizer import END, MAX_LENGTH, PAD, START, build_tokenizer
 
@@ -23,29 +23,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-ROWS, LINES = 32, 4  # rows of a batch, lines of text in a row
-# Most of a line cannot be foreseen (who is talked about); a small weight keeps that part a language model too.
-UNFORESEEABLE = 0.1
 DEMANDING = ("reverse", "sort", "add", "subtract", "dedupe", "pick_colour")  # read about twice as often
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Size of a model, and the learning rate and number of steps that suit it."""
-
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    learning_rate: float
-    steps: int
-    bfloat16: bool  # matrix products in bfloat16: half the time on processors that have it
-
-
-SHAPES = {
-    "planted-1m": Shape(width=128, inner=352, layers=4, heads=4, learning_rate=3e-3, steps=4000, bfloat16=False),
-    "planted-4m": Shape(width=256, inner=896, layers=4, heads=4, learning_rate=2e-3, steps=2500, bfloat16=True),
-}
 
 
 def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

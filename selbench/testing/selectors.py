@@ -144,14 +144,15 @@ def global_randomness_is_left_alone(subject: Subject, scratch: Path) -> None:
     import torch
 
     pool = make_pool(40)
+    numpy_state: Any = np.random.get_state  # its type depends on the version of NumPy
     chosen = []
     for run in range(2):
         random.seed(run)
         np.random.seed(run)
         torch.manual_seed(run)
-        before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index,union-attr]
+        before = (random.getstate(), numpy_state()[1].tolist(), torch.get_rng_state().tolist())
         chosen.append(subject.select(pool, 10, scratch / str(run), seed=3).ids)
-        after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # type: ignore[index,union-attr]
+        after = (random.getstate(), numpy_state()[1].tolist(), torch.get_rng_state().tolist())
         for name, old, new in zip(("python's", "numpy's", "torch's"), before, after):
             assert old == new, f"{name} global random state was changed: draw from context.rng"
     assert chosen[0] == chosen[1], "the choice depends on a global seed: draw from context.rng"
