@@ -136,7 +136,7 @@ def _field_with(cls: type, name: str, metadata: Mapping[str, Any]) -> Any:
         stated = next(fields[name] for base in cls.__mro__[1:] if name in (fields := _fields_of(base)))
     if not isinstance(stated, dataclasses.Field):
         return dataclasses.field(default=stated, metadata=metadata)
-    return dataclasses.field(  # type: ignore[call-overload]
+    return dataclasses.field(
         default=stated.default,
         default_factory=stated.default_factory,
         init=stated.init,
