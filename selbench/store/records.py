@@ -107,8 +107,9 @@ class Records:
         return self.root / key
 
     def read(self, key: str) -> Record | None:
+        """None where there is no record, or something else than one."""
         data = read_json(self.folder(key) / RECORD)
-        if data is None:
+        if not isinstance(data, dict) or not {"key", "status", "axes"} <= data.keys():
             return None
         return Record.read(data)
 

@@ -77,8 +77,10 @@ def test_a_sweep_is_not_a_run(outputs):
         outputs.sweeps.named("2026")
 
 
-def test_a_broken_record_is_named(outputs):
-    (outputs.records.folder("bb1") / RECORD).write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"key": "bb1"}', ""])
+def test_a_broken_record_is_named_and_spoils_no_other(outputs, text):
+    (outputs.records.folder("bb1") / RECORD).write_text(text)
+    assert [record.key for record in outputs.records.all()] == ["aa1", "aa2"]
     with pytest.raises(UserError, match="the record of run bb1 cannot be read: "):
         outputs.find("bb1")
     with pytest.raises(UserError, match="has no record"):
