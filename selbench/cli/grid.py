@@ -28,6 +28,7 @@ from selbench.cli.main import plugin_path
 from selbench.cli.watch import watching
 from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, register, to_run
 from selbench.errors import UserError
+from selbench.files import written_aside
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
 from selbench.store.files import writing
@@ -95,8 +96,8 @@ def _expect(sweep: Sweep, runs: list[Run]) -> None:
     from selbench.planning.planner import plan_of
 
     plan = plan_of(runs).to_json()
-    with writing(sweep.folder) as folder:
-        (folder / PLAN).write_text(plan)
+    with writing(sweep.folder) as folder, written_aside(folder / PLAN) as aside:
+        aside.write_text(plan)
 
 
 def expand(overrides: list[str], registry: Registry) -> list[list[str]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selbench.files import written_aside
 from selbench.report import words
 from selbench.report.board import ArmRow, Board, Table
 from selbench.store.files import writing
@@ -57,18 +58,9 @@ def write_tables(board: Board, csv: Path) -> list[Path]:
         (csv.with_suffix(".md"), lambda path: path.write_text(markdown(board), encoding="utf-8")),
     ]
     for path, write in written:
-        _whole(path, write)
-    return [path for path, _ in written]
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    with writing(path.parent):
-        aside = path.with_name(f".{path.name}")
-        try:
+        with writing(path.parent), written_aside(path) as aside:
             write(aside)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+    return [path for path, _ in written]
 
 
 def markdown(board: Board) -> str:

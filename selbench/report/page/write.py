@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import selbench
+from selbench.files import written_aside
 from selbench.report.board import Board
 from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
 from selbench.report.page.numbers import compact
@@ -56,10 +57,8 @@ def write_page(
     """
     source = Source(board, {record.key: record for record in records}, runs_root, plan)
     text = render(source, title)
-    with writing(path.parent):
-        aside = path.with_name(f".{path.name}")
+    with writing(path.parent), written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
 
 
 def render(source: Source, title: str) -> str:
