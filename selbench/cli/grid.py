@@ -136,7 +136,8 @@ def _hydra(arguments: list[str]) -> None:
 
 
 def _job(config: DictConfig) -> None:
-    _cell(to_run(config), HydraConfig.get().job.num or 0)
+    with console.warnings_shown():  # a launcher may have started a process for this
+        _cell(to_run(config), HydraConfig.get().job.num or 0)
 
 
 def _cell(run: Run, number: int = 0) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selbench import console
 from selbench.errors import UserError, unknown
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("selbench.report")
 
 AXES = ("pool", "selector", "scorer", "budget", "model", "trainer", "suite", "task", "metric", "seed", "score")
 NEEDED = ("selector", "score")
@@ -52,7 +54,7 @@ def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool =
     )
     rows["score"] = _numbers(rows["score"], path, str(columns["score"]))
     if empty := int(rows["score"].isna().sum()):
-        console.warn(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
+        log.warning(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
     rows = rows[rows["score"].notna()]
     if rows.empty:
         raise UserError(f"{path}: no row has a score in '{columns['score']}'.")

@@ -73,7 +73,9 @@ class Sweep:
 
     def _running(self, cell: int, about: Mapping[str, Any]) -> None:
         with writing(self.folder / "running") as folder:
-            write_json(folder / f"{cell}.json", {**about, "pid": os.getpid(), "host": socket.gethostname()}, durable=False)
+            write_json(
+                folder / f"{cell}.json", {**about, "pid": os.getpid(), "host": socket.gethostname()}, durable=False
+            )
 
     def done(self, cell: int, key: str, status: str, reused: bool) -> None:
         """`status` is a record's, or `stopped` for a cell that fail_fast did not start."""
