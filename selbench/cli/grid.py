@@ -29,12 +29,13 @@ from selbench.cli.watch import watching
 from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, register, to_run
 from selbench.errors import UserError
 from selbench.files import written_aside
+from selbench.numbers import digits_text, duration_text
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record, distinct
-from selbench.store.sweeps import PLAN, Sweep, duration
+from selbench.store.sweeps import PLAN, Sweep
 
 
 def main(arguments: list[str]) -> int:
@@ -192,7 +193,7 @@ def _tell(record: Record, place: str, how: str, reused: bool) -> None:
     elif record.status == "skipped":
         console.say(f"{place}{record.name}: skipped, {record.reason}{again}")
     else:
-        scores = ", ".join(f"{suite} {value:.4g}" for suite, value in record.headline.items())
+        scores = ", ".join(f"{suite} {digits_text(value, 4)}" for suite, value in record.headline.items())
         console.say(f"{place}{record.name}: {scores} ({how})")
 
 
@@ -215,7 +216,7 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
         report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
     missing = sweep.about["cells"] - len(results) + counts["stopped"]
     console.say(
-        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration(seconds)}: "
+        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration_text(seconds)}: "
         f"{counts['finished']} finished (of which {reused} shared or already done), {counts['skipped']} skipped, "
         f"{counts['failed']} failed" + (f", {missing} not started." if missing else ".")
     )

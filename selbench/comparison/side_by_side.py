@@ -18,7 +18,8 @@ from selbench.comparison.overlap import Overlap, overlap
 from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
-from selbench.report.board import Difference, Verdict
+from selbench.numbers import UNKNOWN
+from selbench.report.board import Difference
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
@@ -143,7 +144,7 @@ def _verdicts(
         names = [next((row.arm for row in table.rows if set(row.runs) & own), None) for own in runs]
         for pair in table.pairs:
             if table.setting["suite"] in suites and names in ([pair.a, pair.b], [pair.b, pair.a]):
-                found[table.setting["suite"]] = pair if names == [pair.a, pair.b] else _turned(pair)
+                found[table.setting["suite"]] = pair if names == [pair.a, pair.b] else pair.turned()
     return found
 
 
@@ -154,13 +155,6 @@ def _as_on_board(row: ScoreDifference, verdicts: Mapping[str, Difference]) -> Sc
         return row
     return dataclasses.replace(
         row, low=found.low, high=found.high, p=found.p, se=found.se, se_seed=found.se_seed, se_item=found.se_item
-    )
-
-
-def _turned(pair: Difference) -> Difference:
-    other: dict[str, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
-    return dataclasses.replace(
-        pair, a=pair.b, b=pair.a, mean=-pair.mean, low=-pair.high, high=-pair.low, verdict=other[pair.verdict]
     )
 
 
@@ -195,7 +189,7 @@ def _settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
     """The options that differ, by their names on the command line."""
     flat = [dict(_flat(side.records[0].config)) for side in (a, b)]
     names = sorted({*flat[0], *flat[1]})
-    found = {name: (str(flat[0].get(name, "–")), str(flat[1].get(name, "–"))) for name in names}
+    found = {name: (str(flat[0].get(name, UNKNOWN)), str(flat[1].get(name, UNKNOWN))) for name in names}
     return {name: pair for name, pair in found.items() if pair[0] != pair[1] and name.split(".")[0] not in _aside(a)}
 
 

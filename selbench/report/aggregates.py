@@ -90,13 +90,11 @@ def _clustered(values: Sequence[tuple[str, float]], confidence: float) -> tuple[
 def _tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
     """Better, tied and worse than the arm of that name (whatever its case), by verdict."""
     found = {"better": 0, "tied": 0, "worse": 0}
-    turned = {"better": "worse", "worse": "better", "tied": "tied"}
-    for table in tables:
-        for pair in table.pairs:
-            if pair.a == arm and pair.b.lower() == against.lower():
-                found[pair.verdict] += 1
-            elif pair.b == arm and pair.a.lower() == against.lower():
-                found[turned[pair.verdict]] += 1
+    for pair in (pair for table in tables for pair in table.pairs):
+        if pair.a == arm and pair.b.lower() == against.lower():
+            found[pair.verdict] += 1
+        elif pair.b == arm and pair.a.lower() == against.lower():
+            found[pair.turned().verdict] += 1
     return found["better"], found["tied"], found["worse"]
 
 

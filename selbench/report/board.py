@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Verdict = Literal["better", "worse", "tied"]
+OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,18 @@ class Difference:
     seeds: int = 0
     detectable: float = math.nan
     seeds_needed: int | None = None
+
+    def turned(self) -> Difference:
+        """The same seen from the other side: b against a."""
+        return dataclasses.replace(
+            self,
+            a=self.b,
+            b=self.a,
+            mean=-self.mean,
+            low=-self.high,
+            high=-self.low,
+            verdict=OPPOSITE[self.verdict],
+        )
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class _Writer:
         for pair in map(int, here[self._pairs.baseline[here] != 0]):
             above = self._pairs.baseline[pair] > 0
             place = self._pairs.a[pair] if above else self._pairs.b[pair]
-            against[int(place)] = self._difference(pair, flipped=not above)
+            found = self._difference(pair)
+            against[int(place)] = found if above else found.turned()
         unit = self._units[self._arms.unit[places[0]]]
         full = [self._measured.mean[self._arms.unit[p]] for p in places if self._labels[p].lower() == "full"]
         ranked = int((~self._arms.reference[places]).sum())
@@ -162,21 +163,20 @@ class _Writer:
             runs=tuple(run for _, run in sorted(self._arms.runs[number].items()) if run),
         )
 
-    def _difference(self, pair: int, flipped: bool = False) -> Difference:
-        found, sign = self._found, -1 if flipped else 1
+    def _difference(self, pair: int) -> Difference:
+        found = self._found
         a, b = (str(self._labels[places[pair]]) for places in (self._pairs.a, self._pairs.b))
-        mean, half = sign * float(found.mean[pair]), float(found.half[pair])
-        verdict = sign * int(found.verdict[pair])
+        mean, half = float(found.mean[pair]), float(found.half[pair])
         needed = found.seeds_needed[pair]
         return Difference(
-            a=b if flipped else a,
-            b=a if flipped else b,
+            a=a,
+            b=b,
             mean=mean,
             low=mean - half,
             high=mean + half,
             p=float(found.p[pair]),
             p_adjusted=float(found.adjusted[pair]),
-            verdict=_WORDS[verdict],
+            verdict=_WORDS[int(found.verdict[pair])],
             se=float(found.se[pair]),
             se_seed=float(found.se_seed[pair]),
             se_item=float(found.se_item[pair]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selbench.numbers import count_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
 
@@ -30,7 +31,7 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
     """Test, correction, population, and what is known of the noise."""
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
-        f"Correction: {ABOUT[correction]}. Intervals hold at {100 * confidence:g} % for each difference by itself.",
+        f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population(found),
     ]
     unknown = ~np.isfinite(found.se_seed)
@@ -45,7 +46,8 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
             f"{int(unknown.sum()):,} differences have unknown seed noise (one seed, or equal scores throughout): no verdict."
         )
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
-        said.append(f"The borrowed seed variance is worth {np.median(known):.1f} degrees of freedom (median of pairs).")
+        worth = number_text(float(np.median(known)), 1)
+        said.append(f"The borrowed seed variance is worth {worth} degrees of freedom (median of pairs).")
     if arms.reference.any():
         said.append("base and full have another budget than the arms beside them: compared with them, but not ranked.")
     return tuple(said)
@@ -85,9 +87,10 @@ def _uneven(table: Table) -> str:
     most, least = max(rows, key=_tokens), min(rows, key=_tokens)
     if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
         return ""
+    more = count_text(100 * (most.response_tokens / least.response_tokens - 1))
     return (
-        f"{table.name}: response tokens differ between arms by {100 * (most.response_tokens / least.response_tokens - 1):,.0f} "
-        f"% ({most.arm} {most.response_tokens:,.0f}, {least.arm} {least.response_tokens:,.0f}); "
+        f"{table.name}: response tokens differ between arms by {more} % "
+        f"({most.arm} {count_text(most.response_tokens)}, {least.arm} {count_text(least.response_tokens)}); "
         "budget_unit=tokens compares at equal tokens."
     )
 

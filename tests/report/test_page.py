@@ -15,7 +15,6 @@ import pytest
 
 from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference, Table
 from selbench.report.page import write_page
-from selbench.report.page.selection_panels import expected_jaccard
 from selbench.report.page.sentences import headline, verdict
 from selbench.store.axes import Axes
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
@@ -233,13 +232,6 @@ def test_sentences_claim_what_was_tested(board):
         "not compared",
         "baseline",
     ]
-
-
-def test_expected_overlap_is_that_of_all_pairs_of_sets():
-    sets = [set(chosen) for chosen in itertools.combinations(range(6), 2)]
-    others = [set(chosen) for chosen in itertools.combinations(range(6), 3)]
-    every = [len(a & b) / len(a | b) for a in sets for b in others]
-    assert expected_jaccard(2, 3, 6) == pytest.approx(sum(every) / len(every))
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from selbench.numbers import UNKNOWN, count_text, decimals, is_known, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.numbers import UNKNOWN, count, decimals, known, number, seconds
 from selbench.report.page.rows import findings
 from selbench.report.page.source import Panel, Source, View, find_baseline, grid, rankable
+from selbench.report.page.typeset import number_text, signed_percent_text, signed_text
 from selbench.report.published import published as published_blocks
 from selbench.store.records import Record
 
@@ -36,7 +37,7 @@ def fairness(source: Source) -> Panel:
 
 
 def _fair(source: Source, table: Table) -> dict[str, Any]:
-    rows = [row for row in rankable(table) if known(row.response_tokens) or known(row.steps)]
+    rows = [row for row in rankable(table) if is_known(row.response_tokens) or is_known(row.steps)]
     baseline = find_baseline(table, source.board.baseline)
     name = baseline.arm if baseline else source.board.baseline
     columns = [
@@ -55,29 +56,25 @@ def _fair(source: Source, table: Table) -> dict[str, Any]:
 def _fair_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
     tokens = _relative(row.response_tokens, baseline.response_tokens if baseline else math.nan)
     steps = _relative(row.steps, baseline.steps if baseline else math.nan)
-    off = [name for name, share in (("tokens", tokens), ("steps", steps)) if known(share) and abs(share) > UNFAIR]
+    off = [name for name, share in (("tokens", tokens), ("steps", steps)) if is_known(share) and abs(share) > UNFAIR]
     verdict = "baseline" if row is baseline else f"⚠ {' and '.join(off)} differ" if off else "within 10 %"
-    if row is not baseline and not (known(tokens) or known(steps)):
+    if row is not baseline and not (is_known(tokens) or is_known(steps)):
         verdict = UNKNOWN
     seen = [run.logged.get("training/response_tokens_seen", math.nan) for run in source.runs(row)]
     return [
         row.arm,
         verdict,
-        count(row.examples),
-        count(row.response_tokens),
-        _percent(tokens),
-        count(sum(seen) / len(seen) if seen else math.nan),
-        count(row.steps),
-        _percent(steps),
+        count_text(row.examples),
+        count_text(row.response_tokens),
+        signed_percent_text(tokens),
+        count_text(sum(seen) / len(seen) if seen else math.nan),
+        count_text(row.steps),
+        signed_percent_text(steps),
     ]
 
 
 def _relative(value: float, reference: float) -> float:
-    return value / reference - 1 if known(value) and known(reference) and reference else math.nan
-
-
-def _percent(share: float) -> str:
-    return f"{number(100 * share, 1, sign=True)} %" if known(share) else UNKNOWN
+    return value / reference - 1 if is_known(value) and is_known(reference) and reference else math.nan
 
 
 def _units(tables: list[Table]) -> dict[str, Any]:
@@ -97,7 +94,7 @@ def _units(tables: list[Table]) -> dict[str, Any]:
 
 def _scores(row: ArmRow, places: int) -> tuple[str, str]:
     difference = row.vs_baseline.mean if row.vs_baseline else math.nan
-    return number(row.score, places), number(difference, places, sign=True)
+    return number_text(row.score, places), signed_text(difference, places)
 
 
 def leaks(source: Source) -> Panel:
@@ -107,7 +104,7 @@ def leaks(source: Source) -> Panel:
         for row in table.rows:
             found = next((text for run in source.runs(row) if (text := _finding(run))), "")
             if row.leaked is not None or found:
-                leaked = UNKNOWN if row.leaked is None else count(row.leaked)
+                leaked = UNKNOWN if row.leaked is None else count_text(row.leaked)
                 where.setdefault((row.arm, found or UNKNOWN, leaked), []).append(source.table_label(table))
     rows = [
         [arm, tables[0] if len(tables) == 1 else f"{len(tables)} tables", found, leaked]
@@ -158,11 +155,11 @@ def plan(source: Source) -> Panel:
     table = [
         [
             str(row["stage"]),
-            count(row.get("planned_n")),
-            seconds(row.get("planned_s")),
-            count(row.get("actual_n")),
-            seconds(row.get("actual_s")),
-            _percent(_off(row.get("planned_s"), row.get("actual_s"))),
+            count_text(row.get("planned_n")),
+            seconds_text(row.get("planned_s")),
+            count_text(row.get("actual_n")),
+            seconds_text(row.get("actual_s")),
+            signed_percent_text(_off(row.get("planned_s"), row.get("actual_s"))),
         ]
         for row in rows
     ]
@@ -194,7 +191,7 @@ def plan(source: Source) -> Panel:
 
 
 def _off(planned: Any, actual: Any) -> float:
-    return _relative(actual, planned) if known(actual) and known(planned) else math.nan
+    return _relative(actual, planned) if is_known(actual) and is_known(planned) else math.nan
 
 
 def _spent(source: Source) -> list[Mapping[str, Any]]:
@@ -234,6 +231,6 @@ def _measured(source: Source, wanted: Mapping[str, Any]) -> str:
         places = decimals(row.score for row in table.rows)
         for row in table.rows:
             if row.selector == wanted.get("selector") and (not budget or budget == (row.budget or "100%")):
-                error = f" ± {number(row.se, places)}" if known(row.se) else ""
-                found.append(f"{number(row.score, places)}{error} ({source.table_label(table)})")
+                error = f" ± {number_text(row.se, places)}" if is_known(row.se) else ""
+                found.append(f"{number_text(row.score, places)}{error} ({source.table_label(table)})")
     return "; ".join(dict.fromkeys(found)) or UNKNOWN

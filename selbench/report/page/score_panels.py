@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
 from selbench.report.board import Aggregate, ArmRow, Difference, Table
-from selbench.report.page.numbers import UNKNOWN, decimals, interval, known, number, p_value
 from selbench.report.page.sentences import tested
 from selbench.report.page.source import Panel, Source, View, find_baseline, spread
+from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
 
@@ -39,20 +40,17 @@ def _matrix(table: Table, baseline: str) -> dict[str, Any]:
     for pair in table.pairs:
         if pair.a in place and pair.b in place:
             a, b = place[pair.a], place[pair.b]
-            cells[a][b], cells[b][a] = _pair(pair, 1, places), _pair(pair, -1, places)
+            cells[a][b], cells[b][a] = _pair_texts(pair, places), _pair_texts(pair.turned(), places)
     return {"arms": arms, "baseline": baseline, "cells": cells}
 
 
-def _pair(pair: Difference, turn: int, places: int) -> list[str]:
-    """Mark, difference, p, interval: as text, seen from either side."""
-    other = {"better": "worse", "worse": "better", "tied": "tied"}
-    word = (pair.verdict if turn > 0 else other[pair.verdict]) if tested(pair) else ""
-    ends = sorted((turn * pair.low, turn * pair.high)) if known(pair.low) else [math.nan, math.nan]
+def _pair_texts(pair: Difference, places: int) -> list[str]:
+    """Mark, difference, p, interval."""
     return [
-        word,
-        number(turn * pair.mean, places, sign=True),
-        p_value(pair.p_adjusted),
-        interval(ends[0], ends[1], places),
+        pair.verdict if tested(pair) else "",
+        signed_text(pair.mean, places),
+        p_text(pair.p_adjusted),
+        interval_text(pair.low, pair.high, places),
     ]
 
 
@@ -76,8 +74,8 @@ def _curves(tables: list[Table]) -> dict[str, Any]:
         for row in table.rows:
             if row.reference or not row.budget:
                 lines[row.arm] = row.score
-            elif known(row.score):
-                amount = row.amount if known(row.amount) else None
+            elif is_known(row.score):
+                amount = row.amount if is_known(row.amount) else None
                 point = {"budget": row.budget, "amount": amount, **_point(row)}
                 series.setdefault(row.arm, []).append(point)
     return {**_axis(tables[0]), "series": series, "lines": lines}
@@ -100,7 +98,7 @@ def costs(source: Source) -> Panel:
     """Score against what selecting and training cost, one view per setting."""
     views = tuple(View(source.setting_label(tables[0].setting), _points(tables)) for tables in source.settings)
     points = [point for view in views for point in view.data["points"]]
-    have = {name for name, _ in COSTS if any(known(point[name]) and point[name] > 0 for point in points)}
+    have = {name for name, _ in COSTS if any(is_known(point[name]) and point[name] > 0 for point in points)}
     return Panel(
         "costs",
         "Score against total cost",
@@ -115,7 +113,7 @@ def costs(source: Source) -> Panel:
 
 
 def _points(tables: list[Table]) -> dict[str, Any]:
-    rows = {(row.arm, row.budget): row for table in tables for row in table.rows if known(row.score)}
+    rows = {(row.arm, row.budget): row for table in tables for row in table.rows if is_known(row.score)}
     points = [
         {
             "arm": row.arm,
@@ -132,7 +130,7 @@ def _points(tables: list[Table]) -> dict[str, Any]:
 
 def _seconds(row: ArmRow) -> float:
     """Selection and training; unknown only where neither is known."""
-    parts = [value for value in (row.selection_s, row.training_s) if known(value)]
+    parts = [value for value in (row.selection_s, row.training_s) if is_known(value)]
     return sum(parts) if parts else math.nan
 
 
@@ -233,7 +231,7 @@ def transfer(source: Source) -> Panel:
         words = [str(table.setting.get(word) or "") for word in ("suite", "task", "pool")]
         where = " · ".join(word for word in [*words, table.budget] if word)
         for row in table.rows:
-            if row.scorer and row.vs_baseline and known(row.vs_baseline.mean):
+            if row.scorer and row.vs_baseline and is_known(row.vs_baseline.mean):
                 view = cells.setdefault((row.selector, where), {})
                 view[row.scorer, model] = row.vs_baseline.mean
     # One scorer that is the model itself says nothing about transfer.
@@ -257,7 +255,9 @@ def _grid(found: dict[tuple[str, str], float]) -> dict[str, Any]:
 
 def aggregates(source: Source) -> Panel:
     """One line per method over all tables."""
-    rows = sorted(source.board.aggregates, key=lambda item: item.average_rank if known(item.average_rank) else math.inf)
+    rows = sorted(
+        source.board.aggregates, key=lambda item: item.average_rank if is_known(item.average_rank) else math.inf
+    )
     places = decimals(row.score for table in source.board.tables for row in table.rows)
     opponents = dict.fromkeys([source.board.baseline, "random", "full"])
     names = [
@@ -265,7 +265,7 @@ def aggregates(source: Source) -> Panel:
         "Tables",
         "Average rank",
         f"Mean difference to {source.board.baseline}",
-        f"{100 * source.board.confidence:.4g} % interval",
+        f"{percent_text(source.board.confidence)} interval",
         *(f"Won / tied / lost against {name}" for name in opponents),
         "Relative to full",
         "Area under the budget curve",
@@ -289,12 +289,12 @@ def _aggregate(row: Aggregate, places: int, baseline: str) -> list[str]:
     return [
         row.selector,
         str(row.tables),
-        number(row.average_rank, 2),
-        number(row.mean_difference, places, sign=True),
-        interval(row.low, row.high, places) or UNKNOWN,
+        number_text(row.average_rank, 2),
+        signed_text(row.mean_difference, places),
+        interval_text(row.low, row.high, places) or UNKNOWN,
         *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _wins(row, baseline)),
-        f"{number(100 * row.relative_to_full, 1, sign=True)} %" if known(row.relative_to_full) else UNKNOWN,
-        number(row.budget_area, places),
+        signed_percent_text(row.relative_to_full),
+        number_text(row.budget_area, places),
     ]
 
 

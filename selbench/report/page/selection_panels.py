@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from selbench.report.page.numbers import count, known
+from selbench.numbers import count_text, is_known
 from selbench.report.page.source import Panel, Source, View, grid, rankable
+from selbench.statistics.overlap import expected_jaccard
 from selbench.store.records import Record
 
 NO_RUNS = "These scores come without runs, so nothing is known of the selections. Runs of selbench record them."
@@ -83,16 +83,6 @@ def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -
     return sum(shared) / len(shared), sum(expected) / len(expected)
 
 
-@cache
-def expected_jaccard(a: int, b: int, pool: int) -> float:
-    """Mean Jaccard index of two random sets of sizes a and b from a pool: exact, over the hypergeometric overlap."""
-    import numpy as np
-    from scipy.stats import hypergeom
-
-    both = np.arange(max(0, a + b - pool), min(a, b) + 1)
-    return float((hypergeom.pmf(both, pool, a, b) * both / (a + b - both)).sum())
-
-
 def _pool_size(source: Source, run: Record) -> int | None:
     """From the arm `full` on the same pool, else from a budget that is a share of it."""
     for other in source.records.values():
@@ -144,7 +134,7 @@ def _made_of(source: Source, group: Group) -> dict[str, Any]:
         "labels": {name: _shares(everything, name) for name in labels},
         "facts": grid(
             ["Method", *(label for _, label in FACTS)],
-            [[arm, *(count(_mean(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
+            [[arm, *(count_text(_mean(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
         ),
     }
 
@@ -172,5 +162,5 @@ def _share(run: Record, label: str) -> dict[str, float]:
 
 
 def _mean(runs: Sequence[Record], fact: str) -> float:
-    values = [value for run in runs if known(value := getattr(run.selection, fact))]
+    values = [value for run in runs if is_known(value := getattr(run.selection, fact))]
     return sum(values) / len(values) if values else math.nan

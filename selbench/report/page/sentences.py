@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from selbench.numbers import decimals, is_known, percent_text
 from selbench.report.board import Board, Difference, Table
-from selbench.report.page.numbers import decimals, interval, known, number
 from selbench.report.page.source import rankable
+from selbench.report.page.typeset import interval_text, number_text
 from selbench.report.words import CORRECTIONS
 
 NAMED_UP_TO = 3  # methods listed by name; more are counted
@@ -16,14 +17,14 @@ NAMED_UP_TO = 3  # methods listed by name; more are counted
 
 def tested(difference: Difference | None) -> bool:
     """Whether a verdict rests on a test: `tied` is also what an untested difference carries."""
-    return difference is not None and (known(difference.p_adjusted) or known(difference.p))
+    return difference is not None and (is_known(difference.p_adjusted) or is_known(difference.p))
 
 
 def verdict(difference: Difference | None, is_baseline: bool) -> str:
     """The verdict on an arm in words."""
     if is_baseline:
         return "baseline"
-    if difference is None or not known(difference.mean):
+    if difference is None or not is_known(difference.mean):
         return "not compared"
     if not tested(difference):
         return "not tested"
@@ -73,7 +74,7 @@ def _over(tables: Sequence[Table], baseline: str) -> str:
 def how_tested(board: Board) -> list[str]:
     """The board's own notes, or the names of test and correction where it has none; then how to read a verdict."""
     corrected = CORRECTIONS.get(board.correction, board.correction)
-    level = f"{100 * board.confidence:.4g} %"
+    level = percent_text(board.confidence)
     plain = f"Test: {board.test}; correction: {corrected}; verdicts at p < {1 - board.confidence:.4g}; intervals at {level}."
     return [
         *(board.notes or [plain]),
@@ -117,7 +118,9 @@ def _first_place(table: Table) -> str:
     against = [pairs.get(frozenset((best.arm, row.arm))) for row in others]
     if not any(tested(pair) for pair in against):
         return (
-            f"{best.arm} scores best, but no difference could be tested" if known(best.score) else "No score is known"
+            f"{best.arm} scores best, but no difference could be tested"
+            if is_known(best.score)
+            else "No score is known"
         )
     tied = [row.arm for row, pair in zip(others, against) if pair is None or not tested(pair) or pair.verdict == "tied"]
     if not tied:
@@ -149,10 +152,9 @@ def _against_baseline(table: Table, board: Board) -> str:
 
 def _by(difference: Difference, places: int, confidence: float) -> str:
     # The sentence has said which way it goes, so sizes are positive.
-    turn = 1 if difference.mean >= 0 else -1
-    ends = sorted((turn * difference.low, turn * difference.high))
-    text = interval(ends[0], ends[1], places, sign=False)
-    return number(abs(difference.mean), places) + (f" ({100 * confidence:.4g} % interval {text})" if text else "")
+    size = difference if difference.mean >= 0 else difference.turned()
+    text = interval_text(size.low, size.high, places, sign=False)
+    return number_text(size.mean, places) + (f" ({percent_text(confidence)} interval {text})" if text else "")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +14,6 @@ import selbench
 from selbench.files import written_aside
 from selbench.report.board import Board
 from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
-from selbench.report.page.numbers import compact
 from selbench.report.page.source import Panel, Source
 from selbench.store.files import writing
 from selbench.store.records import Record
@@ -113,9 +113,20 @@ def _data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
     return {
         "baseline": source.board.baseline,
         "arms": source.arms,
-        "panels": compact(views),
-        "details": rows.details(source),
+        "panels": _six_digits(views),
+        "details": _six_digits(rows.details(source)),
     }
+
+
+def _six_digits(value: Any) -> Any:
+    """As JSON takes it and small: six significant digits, None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(name): _six_digits(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_six_digits(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str | int):
+        return value
+    return float(f"{float(value):.6g}") if math.isfinite(value) else None
 
 
 def _compared(source: Source) -> list[tuple[str, str]]:
