@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.arms import Arms
-from selbench.report.items import ItemScores, align, item_variance
+from selbench.report.items import ItemScores, align
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
+from selbench.statistics.item_noise import item_variance
 from selbench.statistics.multiplicity import Correction, adjust, families
 
 Floats = NDArray[np.float64]
