@@ -26,16 +26,18 @@ def aggregates(
     budget are one cluster, and it needs two. NaN where metrics differ, as their units cannot be averaged.
     """
     comparable = len({(table.setting["metric"], table.higher_is_better) for table in blocks}) == 1
-    ranks = _ranks(blocks)
+    ranks = _ranks_by_arm(blocks)
     arms = dict.fromkeys(row.arm for table in tables for row in table.rows)
     found = [
-        _aggregate(arm, tables, blocks, baseline, confidence, comparable, float(np.mean(ranks.get(arm, [math.nan]))))
+        _arm_aggregate(
+            arm, tables, blocks, baseline, confidence, comparable, float(np.mean(ranks.get(arm, [math.nan])))
+        )
         for arm in arms
     ]
     return tuple(sorted(found, key=lambda one: (math.isnan(one.average_rank), one.average_rank)))
 
 
-def _aggregate(
+def _arm_aggregate(
     arm: str,
     tables: Sequence[Table],
     blocks: Sequence[Table],
@@ -46,7 +48,7 @@ def _aggregate(
 ) -> Aggregate:
     rows = [(table, row) for table in tables for row in table.rows if row.arm == arm]
     differences = [
-        (_setting(table), row.vs_baseline.mean)
+        (_setting_key(table), row.vs_baseline.mean)
         for table in blocks
         for row in table.rows
         if row.arm == arm and row.vs_baseline and not math.isnan(row.vs_baseline.mean)
@@ -63,15 +65,15 @@ def _aggregate(
         high=high,
         p=p,
         clusters=len(set(settings)),
-        wins_baseline=_tally(arm, tables, baseline),
-        wins_random=_tally(arm, tables, RANDOM),
-        wins_full=_tally(arm, tables, FULL),
+        wins_baseline=_verdict_tally(arm, tables, baseline),
+        wins_random=_verdict_tally(arm, tables, RANDOM),
+        wins_full=_verdict_tally(arm, tables, FULL),
         relative_to_full=float(np.mean(relative)) if relative else math.nan,
-        budget_area=_area(rows) if comparable else math.nan,
+        budget_area=_budget_area(rows) if comparable else math.nan,
     )
 
 
-def _tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
+def _verdict_tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
     """Better, tied and worse than the arm of that name (whatever its case), by verdict."""
     found = {"better": 0, "tied": 0, "worse": 0}
     for pair in (pair for table in tables for pair in table.pairs):
@@ -82,12 +84,12 @@ def _tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, i
     return found["better"], found["tied"], found["worse"]
 
 
-def _area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
+def _budget_area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
     """The mean height of score over log budget, by trapezoids, averaged over settings."""
     curves: dict[str, dict[float, float]] = {}
     for table, row in rows:
         if not row.reference and row.amount > 0:
-            curves.setdefault(_setting(table), {})[row.amount] = row.score
+            curves.setdefault(_setting_key(table), {})[row.amount] = row.score
     heights = []
     for curve in curves.values():
         if len(curve) > 1:
@@ -102,7 +104,7 @@ def critical(blocks: Sequence[Table], confidence: float) -> Critical:
     A block is a setting (and task): its ranks are averaged over budgets first, because budgets of one setting are not
     independent. Arms that most tables have take part, and the tables that have all of them.
     """
-    named = [(_setting(table), _table_ranks(table)) for table in blocks]
+    named = [(_setting_key(table), _table_ranks(table)) for table in blocks]
     often: dict[str, int] = {}
     for _, ranks in named:
         for arm in ranks:
@@ -131,7 +133,7 @@ def critical(blocks: Sequence[Table], confidence: float) -> Critical:
     )
 
 
-def _ranks(tables: Sequence[Table]) -> dict[str, list[float]]:
+def _ranks_by_arm(tables: Sequence[Table]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for table in tables:
         for arm, rank in _table_ranks(table).items():
@@ -146,5 +148,5 @@ def _table_ranks(table: Table) -> dict[str, float]:
     return {row.arm: float(rank) for row, rank in zip(rows, ranks)}
 
 
-def _setting(table: Table) -> str:
+def _setting_key(table: Table) -> str:
     return json.dumps(table.setting, sort_keys=True, default=str)

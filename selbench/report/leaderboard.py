@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selbench.report import published
 from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.page import write_page
+from selbench.report.published import published_blocks
 from selbench.report.tables import write_tables
 from selbench.report.terminal import print_board, print_files
 from selbench.report.tidy import BASELINE, runs_table, task_table
@@ -71,7 +71,7 @@ def present(
         json.dump(board.plain(), sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        print_board(board, published.published(records), all_tables)
+        print_board(board, published_blocks(records), all_tables)
     for warning in board.warnings[:SHOWN]:
         log.warning(warning)
     if len(board.warnings) > SHOWN:

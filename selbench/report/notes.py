@@ -32,7 +32,7 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
         f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
-        _population(found),
+        _population_sentence(found),
     ]
     unknown = ~np.isfinite(found.se_seed)
     single = (found.seeds < 2) & np.isfinite(found.mean)
@@ -53,7 +53,7 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
     return tuple(said)
 
 
-def _population(found: Tested) -> str:
+def _population_sentence(found: Tested) -> str:
     known = np.isfinite(found.se_item)
     if known.all():
         return "Verdicts are about other seeds and other items of the same tasks."
@@ -76,15 +76,15 @@ def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
         )
-    uneven = [line for table in tables if (line := _uneven(table))]
+    uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
     return (*found, *uneven)
 
 
-def _uneven(table: Table) -> str:
+def _uneven_tokens_warning(table: Table) -> str:
     rows = [row for row in table.rows if not row.reference and row.response_tokens > 0]
     if len(rows) < 2:
         return ""
-    most, least = max(rows, key=_tokens), min(rows, key=_tokens)
+    most, least = max(rows, key=_response_tokens), min(rows, key=_response_tokens)
     if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
         return ""
     more = count_text(100 * (most.response_tokens / least.response_tokens - 1))
@@ -95,5 +95,5 @@ def _uneven(table: Table) -> str:
     )
 
 
-def _tokens(row: ArmRow) -> float:
+def _response_tokens(row: ArmRow) -> float:
     return row.response_tokens

@@ -20,16 +20,16 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
     """The tables (of many the first few), published figures beside them, the aggregates and the summary."""
     shown = board.tables if all_tables or len(board.tables) <= MANY else board.tables[:FEW]
     for table in shown:
-        _print_heading(words.title(table))
+        _print_heading(words.table_title(table))
         console.out.print(_arm_table(board, table))
-        for line in words.ties(board, table):
+        for line in words.first_place_lines(board, table):
             _print_line(line)
         console.out.print()
     if len(shown) < len(board.tables):
         _print_line(f"{len(board.tables) - len(shown):,} more tables: --all-tables prints them, the files hold them.\n")
     for block in blocks:
-        _print_heading(published.title(block))
-        console.out.print(published.render(block))
+        _print_heading(published.block_title(block))
+        console.out.print(published.block_table(block))
         console.out.print()
     heads, rows = words.aggregate_rows(board)
     if rows:
@@ -37,7 +37,7 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
         console.out.print(_aligned_table([(head, head != "arm") for head in heads], rows))
         console.out.print()
     _print_heading("Summary")
-    for line in (*words.summary(board), *board.notes):
+    for line in (*words.summary_lines(board), *board.notes):
         _print_line(line)
     _print_line(f"{words.legend(board)}\n")
 
@@ -46,8 +46,8 @@ def _arm_table(board: Board, table: Table) -> Any:
     """Columns that a narrow terminal has no room for are left out; the files have them."""
     from rich.measure import Measurement
 
-    columns = words.columns(board, table)
-    rows = [[text for _, _, text in words.cells(board, table, row)] for row in table.rows]
+    columns = words.column_headings(board, table)
+    rows = [[text for _, _, text in words.arm_cells(board, table, row)] for row in table.rows]
     for last in (None, *NARROW):
         kept = [i for i, (name, _) in enumerate(columns) if name != last]
         columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]

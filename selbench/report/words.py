@@ -40,7 +40,7 @@ COSTS = (
 )
 
 
-def title(table: Table) -> str:
+def table_title(table: Table) -> str:
     """`planted: exact_match (higher is better)   model planted-1m   pool planted   trainer trl, arms matched by epochs`."""
     setting, better = table.setting, "higher" if table.higher_is_better else "lower"
     what = " ".join(str(setting[name]) for name in ("suite", "task") if setting.get(name))
@@ -53,23 +53,27 @@ def title(table: Table) -> str:
     return "   ".join(parts) + matched
 
 
-def columns(board: Board, table: Table) -> list[tuple[str, bool]]:
+def column_headings(board: Board, table: Table) -> list[tuple[str, bool]]:
     """Headings of a table, and whether the column is right-aligned. Columns that say nothing are left out."""
-    return [(name, right) for name, right, _ in cells(board, table, table.rows[0])]
+    return [(name, right) for name, right, _ in arm_cells(board, table, table.rows[0])]
 
 
-def cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
+def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
     """Heading, whether right-aligned, and text, for one row."""
     digits = _decimals(table)
     against = row.vs_baseline
-    rank = UNKNOWN if not row.rank_low else _range(row.rank_low, row.rank_high)
+    rank = UNKNOWN if not row.rank_low else _rank_range(row.rank_low, row.rank_high)
     found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
     if any(other.scorer not in ("", table.setting.get("model")) for other in table.rows):
         found.append(("scorer", False, row.scorer or UNKNOWN))
     if any(other.budget for other in table.rows):
         found.append(("budget", False, row.budget or UNKNOWN))
     found += [
-        (f"score ± {percent_text(board.confidence)}", True, number_text(row.score, digits) + _half(row, digits)),
+        (
+            f"score ± {percent_text(board.confidence)}",
+            True,
+            number_text(row.score, digits) + _half_width_text(row, digits),
+        ),
         ("seeds", True, str(row.seeds)),
     ]
     if any(other.vs_baseline for other in table.rows):
@@ -78,14 +82,14 @@ def cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]
             ("detectable", True, number_text(against.detectable, digits) if against else UNKNOWN),
         ]
     found += [
-        (heading, True, number_text(_cost(row, field), places))
+        (heading, True, number_text(_cost_or_nan(row, field), places))
         for heading, field, places in COSTS
-        if any(not math.isnan(_cost(other, field)) for other in table.rows)
+        if any(not math.isnan(_cost_or_nan(other, field)) for other in table.rows)
     ]
     return found
 
 
-def ties(board: Board, table: Table) -> list[str]:
+def first_place_lines(board: Board, table: Table) -> list[str]:
     """Who is first, and what it would take to tell the best from the next that may be as good."""
     ranked = [row for row in table.rows if not row.reference]
     if len(ranked) < 2:
@@ -114,7 +118,7 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         return [], []
     named = board.baseline.lower()
     extra = [
-        name for name in (BASELINE, "full") if name != named and any(_tallied(one, name) for one in board.aggregates)
+        name for name in (BASELINE, "full") if name != named and any(_has_tally(one, name) for one in board.aggregates)
     ]
     heads = [
         "arm",
@@ -131,8 +135,8 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
             str(one.tables),
             number_text(one.average_rank, 2),
             _with_interval(one, one.mean_difference, digits),
-            _tally(one.wins_baseline),
-            *[_tally(_of(one, name)) for name in extra],
+            _tally_text(one.wins_baseline),
+            *[_tally_text(_tally_against(one, name)) for name in extra],
             signed_percent_text(one.relative_to_full),
             number_text(one.budget_area, digits),
         ]
@@ -142,7 +146,7 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-def summary(board: Board) -> list[str]:
+def summary_lines(board: Board) -> list[str]:
     """The counts of verdicts, a line each."""
     counts = board.counts
     if not counts:
@@ -155,7 +159,7 @@ def summary(board: Board) -> list[str]:
         )
         for name, found in counts["by_correction"].items():
             chosen = "  <- the verdicts above" if name == board.correction else ""
-            lines.append(f"  {CORRECTIONS[name]}: {_split(found)}{chosen}")
+            lines.append(f"  {CORRECTIONS[name]}: {_verdict_counts_text(found)}{chosen}")
     best, pairs = counts["best_vs_runner_up"], counts["pairs"]
     lines.append(
         f"best arm separated from the runner-up in {best['verdict']:,} of {best['of']:,} tables by verdict, in "
@@ -165,7 +169,7 @@ def summary(board: Board) -> list[str]:
         lines.append(
             f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {p_text(board.critical.p)}; "
             f"ranks nearer than {number_text(board.critical.distance, 2)} are not told apart (Nemenyi): "
-            f"{_groups(board.critical.groups)}."
+            f"{_group_names(board.critical.groups)}."
         )
     return lines
 
@@ -181,12 +185,12 @@ def difference(pair: Difference, digits: int) -> str:
     return f"{_with_interval(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
 
 
-def _cost(row: ArmRow, field: str) -> float:
+def _cost_or_nan(row: ArmRow, field: str) -> float:
     value = getattr(row, field)
     return math.nan if value is None else float(value)
 
 
-def _half(row: ArmRow, digits: int) -> str:
+def _half_width_text(row: ArmRow, digits: int) -> str:
     return "" if math.isnan(row.high) else f" ± {number_text(row.high - row.score, digits)}"
 
 
@@ -199,25 +203,25 @@ def legend(board: Board) -> str:
     return LEGEND.format(confidence=percent_text(board.confidence))
 
 
-def _range(low: int, high: int) -> str:
+def _rank_range(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _split(found: dict[str, int]) -> str:
+def _verdict_counts_text(found: dict[str, int]) -> str:
     return f"{found['better']:,} better, {found['worse']:,} worse, {found['tied']:,} tied"
 
 
-def _tally(found: tuple[int, int, int]) -> str:
+def _tally_text(found: tuple[int, int, int]) -> str:
     return "/".join(map(str, found)) if any(found) else UNKNOWN
 
 
-def _of(one: Aggregate, name: str) -> tuple[int, int, int]:
+def _tally_against(one: Aggregate, name: str) -> tuple[int, int, int]:
     return one.wins_full if name == "full" else one.wins_random
 
 
-def _tallied(one: Aggregate, name: str) -> bool:
-    return any(_of(one, name))
+def _has_tally(one: Aggregate, name: str) -> bool:
+    return any(_tally_against(one, name))
 
 
-def _groups(groups: Sequence[Sequence[str]]) -> str:
+def _group_names(groups: Sequence[Sequence[str]]) -> str:
     return "; ".join(", ".join(group) for group in groups) or "none"

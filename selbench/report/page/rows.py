@@ -10,7 +10,7 @@ from typing import Any
 
 from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, percent_text, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.sentences import tested, verdict
+from selbench.report.page.sentences import is_tested, verdict_word
 from selbench.report.page.source import Source, rankable, spread
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
@@ -64,7 +64,7 @@ class Row:
     first: bool
 
 
-def columns(source: Source) -> list[Column]:
+def verdict_columns(source: Source) -> list[Column]:
     """The columns that this board needs: one that would say the same in every row, or nothing, is left out."""
     board = source.board
     baseline, level = board.baseline, percent_text(board.confidence)
@@ -96,21 +96,21 @@ def columns(source: Source) -> list[Column]:
 
 def verdict_rows(source: Source) -> list[Row]:
     """Every arm of every table, in the board's order."""
-    names = [column.name for column in columns(source)]
+    names = [column.name for column in verdict_columns(source)]
     found = []
     for i, table in enumerate(source.board.tables):
         places = decimals(row.score for row in table.rows)
-        scores = _scale([(row.score, *spread(row)) for row in rankable(table)])
+        scores = _score_range([(row.score, *spread(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
         reach = _reach([(item.low, item.mean, item.high) for item in differences])
         for j, row in enumerate(table.rows):
-            cells = _cells(source, table, row, places, scores, reach)
+            cells = _row_cells(source, table, row, places, scores, reach)
             found.append(
                 Row(
                     id=f"r{i}-{j}",
                     cells=tuple(cells[name] for name in names),
-                    filters=_filters(table, row),
-                    verdict=_kind(row),
+                    filters=_filter_words(table, row),
+                    verdict=_verdict_kind(row),
                     first=j == 0,
                 )
             )
@@ -131,10 +131,10 @@ def details(source: Source) -> dict[str, Any]:
         for j, row in enumerate(table.rows):
             rows[f"r{i}-{j}"] = {
                 "title": f"{row.arm} · {source.table_label(table)}",
-                "facts": _facts(table, row),
+                "facts": _fact_texts(table, row),
                 "runs": list(row.runs),
             }
-    runs = {key: _run(record, configs) for key, record in source.records.items()}
+    runs = {key: _run_facts(record, configs) for key, record in source.records.items()}
     return {"rows": rows, "runs": runs, "configs": list(configs)}
 
 
@@ -148,7 +148,7 @@ def findings(record: Record) -> dict[str, Any]:
     return found
 
 
-def _cells(
+def _row_cells(
     source: Source, table: Table, row: ArmRow, places: int, scores: tuple[float, float], reach: float
 ) -> dict[str, Cell]:
     baseline = source.board.baseline
@@ -158,19 +158,19 @@ def _cells(
     cells |= {
         "arm": Cell(row.arm, row.arm),
         "budget": Cell(row.budget or UNKNOWN, row.amount if is_known(row.amount) else row.budget or None),
-        "rank": _rank(row),
+        "rank": _rank_cell(row),
         "score": Cell(
             number_text(row.score, places),
             _sortable(row.score),
             interval_text(row.low, row.high, places, sign=False)
             or (f"± {number_text(row.se, places)} SE" if is_known(row.se) else ""),
-            _bar(low, row.score, high, *scores),
+            _interval_bar(low, row.score, high, *scores),
         ),
         "difference": Cell(UNKNOWN, None),
         "verdict": Cell(
-            verdict(difference, is_baseline),
+            verdict_word(difference, is_baseline),
             -difference.mean if difference and is_known(difference.mean) else None,
-            mark=MARKS.get(_kind(row), ""),
+            mark=MARKS.get(_verdict_kind(row), ""),
         ),
         "seeds": Cell(str(row.seeds) if row.seeds else UNKNOWN, row.seeds or None),
         "detectable": Cell(UNKNOWN, None),
@@ -181,10 +181,10 @@ def _cells(
             signed_text(difference.mean, places),
             _sortable(difference.mean),
             interval_text(difference.low, difference.high, places),
-            _bar(difference.low, difference.mean, difference.high, -reach, reach),
+            _interval_bar(difference.low, difference.mean, difference.high, -reach, reach),
         )
         cells["detectable"] = Cell(number_text(difference.detectable, places), _sortable(difference.detectable))
-        cells["needed"] = _needed(row)
+        cells["needed"] = _seeds_needed_cell(row)
     for name in ("examples", "response_tokens", "steps"):
         cells[name] = Cell(count_text(getattr(row, name)), _sortable(getattr(row, name)))
     for name in ("selection_s", "training_s"):
@@ -192,18 +192,18 @@ def _cells(
     return cells
 
 
-def _kind(row: ArmRow) -> str:
-    return row.vs_baseline.verdict if row.vs_baseline and tested(row.vs_baseline) else ""
+def _verdict_kind(row: ArmRow) -> str:
+    return row.vs_baseline.verdict if row.vs_baseline and is_tested(row.vs_baseline) else ""
 
 
-def _rank(row: ArmRow) -> Cell:
+def _rank_cell(row: ArmRow) -> Cell:
     if not row.rank_low:
         return Cell(UNKNOWN, None)
     text = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
     return Cell(text, row.rank_low + row.rank_high / 1000)
 
 
-def _needed(row: ArmRow) -> Cell:
+def _seeds_needed_cell(row: ArmRow) -> Cell:
     difference = row.vs_baseline
     if difference is None or not is_known(difference.detectable):
         return Cell(UNKNOWN, None)
@@ -216,7 +216,7 @@ def _sortable(value: float) -> float | None:
     return float(f"{value:.10g}") if is_known(value) else None
 
 
-def _scale(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+def _score_range(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
     """The range of these scores with their intervals."""
     ends = [value for triple in triples for value in triple if is_known(value)]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
@@ -227,7 +227,7 @@ def _reach(triples: Sequence[tuple[float, float, float]]) -> float:
     return max((abs(value) for triple in triples for value in triple if is_known(value)), default=0.0)
 
 
-def _bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
+def _interval_bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
     if not is_known(at) or right <= left or not left <= at <= right:
         return None  # a reference arm may lie far outside of what the others span
 
@@ -238,12 +238,12 @@ def _bar(low: float, at: float, high: float, left: float, right: float) -> Bar |
     return Bar(place(low), place(at), place(high), place(0.0) if left < 0 < right else None)
 
 
-def _filters(table: Table, row: ArmRow) -> dict[str, str]:
+def _filter_words(table: Table, row: ArmRow) -> dict[str, str]:
     words = {name: str(table.setting.get(name) or "") for name in ("pool", "model", "suite", "task")}
     return {**words, "budget": table.budget, "selector": row.selector}
 
 
-def _facts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
+def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
     """Names and values that have no column, of which only the known are shown."""
     places = decimals([row.score, *(other.score for other in table.rows)])
     facts = [(name, str(value)) for name, value in table.setting.items() if value not in (None, "")]
@@ -258,13 +258,13 @@ def _facts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
         "money": number_text(row.money, 2),
         "leaked examples": UNKNOWN if row.leaked is None else count_text(row.leaked),
     }
-    if row.vs_baseline and tested(row.vs_baseline):
+    if row.vs_baseline and is_tested(row.vs_baseline):
         p, adjusted = row.vs_baseline.p, row.vs_baseline.p_adjusted
         measures["p, uncorrected and corrected"] = f"{p_text(p)}, {p_text(adjusted)}"
     return facts + [(name, text) for name, text in measures.items() if not text.startswith(UNKNOWN)]
 
 
-def _run(record: Record, configs: dict[str, int]) -> dict[str, Any]:
+def _run_facts(record: Record, configs: dict[str, int]) -> dict[str, Any]:
     """The plain facts of one run. A configuration without its seed is the same for all seeds, so it is kept once."""
     plain = {name: value for name, value in record.config.items() if name != "seed"}
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
