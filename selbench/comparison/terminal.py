@@ -25,24 +25,24 @@ def show(comparison: Comparison, console: Console, shown: int, preview: Previews
         console.print(Text(f"paired over seeds {', '.join(map(str, comparison.a.seeds))}", style="dim"))
     for note in comparison.notes:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
-    _section(
+    _print_section(
         console,
         "Scores: A - B, above 0 where A is better; 95 % intervals and p uncorrected",
-        _scores(comparison.scores),
+        _score_table(comparison.scores),
     )
     for suite, found in comparison.verdicts.items():
         words = f"{suite} on the leaderboard (p corrected for all its pairs: {p_text(found.p_adjusted)}): A is "
         console.print(Text.assemble(words, (found.verdict, "bold")), soft_wrap=True)
     for changes in comparison.changes:
-        _section(console, _changed(changes), _items(comparison, changes, shown))
-    _selection(comparison, console, shown, preview)
-    _section(
+        _print_section(console, _changes_title(changes), _item_table(comparison, changes, shown))
+    _print_selection(comparison, console, shown, preview)
+    _print_section(
         console,
         "Cost, mean per run",
-        _pairs({name: tuple(map(_cost_text, pair)) for name, pair in comparison.costs.items()}),
+        _pair_table({name: tuple(map(_cost_text, pair)) for name, pair in comparison.costs.items()}),
     )
     if comparison.settings:
-        _section(console, "Settings that differ", _pairs(comparison.settings))
+        _print_section(console, "Settings that differ", _pair_table(comparison.settings))
 
 
 def _cost_text(value: float) -> str:
@@ -50,14 +50,14 @@ def _cost_text(value: float) -> str:
     return number_text(value, 1 if value % 1 else 0)
 
 
-def _section(console: Console, title: str, table: Table | None) -> None:
+def _print_section(console: Console, title: str, table: Table | None) -> None:
     console.print()
     console.print(Text(title, style="bold"), soft_wrap=True)
     if table is not None and table.row_count:
         console.print(table)
 
 
-def _table(*columns: str, right: int = 0) -> Table:
+def _blank_table(*columns: str, right: int = 0) -> Table:
     """`right`: how many of the last columns are numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
@@ -65,8 +65,8 @@ def _table(*columns: str, right: int = 0) -> Table:
     return table
 
 
-def _scores(rows: Sequence[ScoreDifference]) -> Table:
-    table = _table("suite", "task", "A", "B", "A - B", "interval", "p", "SE seed", "SE item", "items", right=8)
+def _score_table(rows: Sequence[ScoreDifference]) -> Table:
+    table = _blank_table("suite", "task", "A", "B", "A - B", "interval", "p", "SE seed", "SE item", "items", right=8)
     for row in rows:
         known = not math.isnan(row.low)
         interval = bracket_text(row.low, row.high, 4) or UNKNOWN
@@ -86,15 +86,15 @@ def _scores(rows: Sequence[ScoreDifference]) -> Table:
     return table
 
 
-def _changed(found: Changes) -> str:
+def _changes_title(found: Changes) -> str:
     if found.binary:
         gone = f"A right and B wrong {found.only_a}, A wrong and B right {found.only_b}"
         return f"Items of {found.suite}: {gone}, alike {found.answers - found.changed} (of {found.answers} answers)"
     return f"Items of {found.suite}: {found.changed} of {found.answers} answers differ; the largest changes"
 
 
-def _items(comparison: Comparison, changes: Changes, shown: int) -> Table:
-    table = _table("task", "item", "A", "B", "A - B", right=3)
+def _item_table(comparison: Comparison, changes: Changes, shown: int) -> Table:
+    table = _blank_table("task", "item", "A", "B", "A - B", right=3)
     own = comparison.items[comparison.items["suite"] == changes.suite]
     gaps = own["difference"]
     for part in (
@@ -109,25 +109,25 @@ def _items(comparison: Comparison, changes: Changes, shown: int) -> Table:
     return table
 
 
-def _selection(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
+def _print_selection(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
     found = comparison.overlap
     if found is None:
-        _section(console, "Selections: not to be compared (another pool, or nothing selected)", None)
+        _print_section(console, "Selections: not to be compared (another pool, or nothing selected)", None)
         return
     chance = "" if math.isnan(found.chance) else f", by chance {number_text(found.chance, 3)}"
     title = (
         f"Selections: A {count_text(found.a)} and B {count_text(found.b)} examples, {count_text(found.shared)} in both "
         f"(Jaccard {number_text(found.jaccard, 3)}{chance}); only A {count_text(found.only_a)}, only B {count_text(found.only_b)}"
     )
-    table = _table("", "id", "example")
+    table = _blank_table("", "id", "example")
     for side, ids in (("only A", found.top_a), ("only B", found.top_b)):
         for id in ids[:shown]:
             table.add_row(side, Text(id), Text(preview(id)))
-    _section(console, title, table)
+    _print_section(console, title, table)
 
 
-def _pairs(rows: dict[str, Any]) -> Table:
-    table = _table("", "A", "B")
+def _pair_table(rows: dict[str, Any]) -> Table:
+    table = _blank_table("", "A", "B")
     for name, (a, b) in rows.items():
         table.add_row(Text(name), Text(a), Text(b))
     return table

@@ -102,7 +102,7 @@ def verdict_rows(source: Source) -> list[Row]:
         places = decimals(row.score for row in table.rows)
         scores = _score_range([(row.score, *spread(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
-        reach = _reach([(item.low, item.mean, item.high) for item in differences])
+        reach = _largest_distance([(item.low, item.mean, item.high) for item in differences])
         for j, row in enumerate(table.rows):
             cells = _row_cells(source, table, row, places, scores, reach)
             found.append(
@@ -161,7 +161,7 @@ def _row_cells(
         "rank": _rank_cell(row),
         "score": Cell(
             number_text(row.score, places),
-            _sortable(row.score),
+            _sort_key(row.score),
             interval_text(row.low, row.high, places, sign=False)
             or (f"± {number_text(row.se, places)} SE" if is_known(row.se) else ""),
             _interval_bar(low, row.score, high, *scores),
@@ -179,16 +179,16 @@ def _row_cells(
     if difference:
         cells["difference"] = Cell(
             signed_text(difference.mean, places),
-            _sortable(difference.mean),
+            _sort_key(difference.mean),
             interval_text(difference.low, difference.high, places),
             _interval_bar(difference.low, difference.mean, difference.high, -reach, reach),
         )
-        cells["detectable"] = Cell(number_text(difference.detectable, places), _sortable(difference.detectable))
+        cells["detectable"] = Cell(number_text(difference.detectable, places), _sort_key(difference.detectable))
         cells["needed"] = _seeds_needed_cell(row)
     for name in ("examples", "response_tokens", "steps"):
-        cells[name] = Cell(count_text(getattr(row, name)), _sortable(getattr(row, name)))
+        cells[name] = Cell(count_text(getattr(row, name)), _sort_key(getattr(row, name)))
     for name in ("selection_s", "training_s"):
-        cells[name] = Cell(seconds_text(getattr(row, name)), _sortable(getattr(row, name)))
+        cells[name] = Cell(seconds_text(getattr(row, name)), _sort_key(getattr(row, name)))
     return cells
 
 
@@ -212,7 +212,7 @@ def _seeds_needed_cell(row: ArmRow) -> Cell:
     return Cell(count_text(difference.seeds_needed), difference.seeds_needed)
 
 
-def _sortable(value: float) -> float | None:
+def _sort_key(value: float) -> float | None:
     return float(f"{value:.10g}") if is_known(value) else None
 
 
@@ -222,7 +222,7 @@ def _score_range(triples: Sequence[tuple[float, float, float]]) -> tuple[float, 
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
 
-def _reach(triples: Sequence[tuple[float, float, float]]) -> float:
+def _largest_distance(triples: Sequence[tuple[float, float, float]]) -> float:
     """How far differences and their intervals reach from zero."""
     return max((abs(value) for triple in triples for value in triple if is_known(value)), default=0.0)
 
