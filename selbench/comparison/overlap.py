@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from selbench.comparison.sides import Side
-from selbench.statistics.overlap import expected_jaccard
+from selbench.statistics.chance import expected_jaccard
 from selbench.store.files import read_json
 from selbench.store.records import SELECTION, Record
 

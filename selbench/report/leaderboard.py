@@ -13,9 +13,9 @@ from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.page import write_page
+from selbench.report.printing import print_board, print_files
 from selbench.report.published import published_blocks
 from selbench.report.tables import write_tables
-from selbench.report.terminal import print_board, print_files
 from selbench.report.tidy import BASELINE, runs_table, task_table
 from selbench.store.axes import require_distinct_labels
 from selbench.store.records import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ def _flat_row(table: Table, row: ArmRow) -> dict[str, Any]:
 def write_tables(board: Board, csv: Path) -> list[Path]:
     """`csv`, and beside it the same as .parquet and .md; each whole or not at all. Raises UserError for a full disk."""
     table = frame(board)
-    written = [
+    written: list[tuple[Path, Callable[[Path], Any]]] = [
         (csv, lambda path: table.to_csv(path, index=False)),
         (csv.with_suffix(".parquet"), lambda path: table.to_parquet(path, index=False)),
         (csv.with_suffix(".md"), lambda path: path.write_text(markdown(board), encoding="utf-8")),

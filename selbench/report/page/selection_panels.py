@@ -8,7 +8,7 @@ from typing import Any
 
 from selbench.numbers import count_text, is_known
 from selbench.report.page.source import Panel, Source, View, grid, rankable
-from selbench.statistics.overlap import expected_jaccard
+from selbench.statistics.chance import expected_jaccard
 from selbench.store.records import Record
 
 NO_RUNS = "These scores come without runs, so nothing is known of the selections. Runs of selbench record them."

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from selbench.statistics.overlap import expected_jaccard
+from selbench.statistics.chance import expected_jaccard
 
 
 @pytest.mark.parametrize(("a", "b", "pool"), [(2, 3, 6), (1, 1, 4), (4, 5, 6), (6, 6, 6), (0, 2, 5)])
