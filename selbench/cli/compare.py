@@ -80,10 +80,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write_items(found: Comparison, path: Path) -> None:
+    from selbench.files import written_aside
     from selbench.store.files import writing
 
-    with writing(path.parent):
-        found.items.to_csv(path, index=False)
+    with writing(path.parent), written_aside(path) as aside:
+        found.items.to_csv(aside, index=False)
 
 
 def _previews(pool: Pool | None) -> Callable[[str], str]:

@@ -28,12 +28,14 @@ from selbench.cli.main import plugin_path
 from selbench.cli.watch import watching
 from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, register, to_run
 from selbench.errors import UserError
+from selbench.files import written_aside
+from selbench.numbers import digits_text, duration_text
 from selbench.plugins import Registry, discover
 from selbench.presets import CONFIG_MODULE
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record, distinct
-from selbench.store.sweeps import PLAN, Sweep, duration
+from selbench.store.sweeps import PLAN, Sweep
 
 
 def main(arguments: list[str]) -> int:
@@ -95,8 +97,8 @@ def _expect(sweep: Sweep, runs: list[Run]) -> None:
     from selbench.planning.planner import plan_of
 
     plan = plan_of(runs).to_json()
-    with writing(sweep.folder) as folder:
-        (folder / PLAN).write_text(plan)
+    with writing(sweep.folder) as folder, written_aside(folder / PLAN) as aside:
+        aside.write_text(plan)
 
 
 def expand(overrides: list[str], registry: Registry) -> list[list[str]]:
@@ -135,7 +137,8 @@ def _hydra(arguments: list[str]) -> None:
 
 
 def _job(config: DictConfig) -> None:
-    _cell(to_run(config), HydraConfig.get().job.num or 0)
+    with console.warnings_shown():  # a launcher may have started a process for this
+        _cell(to_run(config), HydraConfig.get().job.num or 0)
 
 
 def _cell(run: Run, number: int = 0) -> bool:
@@ -190,7 +193,7 @@ def _tell(record: Record, place: str, how: str, reused: bool) -> None:
     elif record.status == "skipped":
         console.say(f"{place}{record.name}: skipped, {record.reason}{again}")
     else:
-        scores = ", ".join(f"{suite} {value:.4g}" for suite, value in record.headline.items())
+        scores = ", ".join(f"{suite} {digits_text(value, 4)}" for suite, value in record.headline.items())
         console.say(f"{place}{record.name}: {scores} ({how})")
 
 
@@ -213,7 +216,7 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
         report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
     missing = sweep.about["cells"] - len(results) + counts["stopped"]
     console.say(
-        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration(seconds)}: "
+        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration_text(seconds)}: "
         f"{counts['finished']} finished (of which {reused} shared or already done), {counts['skipped']} skipped, "
         f"{counts['failed']} failed" + (f", {missing} not started." if missing else ".")
     )

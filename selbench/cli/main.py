@@ -67,6 +67,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+@console.warnings_shown()
 def run(arguments: Sequence[str]) -> int:
     """The exit status: 0 fine, 1 something failed, 2 the user can mend it, 130 interrupted."""
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from selbench import console
 from selbench.cli.options import add_outputs
+from selbench.numbers import digits_text, duration_text, flops_text, number_text, size_text
 
 if TYPE_CHECKING:
     from selbench.store.inventory import Entry
@@ -99,9 +100,9 @@ def _costs(record: Record) -> Iterator[Line]:
     for stage, cost in record.cost.items():
         if "wall_s" not in cost:  # base selects nothing
             continue
-        peak = f", {cost['peak_bytes'] / 1e9:.2f} GB at most" if "peak_bytes" in cost else ""
-        flops = f", {cost['flops']:.2g} FLOP" if "flops" in cost else ""
-        yield head, f"{stage} {cost['wall_s']:.2f} s{peak}{flops}"
+        peak = f", {size_text(cost['peak_bytes'])} at most" if "peak_bytes" in cost else ""
+        flops = f", {flops_text(cost['flops'])} FLOP" if "flops" in cost else ""
+        yield head, f"{stage} {number_text(cost['wall_s'], 2)} s{peak}{flops}"
         head = ""
 
 
@@ -196,15 +197,13 @@ def _plain(found: Record | Entry | Sweep, outputs: Outputs) -> dict[str, Any]:
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+    return digits_text(value) if isinstance(value, float) else str(value)
 
 
 def _ago(created: str | None) -> str:
     if not created:
         return "when is not known"
-    from selbench.store.sweeps import duration
-
-    return f"{duration((datetime.now(timezone.utc) - datetime.fromisoformat(created)).total_seconds())} ago"
+    return f"{duration_text((datetime.now(timezone.utc) - datetime.fromisoformat(created)).total_seconds())} ago"
 
 
 def _print(lines: Iterable[str]) -> None:

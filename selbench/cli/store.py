@@ -8,7 +8,7 @@ from pathlib import Path
 from selbench import console
 from selbench.cli.options import add_outputs
 from selbench.errors import UserError
-from selbench.store.sweeps import duration
+from selbench.numbers import duration_text, size_text
 
 DAY_S = 86_400.0
 
@@ -63,13 +63,13 @@ def _ls(outputs: Path, kind: str | None) -> int:
     for entry in found:
         if not kind or entry.kind == kind:
             made_from = ", ".join(f"{id.split('/')[0]}/{id.split('/')[1][:8]}" for id in entry.inputs)
-            cells = [entry.kind, entry.name, entry.state, size(entry.bytes), duration(entry.age_s)]
+            cells = [entry.kind, entry.name, entry.state, size_text(entry.bytes), duration_text(entry.age_s)]
             table.add_row(*[Text(cell) for cell in cells], str(len(entry.runs)), Text(made_from))
     console.out.print(table)
     spare = [entry for entry in found if not entry.runs]
     console.say(
-        f"{len(found)} entries, {size(sum(entry.bytes for entry in found))}; no record rests on {len(spare)} of them "
-        f"({size(sum(entry.bytes for entry in spare))}): `selbench store gc` deletes those."
+        f"{len(found)} entries, {size_text(sum(entry.bytes for entry in found))}; no record rests on {len(spare)} of them "
+        f"({size_text(sum(entry.bytes for entry in spare))}): `selbench store gc` deletes those."
     )
     return 0
 
@@ -113,7 +113,7 @@ def _gc(outputs: Path, days: float, dry_run: bool) -> int:
         console.say("a run is under way: what was made since it began stays.")
     going = unneeded(entries(root, Outputs(outputs).records.all()), days * DAY_S, since)
     for entry in going:
-        what = f"{entry.kind}/{entry.name} ({entry.state}, {size(entry.bytes)}, {duration(entry.age_s)} old)"
+        what = f"{entry.kind}/{entry.name} ({entry.state}, {size_text(entry.bytes)}, {duration_text(entry.age_s)} old)"
         if dry_run:
             console.say(f"would delete {what}")
         elif remove(root, entry, locks):
@@ -123,15 +123,6 @@ def _gc(outputs: Path, days: float, dry_run: bool) -> int:
             continue
         freed, gone = freed + entry.bytes, gone + 1
     console.say(
-        f"{gone} entries, {size(freed)} {'could be ' if dry_run else ''}freed; what records rest on is untouched."
+        f"{gone} entries, {size_text(freed)} {'could be ' if dry_run else ''}freed; what records rest on is untouched."
     )
     return 0
-
-
-def size(count: float) -> str:
-    """`812 B`, `1.4 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from selbench.comparison.sides import Side
+from selbench.statistics.chance import expected_jaccard
 from selbench.store.files import read_json
 from selbench.store.records import SELECTION, Record
 
@@ -45,8 +46,7 @@ def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | No
     union = [len(one | other) for one, other in pairs]
     chance = math.nan
     if pool_size:
-        hits = [len(one) * len(other) / pool_size for one, other in pairs]
-        chance = float(np.mean([hit / (len(one) + len(other) - hit) for hit, (one, other) in zip(hits, pairs)]))
+        chance = float(np.mean([expected_jaccard(len(one), len(other), pool_size) for one, other in pairs]))
     return Overlap(
         a=float(np.mean([len(one) for one, _ in pairs])),
         b=float(np.mean([len(other) for _, other in pairs])),

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.comparison.sides import Side
-from selbench.report.items import ItemScores, item_variance
+from selbench.report.items import ItemScores
 from selbench.statistics import differences
+from selbench.statistics.item_noise import item_variance
 
 if TYPE_CHECKING:
     import pandas as pd

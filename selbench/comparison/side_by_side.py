@@ -18,7 +18,8 @@ from selbench.comparison.overlap import Overlap, overlap
 from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
-from selbench.report.board import Difference, Verdict
+from selbench.numbers import UNKNOWN
+from selbench.report.board import Difference
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
@@ -52,14 +53,14 @@ class Comparison:
     def plain(self) -> dict[str, Any]:
         """As JSON takes it, of the items those that changed; NaN becomes None."""
         return {
-            **{name: _side(side) for name, side in (("a", self.a), ("b", self.b))},
-            "scores": [_finite(dataclasses.asdict(row)) for row in self.scores],
+            **{name: _side_as_json(side) for name, side in (("a", self.a), ("b", self.b))},
+            "scores": [_finite_as_json(dataclasses.asdict(row)) for row in self.scores],
             "items": [dataclasses.asdict(row) for row in self.changes],
             "changed": self.items[self.items["difference"] != 0].to_dict("records"),
-            "selection": None if self.overlap is None else _finite(dataclasses.asdict(self.overlap)),
-            "costs": {name: _finite({"a": a, "b": b}) for name, (a, b) in self.costs.items()},
+            "selection": None if self.overlap is None else _finite_as_json(dataclasses.asdict(self.overlap)),
+            "costs": {name: _finite_as_json({"a": a, "b": b}) for name, (a, b) in self.costs.items()},
             "settings": {name: {"a": a, "b": b} for name, (a, b) in self.settings.items()},
-            "verdicts": {suite: _finite(dataclasses.asdict(found)) for suite, found in self.verdicts.items()},
+            "verdicts": {suite: _finite_as_json(dataclasses.asdict(found)) for suite, found in self.verdicts.items()},
             "notes": list(self.notes),
         }
 
@@ -81,7 +82,7 @@ def compare(
     runs = Outputs(outputs).records.root
     items = ItemScores(runs, [*a.records, *b.records, *among])
     scores: list[ScoreDifference] = []
-    changes, tables, notes = [], [], _notes(a, b, suites)
+    changes, tables, notes = [], [], _comparison_notes(a, b, suites)
     for name in suites:
         answers = Answers.of(name, a, b, items)
         scores += score_differences(name, a, b, answers)
@@ -92,16 +93,16 @@ def compare(
         tables.append(answers.table())
         if answers.left_out:
             notes.append(f"{name}: {answers.left_out} items were answered on one side only and are left out.")
-    verdicts = _verdicts(a, b, suites, among, items)
+    verdicts = _board_verdicts(a, b, suites, among, items)
     return Comparison(
         a,
         b,
         tuple(_as_on_board(row, verdicts) for row in scores),
         tuple(changes),
-        _stacked(tables),
+        _stacked_items(tables),
         overlap(a, b, runs, pool_size),
-        _costs(a, b),
-        _settings(a, b),
+        _mean_costs(a, b),
+        _differing_settings(a, b),
         verdicts,
         tuple(notes),
     )
@@ -118,7 +119,7 @@ def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:
     return [wanted] if wanted else common
 
 
-def _notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
+def _comparison_notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
     notes = []
     for name in suites:
         if not a.setting.shares_suite(b.setting, name):
@@ -130,7 +131,7 @@ def _notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
     return notes
 
 
-def _verdicts(
+def _board_verdicts(
     a: Side, b: Side, suites: Sequence[str], among: Sequence[Record], items: ItemScores
 ) -> dict[str, Difference]:
     """The pair of these two arms in the table that holds their runs, turned to a minus b."""
@@ -143,7 +144,7 @@ def _verdicts(
         names = [next((row.arm for row in table.rows if set(row.runs) & own), None) for own in runs]
         for pair in table.pairs:
             if table.setting["suite"] in suites and names in ([pair.a, pair.b], [pair.b, pair.a]):
-                found[table.setting["suite"]] = pair if names == [pair.a, pair.b] else _turned(pair)
+                found[table.setting["suite"]] = pair if names == [pair.a, pair.b] else pair.turned()
     return found
 
 
@@ -157,31 +158,27 @@ def _as_on_board(row: ScoreDifference, verdicts: Mapping[str, Difference]) -> Sc
     )
 
 
-def _turned(pair: Difference) -> Difference:
-    other: dict[str, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
-    return dataclasses.replace(
-        pair, a=pair.b, b=pair.a, mean=-pair.mean, low=-pair.high, high=-pair.low, verdict=other[pair.verdict]
-    )
-
-
-def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _stacked_items(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     columns = ["suite", "task", "item", "a", "b", "difference"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
+def _mean_costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
     """Means per run: seconds of each stage, and what was trained on."""
-    found = {f"{stage} s": (_mean(a, "cost", stage), _mean(b, "cost", stage)) for stage in STAGES}
+    found = {f"{stage} s": (_mean_recorded(a, "cost", stage), _mean_recorded(b, "cost", stage)) for stage in STAGES}
     found["total s"] = tuple(float(np.nansum([pair[i] for pair in found.values()])) for i in (0, 1))  # type: ignore[assignment]
     for name in ("examples", "response_tokens", "leaked"):
-        found[name.replace("_", " ")] = _mean(a, "selection", name), _mean(b, "selection", name)
-    found["training steps"] = _mean(a, "logged", "training/steps"), _mean(b, "logged", "training/steps")
+        found[name.replace("_", " ")] = _mean_recorded(a, "selection", name), _mean_recorded(b, "selection", name)
+    found["training steps"] = (
+        _mean_recorded(a, "logged", "training/steps"),
+        _mean_recorded(b, "logged", "training/steps"),
+    )
     return {name: pair for name, pair in found.items() if not all(map(math.isnan, pair))}
 
 
-def _mean(side: Side, part: str, name: str) -> float:
+def _mean_recorded(side: Side, part: str, name: str) -> float:
     values = []
     for record in side.records:
         about = getattr(record, part)
@@ -191,31 +188,35 @@ def _mean(side: Side, part: str, name: str) -> float:
     return float(np.mean(numbers)) if numbers else math.nan
 
 
-def _settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
+def _differing_settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
     """The options that differ, by their names on the command line."""
-    flat = [dict(_flat(side.records[0].config)) for side in (a, b)]
+    flat = [dict(_flat_settings(side.records[0].config)) for side in (a, b)]
     names = sorted({*flat[0], *flat[1]})
-    found = {name: (str(flat[0].get(name, "–")), str(flat[1].get(name, "–"))) for name in names}
-    return {name: pair for name, pair in found.items() if pair[0] != pair[1] and name.split(".")[0] not in _aside(a)}
+    found = {name: (str(flat[0].get(name, UNKNOWN)), str(flat[1].get(name, UNKNOWN))) for name in names}
+    return {
+        name: pair
+        for name, pair in found.items()
+        if pair[0] != pair[1] and name.split(".")[0] not in _settings_left_aside(a)
+    }
 
 
-def _aside(side: Side) -> Sequence[str]:
+def _settings_left_aside(side: Side) -> Sequence[str]:
     """For single runs the seed is a setting like any other."""
     return ASIDE[1:] if side.seeds == (None,) and len(side.records) == 1 else ASIDE
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flat_settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for key, value in config.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+        rows += _flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
     return rows
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side_as_json(side: Side) -> dict[str, Any]:
     return {"name": side.name, "runs": [record.key for record in side.records], "seeds": list(side.seeds)}
 
 
-def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+def _finite_as_json(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from selbench.api import Example, Pool
 from selbench.errors import UserError, unknown
+from selbench.files import written_aside
 
 
 def export(pool: Pool, ids: Iterable[str], path: str | Path, form: str) -> Path:
@@ -71,17 +70,9 @@ FORMS: dict[str, Callable[[Example], str]] = {"alpaca": _alpaca, "messages": _me
 
 
 def _write(path: Path, data: bytes) -> None:
-    # In the same folder, because only within one file system does a rename replace the file in one step.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
+        with written_aside(path) as aside:
+            aside.write_bytes(data)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):  # gone already, or never there
-            part.unlink()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from selbench.files import written_aside
 
 EVERY_S = 60.0  # between two checkpoints; at least SHARE times what one took to write
 SHARE = 20.0
@@ -43,8 +44,7 @@ class Resume:
         if not self.path or begun < self.due:
             return
         states = [{name: getattr(collector, name) for name in collector.kept} for collector in self.collectors]
-        aside = self.path.with_suffix(".aside")
-        torch.save((done, states), aside)
-        os.replace(aside, self.path)
+        with written_aside(self.path) as aside:
+            torch.save((done, states), aside)
         now = time.monotonic()
         self.due = now + max(EVERY_S, SHARE * (now - begun))

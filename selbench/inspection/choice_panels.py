@@ -27,7 +27,7 @@ def coverage(view: View) -> Panel:
     """What the selector kept of its progress, against the number of picks."""
     import pandas as pd
 
-    kept = _progress(view)
+    kept = _values_by_pick(view)
     if not kept:
         raise LeftOut("this selector keeps no coverage curve")
     picks = np.arange(1, len(view.order) + 1)
@@ -43,7 +43,7 @@ def coverage(view: View) -> Panel:
     return Panel(f"{', '.join(kept)} against the number of selected examples", table, figure)
 
 
-def _progress(view: View) -> dict[str, np.ndarray]:
+def _values_by_pick(view: View) -> dict[str, np.ndarray]:
     """K numbers each; a first pick that has none, because nothing came before it, gets NaN."""
     picks = len(view.order)
     found = {name: np.asarray(view.diagnostics[name]) for name in PROGRESS if name in view.diagnostics}
@@ -106,7 +106,7 @@ def composition(view: View) -> Panel:
         raise LeftOut("the pool has neither categories nor hidden labels")
     everything, selected = range(len(view)), view.order.tolist()
     pool, chosen = (Counter(view.categories[i] for i in rows) for rows in (everything, selected))
-    faults, kept = _faults(view, everything), _faults(view, selected)
+    faults, kept = _fault_counts(view, everything), _fault_counts(view, selected)
     rows = [(view.category, name, count, chosen[name]) for name, count in pool.most_common()]
     rows += [("fault", name, count, kept[name]) for name, count in faults.items()]
     table = pd.DataFrame(rows, columns=["kind", "value", "pool_count", "selected_count"])
@@ -117,12 +117,12 @@ def composition(view: View) -> Panel:
     listed = pd.concat([table[table["kind"] != "fault"].head(SHOWN), table[table["kind"] == "fault"]])
     title = f"Composition {about}{largest(len(listed) - len(faults), len(pool))}"
     figure, ax = canvas(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
-    _dumbbells(ax, listed)
+    _draw_dumbbells(ax, listed)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return Panel(f"composition {about}, selection against pool", table, figure)
 
 
-def _faults(view: View, rows: Sequence[int]) -> dict[str, int]:
+def _fault_counts(view: View, rows: Sequence[int]) -> dict[str, int]:
     """How many of these rows ask again what another of them asks, and how many carry each yes-or-no label."""
     labels = [view.labels[i] for i in rows] if view.labels else []
     if not labels:
@@ -135,7 +135,7 @@ def _faults(view: View, rows: Sequence[int]) -> dict[str, int]:
     return {"repeats another": len(labels) - len(groups), **found}
 
 
-def _dumbbells(ax: Axes, part: pd.DataFrame) -> None:
+def _draw_dumbbells(ax: Axes, part: pd.DataFrame) -> None:
     """A line a row, from the pool's share to that of the selection; the faults stand apart below."""
     places = np.arange(len(part)) + part["kind"].eq("fault").to_numpy()
     ax.hlines(places, part["pool_share"], part["selected_share"], color="#bbbbbb", linewidth=2)

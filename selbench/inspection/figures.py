@@ -58,7 +58,7 @@ def histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
     if logarithmic(edges):
         ax.set_xscale("log")
         counts(ax.xaxis, decades=float(np.log10(edges[-1] / edges[0])))
-    elif _whole(edges + 0.5):
+    elif _are_whole(edges + 0.5):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
 
@@ -69,7 +69,7 @@ def bins(values: np.ndarray) -> np.ndarray:
     values = values[np.isfinite(values)]
     if not len(values):
         return np.array([0.0, 1.0])
-    low, high, whole = float(values.min()), float(values.max()), _whole(values)
+    low, high, whole = float(values.min()), float(values.max()), _are_whole(values)
     if low == high:
         return np.array([low - 0.5, low + 0.5])
     far = high > 8 * max(float(np.median(values)), 1.0) and high > 40
@@ -89,7 +89,7 @@ def logarithmic(edges: np.ndarray) -> bool:
     return bool(edges[0] > 0 and edges[-1] - edges[-2] > 2 * (edges[1] - edges[0]))
 
 
-def _whole(values: np.ndarray) -> bool:
+def _are_whole(values: np.ndarray) -> bool:
     return bool((values == np.round(values)).all())
 
 

@@ -22,24 +22,26 @@ def neighbours(view: View) -> Panel:
     if len(view) < 2:
         raise LeftOut("the pool has a single example")
     likeness, space = _likeness(view)
-    asked = [*_spread(view.order), *_spread(np.flatnonzero(~view.chosen))]
+    asked = [*_spread_positions(view.order), *_spread_positions(np.flatnonzero(~view.chosen))]
     rows = []
     for position in asked:
         values = np.array(likeness(position), np.float64)
         values[position] = 0
         near = [int(other) for other in np.argsort(-values, kind="stable")[:NEAREST] if values[other] > 0]
-        about = _row(view, position)
+        about = _example_row(view, position)
         rows += [
-            {**about, "neighbour": place, "similarity": values[other], **_row(view, other, "neighbour_")}
+            {**about, "neighbour": place, "similarity": values[other], **_example_row(view, other, "neighbour_")}
             for place, other in enumerate(near, start=1)
         ] or [{**about, "neighbour": 0}]  # an example like no other
     table = pd.DataFrame(rows)
     return Panel(
-        f"chosen and rejected examples with those nearest to them, by {space}", table, page=_page(view, table, space)
+        f"chosen and rejected examples with those nearest to them, by {space}",
+        table,
+        page=_page_text(view, table, space),
     )
 
 
-def _spread(positions: np.ndarray) -> list[int]:
+def _spread_positions(positions: np.ndarray) -> list[int]:
     """Up to SHOWN of them, evenly from the first to the last."""
     places = np.unique(np.linspace(0, len(positions) - 1, min(SHOWN, len(positions))).astype(int))
     return [int(positions[place]) for place in places]
@@ -50,7 +52,7 @@ def _likeness(view: View) -> tuple[Likeness, str]:
     try:
         tags = view.tags
     except LeftOut:
-        return _by_vectors(view)
+        return _likeness_by_vectors(view)
     sizes = np.diff(tags.indptr)
 
     def jaccard(position: int) -> np.ndarray:
@@ -60,11 +62,11 @@ def _likeness(view: View) -> tuple[Likeness, str]:
     return jaccard, "shared tags (Jaccard similarity)"
 
 
-def _by_vectors(view: View) -> tuple[Likeness, str]:
+def _likeness_by_vectors(view: View) -> tuple[Likeness, str]:
     for feature in view.features:
         values = feature.get("values")
         if values is not None and values.ndim == 2 and len(values) == len(view):
-            return _cosine(np.asarray(values, np.float32)), "the selector's vectors (cosine similarity)"
+            return _cosine_likeness(np.asarray(values, np.float32)), "the selector's vectors (cosine similarity)"
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
@@ -76,13 +78,13 @@ def _by_vectors(view: View) -> tuple[Likeness, str]:
     ).ravel(), "words of the prompt (TF-IDF, cosine)"
 
 
-def _cosine(values: np.ndarray) -> Likeness:
+def _cosine_likeness(values: np.ndarray) -> Likeness:
     norms = np.linalg.norm(values, axis=1, keepdims=True)
     unit = values / np.where(norms > 0, norms, 1)
     return lambda position: unit @ unit[position]
 
 
-def _row(view: View, position: int, prefix: str = "") -> dict[str, Any]:
+def _example_row(view: View, position: int, prefix: str = "") -> dict[str, Any]:
     row = {"id": view.ids[position], "rank": int(view.rank[position])}
     if view.categories:
         row[view.category] = view.categories[position]
@@ -90,33 +92,33 @@ def _row(view: View, position: int, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{name}": value for name, value in row.items()}
 
 
-def _page(view: View, table: Any, space: str) -> str:
+def _page_text(view: View, table: Any, space: str) -> str:
     """The table as a page to read: a section an example, a line a neighbour."""
     lines = [f"# Chosen and rejected examples: {view.name}", "", f"Nearest in the pool by {space}."]
     for _, group in table.groupby("id", sort=False):
         first = group.iloc[0]
-        lines += ["", f"## {_standing(first['rank']).capitalize()}: {first['id']}", ""]
+        lines += ["", f"## {_rank_words(first['rank']).capitalize()}: {first['id']}", ""]
         if view.categories:
-            lines += [f"{view.category}: {_cell(first[view.category])}", ""]
-        lines += [f"> {_cell(first['prompt'], 600)}", ">", f"> **{_cell(first['response'], 600)}**", ""]
+            lines += [f"{view.category}: {_cell_text(first[view.category])}", ""]
+        lines += [f"> {_cell_text(first['prompt'], 600)}", ">", f"> **{_cell_text(first['response'], 600)}**", ""]
         if not first["neighbour"]:
             lines.append("Nothing in the pool has anything in common with it.")
             continue
         lines += ["| similarity | choice | example | prompt | response |", "|---:|---|---|---|---|"]
         for _, row in group.iterrows():
-            told = f" ({_cell(row[f'neighbour_{view.category}'])})" if view.categories else ""
+            told = f" ({_cell_text(row[f'neighbour_{view.category}'])})" if view.categories else ""
             lines.append(
-                f"| {row['similarity']:.2f} | {_standing(int(row['neighbour_rank']))} | {row['neighbour_id']}{told} "
-                f"| {_cell(row['neighbour_prompt'])} | {_cell(row['neighbour_response'])} |"
+                f"| {row['similarity']:.2f} | {_rank_words(int(row['neighbour_rank']))} | {row['neighbour_id']}{told} "
+                f"| {_cell_text(row['neighbour_prompt'])} | {_cell_text(row['neighbour_response'])} |"
             )
     return "\n".join(lines) + "\n"
 
 
-def _standing(rank: int) -> str:
+def _rank_words(rank: int) -> str:
     return f"chosen as number {rank}" if rank else "rejected"
 
 
-def _cell(text: str, length: int = 160) -> str:
+def _cell_text(text: str, length: int = 160) -> str:
     """Text from data as one line that breaks no table and no markup."""
     line = short(text, length) or "(empty)"
     for mark in "\\|*_`<[#":

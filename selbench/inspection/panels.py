@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from selbench.files import written_aside
 from selbench.inspection.choice_panels import composition, coverage, lengths, scores
 from selbench.inspection.neighbour_panel import neighbours
 from selbench.inspection.tag_panels import neurons, shared_tags, tag_frequency, tag_pca
@@ -44,17 +45,20 @@ def write_panels(view: View, folder: Path) -> tuple[list[tuple[list[str], str]],
             except LeftOut as reason:
                 left_out[name] = str(reason)
             else:
-                written.append((_write(panel, folder, name), panel.about))
+                written.append((_write_files(panel, folder, name), panel.about))
     return written, left_out
 
 
-def _write(panel: Panel, folder: Path, name: str) -> list[str]:
+def _write_files(panel: Panel, folder: Path, name: str) -> list[str]:
     files = [f"{name}.csv"]
-    panel.table.to_csv(folder / files[0], index=False)
+    with written_aside(folder / files[0]) as aside:
+        panel.table.to_csv(aside, index=False)
     if panel.page:
         files.insert(0, f"{name}.md")
-        (folder / files[0]).write_text(panel.page, encoding="utf-8")
+        with written_aside(folder / files[0]) as aside:
+            aside.write_text(panel.page, encoding="utf-8")
     if panel.figure is not None:
         files.insert(0, f"{name}.png")
-        panel.figure.savefig(folder / files[0])
+        with written_aside(folder / files[0]) as aside:
+            panel.figure.savefig(aside)
     return files

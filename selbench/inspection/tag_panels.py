@@ -148,7 +148,7 @@ def tag_pca(view: View) -> Panel:
         ax.set_ylabel(f"component 2 ({pca.explained_variance_ratio_[1]:.1%} of the variance)")
     size = float(np.clip(28_000 / len(view), 4, 14))
     if view.categories:
-        _by_category(axes[0], points, view, size)
+        _scatter_by_category(axes[0], points, view, size)
     for rows, colour, marker, name in (
         (~view.chosen, POOL, "o", "not selected"),
         (view.chosen, CHOSEN, "s", "selected"),
@@ -161,7 +161,7 @@ def tag_pca(view: View) -> Panel:
     )
 
 
-def _by_category(ax: Axes, points: np.ndarray, view: View, size: float) -> None:
+def _scatter_by_category(ax: Axes, points: np.ndarray, view: View, size: float) -> None:
     """The most frequent categories in colours of their own, the others in grey behind them."""
     categories = np.array(view.categories)
     names = [name for name, _ in Counter(view.categories).most_common(len(COLOURS))]

@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
 from selbench.run.identity import run_axes
-from selbench.statistics.power import detectable
+from selbench.statistics.power import detectable, pooled_spread
 from selbench.store.keys import digest
 from selbench.store.records import Record
 
@@ -65,12 +63,9 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     found = {}
     for place, arms in scores.items():
         groups = [list(by_seed.values()) for by_seed in arms.values() if len(by_seed) > 1]
-        squares, df = (
-            sum(np.var(group, ddof=1) * (len(group) - 1) for group in groups),
-            sum(map(len, groups)) - len(groups),
-        )
-        if squares > 0:
-            found[place] = Spread(math.sqrt(squares / df), len(groups))
+        sd, _ = pooled_spread(groups)
+        if sd > 0:
+            found[place] = Spread(sd, len(groups))
     return found
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from selbench.numbers import (
+    UNKNOWN,
+    compact_count_text,
+    digits_text,
+    duration_text,
+    money_text,
+    size_text,
+    two_digits_text,
+)
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage
-from selbench.store.sweeps import duration
 
 HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk", "time comes from")
 MARKS = {"cached": "cached", "to run": "runs"}
@@ -32,10 +39,12 @@ def _stage_row(row: Mapping[str, Any], plan: Plan) -> list[str]:
         str(row["needed"]),
         str(row["cached"]),
         f"≤ {runs}" if row["at_most"] else str(runs),
-        count(row["tokens"]),
-        (duration(row["seconds"]) + (f" + {row['unknown']} unknown" if row["unknown"] else "")) if runs else "–",
-        "–" if row["money"] is None or not runs else money(row["money"], plan),
-        size(row["bytes"]) if runs or last else "–",
+        compact_count_text(row["tokens"]),
+        (duration_text(row["seconds"]) + (f" + {row['unknown']} unknown" if row["unknown"] else ""))
+        if runs
+        else UNKNOWN,
+        UNKNOWN if row["money"] is None or not runs else money_text(row["money"], plan.settings.currency),
+        size_text(row["bytes"]) if runs or last else UNKNOWN,
         "" if last else "; ".join(row["sources"][:2]) + (" ..." if len(row["sources"]) > 2 else ""),
     ]
 
@@ -50,8 +59,8 @@ def cell_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
         own = [stage for key, stage in stages.items() if key[1] in cell.stages]
         fresh = [stage for stage in own if stage.status == "to run" and (stage.stage, stage.id) not in claimed]
         claimed |= {(stage.stage, stage.id) for stage in fresh}
-        marks = [_mark(kind, own, fresh) for kind in kinds] if cell.runs else ["–"] * len(kinds)
-        time = duration(sum(stage.seconds or 0.0 for stage in fresh)) if fresh else "–"
+        marks = [_mark(kind, own, fresh) for kind in kinds] if cell.runs else [UNKNOWN] * len(kinds)
+        time = duration_text(sum(stage.seconds or 0.0 for stage in fresh)) if fresh else UNKNOWN
         rows.append([str(cell.number), cell.name, _status(cell), *marks, time])
     return ["cell", "run", "status", *kinds, "time"], rows
 
@@ -59,7 +68,7 @@ def cell_rows(plan: Plan) -> tuple[list[str], list[list[str]]]:
 def _mark(kind: str, own: Sequence[PlannedStage], fresh: Sequence[PlannedStage]) -> str:
     here = [stage for stage in own if stage.stage == kind]
     if not here:
-        return "–"
+        return UNKNOWN
     running = [stage for stage in here if stage.status == "to run"]
     if not running:
         return "cached"
@@ -72,11 +81,11 @@ def _status(cell: PlannedCell) -> str:
 
 def remarks(plan: Plan) -> Iterator[str]:
     """Sentences below the table: disk, what can be shown, notes. Warnings are apart."""
-    free = f"{size(plan.total['bytes'])} to be added, records included; {size(plan.free_bytes)} free"
-    passing = f", besides {size(plan.peak_bytes)} while a model is fine-tuned" if plan.peak_bytes else ""
+    free = f"{size_text(plan.total['bytes'])} to be added, records included; {size_text(plan.free_bytes)} free"
+    passing = f", besides {size_text(plan.peak_bytes)} while a model is fine-tuned" if plan.peak_bytes else ""
     yield f"disk: {free}{passing}"
     if plan.settings.price is not None:
-        yield f"money: at {plan.settings.price:g} {plan.settings.currency} per device-hour, one device"
+        yield f"money: at {digits_text(plan.settings.price)} {plan.settings.currency} per device-hour, one device"
     yield from detectable_lines(plan)
     yield from plan.notes
 
@@ -89,8 +98,8 @@ def detectable_lines(plan: Plan) -> Iterator[str]:
             yield f"{where}: one seed cannot show any difference; add seeds, as in seed=0,1,2"
         else:
             yield (
-                f"{where}: {row.seeds} seeds show a difference of {_small(row.difference)} or more at 80 % power, "
-                f"if the seed spread is {_small(row.spread)} ({row.source})"
+                f"{where}: {row.seeds} seeds show a difference of {two_digits_text(row.difference)} or more at 80 % power, "
+                f"if the seed spread is {two_digits_text(row.spread)} ({row.source})"
             )
 
 
@@ -107,32 +116,3 @@ def cells_markdown(plan: Plan) -> str:
     head, rows = cell_rows(plan)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell for cell in row) + " |" for row in lines) + "\n"
-
-
-def count(number: float) -> str:
-    """`812`, `34k`, `5.6M`, `1.2B`; a dash for none."""
-    if not number:
-        return "–"
-    for limit, mark in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
-        if number >= limit:
-            return f"{number / (1e3 if mark == 'k' else limit):.3g}{mark}"
-    return f"{number:,.0f}"
-
-
-def size(bytes: float) -> str:
-    """`40 kB`, `1.3 MB`, in powers of ten."""
-    for limit, mark in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if bytes >= limit:
-            return f"{bytes / limit:.1f} {mark}"
-    return f"{bytes / 1e3:.0f} kB"
-
-
-def money(amount: float, plan: Plan) -> str:
-    digits = 2 if amount < 100 else 0
-    return f"{amount:,.{digits}f} {plan.settings.currency}"
-
-
-def _small(value: float) -> str:
-    """Two significant digits, without an exponent."""
-    digits = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:.{digits}f}"

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from selbench.report.board import Aggregate, ArmRow, Critical, Table
+from selbench.statistics.clusters import clustered_mean
+from selbench.statistics.ranks import critical_distance, score_ranks, tied_runs
 
 RANDOM, FULL = "random", "full"
 
@@ -25,16 +26,18 @@ def aggregates(
     budget are one cluster, and it needs two. NaN where metrics differ, as their units cannot be averaged.
     """
     comparable = len({(table.setting["metric"], table.higher_is_better) for table in blocks}) == 1
-    ranks = _ranks(blocks)
+    ranks = _ranks_by_arm(blocks)
     arms = dict.fromkeys(row.arm for table in tables for row in table.rows)
     found = [
-        _aggregate(arm, tables, blocks, baseline, confidence, comparable, float(np.mean(ranks.get(arm, [math.nan]))))
+        _arm_aggregate(
+            arm, tables, blocks, baseline, confidence, comparable, float(np.mean(ranks.get(arm, [math.nan])))
+        )
         for arm in arms
     ]
     return tuple(sorted(found, key=lambda one: (math.isnan(one.average_rank), one.average_rank)))
 
 
-def _aggregate(
+def _arm_aggregate(
     arm: str,
     tables: Sequence[Table],
     blocks: Sequence[Table],
@@ -45,12 +48,13 @@ def _aggregate(
 ) -> Aggregate:
     rows = [(table, row) for table in tables for row in table.rows if row.arm == arm]
     differences = [
-        (_setting(table), row.vs_baseline.mean)
+        (_setting_key(table), row.vs_baseline.mean)
         for table in blocks
         for row in table.rows
         if row.arm == arm and row.vs_baseline and not math.isnan(row.vs_baseline.mean)
     ]
-    mean, low, high, p = _clustered(differences, confidence) if comparable else (math.nan,) * 4
+    settings, values = [setting for setting, _ in differences], [value for _, value in differences]
+    mean, low, high, p = clustered_mean(values, settings, confidence) if comparable else (math.nan,) * 4
     relative = [row.relative_to_full for _, row in rows if not math.isnan(row.relative_to_full)]
     return Aggregate(
         selector=arm,
@@ -60,52 +64,32 @@ def _aggregate(
         low=low,
         high=high,
         p=p,
-        clusters=len({setting for setting, _ in differences}),
-        wins_baseline=_tally(arm, tables, baseline),
-        wins_random=_tally(arm, tables, RANDOM),
-        wins_full=_tally(arm, tables, FULL),
+        clusters=len(set(settings)),
+        wins_baseline=_verdict_tally(arm, tables, baseline),
+        wins_random=_verdict_tally(arm, tables, RANDOM),
+        wins_full=_verdict_tally(arm, tables, FULL),
         relative_to_full=float(np.mean(relative)) if relative else math.nan,
-        budget_area=_area(rows) if comparable else math.nan,
+        budget_area=_budget_area(rows) if comparable else math.nan,
     )
 
 
-def _clustered(values: Sequence[tuple[str, float]], confidence: float) -> tuple[float, float, float, float]:
-    """Mean, interval and p with the variance between clusters (Liang and Zeger 1986), t with clusters - 1."""
-    if not values:
-        return (math.nan,) * 4
-    data = np.array([value for _, value in values])
-    mean = float(data.mean())
-    sums: dict[str, float] = {}
-    for setting, value in values:
-        sums[setting] = sums.get(setting, 0.0) + value - mean
-    size = len(sums)
-    if size < 2:
-        return mean, math.nan, math.nan, math.nan
-    se = math.sqrt(size / (size - 1) * sum(part**2 for part in sums.values())) / len(data)
-    half = se * float(stats.t.isf((1 - confidence) / 2, size - 1))
-    p = 2 * float(stats.t.sf(abs(mean) / se, size - 1)) if se > 0 else math.nan
-    return mean, mean - half, mean + half, p
-
-
-def _tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
+def _verdict_tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
     """Better, tied and worse than the arm of that name (whatever its case), by verdict."""
     found = {"better": 0, "tied": 0, "worse": 0}
-    turned = {"better": "worse", "worse": "better", "tied": "tied"}
-    for table in tables:
-        for pair in table.pairs:
-            if pair.a == arm and pair.b.lower() == against.lower():
-                found[pair.verdict] += 1
-            elif pair.b == arm and pair.a.lower() == against.lower():
-                found[turned[pair.verdict]] += 1
+    for pair in (pair for table in tables for pair in table.pairs):
+        if pair.a == arm and pair.b.lower() == against.lower():
+            found[pair.verdict] += 1
+        elif pair.b == arm and pair.a.lower() == against.lower():
+            found[pair.turned().verdict] += 1
     return found["better"], found["tied"], found["worse"]
 
 
-def _area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
+def _budget_area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
     """The mean height of score over log budget, by trapezoids, averaged over settings."""
     curves: dict[str, dict[float, float]] = {}
     for table, row in rows:
         if not row.reference and row.amount > 0:
-            curves.setdefault(_setting(table), {})[row.amount] = row.score
+            curves.setdefault(_setting_key(table), {})[row.amount] = row.score
     heights = []
     for curve in curves.values():
         if len(curve) > 1:
@@ -120,7 +104,7 @@ def critical(blocks: Sequence[Table], confidence: float) -> Critical:
     A block is a setting (and task): its ranks are averaged over budgets first, because budgets of one setting are not
     independent. Arms that most tables have take part, and the tables that have all of them.
     """
-    named = [(_setting(table), _table_ranks(table)) for table in blocks]
+    named = [(_setting_key(table), _table_ranks(table)) for table in blocks]
     often: dict[str, int] = {}
     for _, ranks in named:
         for arm in ranks:
@@ -132,33 +116,24 @@ def critical(blocks: Sequence[Table], confidence: float) -> Critical:
     # Ranks among those that take part.
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for setting, ranks in complete:
-        rows.setdefault(setting, []).append(stats.rankdata([ranks[arm] for arm in arms]))
+        rows.setdefault(setting, []).append(score_ranks([ranks[arm] for arm in arms], higher_is_better=False))
     matrix = np.array([np.mean(part, axis=0) for part in rows.values()])
     mean = matrix.mean(0)
     order = np.argsort(mean, kind="stable")
     found = {arms[i]: float(mean[i]) for i in order}
-    size, count = matrix.shape
-    if size < 2 or count < 3:
-        return Critical(ranks=found, tables=size)
-    p = float(stats.friedmanchisquare(*matrix.T).pvalue)
-    spread = float(stats.studentized_range.ppf(confidence, count, np.inf)) / math.sqrt(2)
-    distance = spread * math.sqrt(count * (count + 1) / (6 * size))
-    return Critical(ranks=found, groups=_groups(found, distance), distance=distance, p=p, tables=size)
+    distance, p = critical_distance(matrix, confidence)
+    names = list(found)
+    groups = () if math.isnan(distance) else tied_runs(list(found.values()), distance)
+    return Critical(
+        ranks=found,
+        groups=tuple(tuple(names[first:end]) for first, end in groups),
+        distance=distance,
+        p=p,
+        tables=len(matrix),
+    )
 
 
-def _groups(ranks: dict[str, float], distance: float) -> tuple[tuple[str, ...], ...]:
-    """The longest runs of arms, best first, whose ends are nearer than the distance."""
-    names, found = list(ranks), []
-    reach = 0
-    for start in range(len(names)):
-        end = max(i for i in range(start, len(names)) if ranks[names[i]] - ranks[names[start]] < distance)
-        if end > start and end + 1 > reach:
-            found.append(tuple(names[start : end + 1]))
-        reach = max(reach, end + 1)
-    return tuple(found)
-
-
-def _ranks(tables: Sequence[Table]) -> dict[str, list[float]]:
+def _ranks_by_arm(tables: Sequence[Table]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for table in tables:
         for arm, rank in _table_ranks(table).items():
@@ -169,9 +144,9 @@ def _ranks(tables: Sequence[Table]) -> dict[str, list[float]]:
 def _table_ranks(table: Table) -> dict[str, float]:
     """Ranks by score among the arms of the budget, equal scores sharing the mean of theirs."""
     rows = [row for row in table.rows if not row.reference and not math.isnan(row.score)]
-    sign = -1 if table.higher_is_better else 1
-    return {row.arm: float(rank) for row, rank in zip(rows, stats.rankdata([sign * row.score for row in rows]))}
+    ranks = score_ranks([row.score for row in rows], table.higher_is_better)
+    return {row.arm: float(rank) for row, rank in zip(rows, ranks)}
 
 
-def _setting(table: Table) -> str:
+def _setting_key(table: Table) -> str:
     return json.dumps(table.setting, sort_keys=True, default=str)

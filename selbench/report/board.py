@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Verdict = Literal["better", "worse", "tied"]
+OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,18 @@ class Difference:
     seeds: int = 0
     detectable: float = math.nan
     seeds_needed: int | None = None
+
+    def turned(self) -> Difference:
+        """The same seen from the other side: b against a."""
+        return dataclasses.replace(
+            self,
+            a=self.b,
+            b=self.a,
+            mean=-self.mean,
+            low=-self.high,
+            high=-self.low,
+            verdict=OPPOSITE[self.verdict],
+        )
 
 
 @dataclass(frozen=True)
@@ -154,16 +167,16 @@ class Board:
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it: NaN becomes None, and each table has its name."""
-        found: dict[str, Any] = _plain(dataclasses.asdict(self))
+        found: dict[str, Any] = _as_json(dataclasses.asdict(self))
         found["tables"] = [{"name": table.name, **plain} for table, plain in zip(self.tables, found["tables"])]
         return found
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value.item() if hasattr(value, "item") else value

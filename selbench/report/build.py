@@ -15,7 +15,7 @@ from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
 from selbench.report.counts import counts
 from selbench.report.items import ItemScores
 from selbench.report.notes import notes, warnings
-from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested
+from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested_pairs
 from selbench.report.tidy import ARM, BASELINE, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
@@ -53,9 +53,9 @@ def build_board(
         return Board(baseline, test, correction, confidence, ())
     arms = arrange(scores)
     pairs = make_pairs(arms, baseline)
-    found, measured = tested(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
-    tables = _Writer(arms, pairs, found, measured).tables()
-    blocks = tables if tasks is None or tasks.empty else _by_task(tasks, baseline)
+    found, measured = tested_pairs(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
+    tables = _BoardRows(arms, pairs, found, measured).tables()
+    blocks = tables if tasks is None or tasks.empty else _task_tables(tasks, baseline)
     return Board(
         baseline=baseline,
         test=test,
@@ -70,7 +70,7 @@ def build_board(
     )
 
 
-def _by_task(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
+def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
     """Tables of single tasks, scores only: ranks and means over tasks need no tests of their own."""
     arms = arrange(tasks)
     pairs = make_pairs(arms, baseline)
@@ -92,22 +92,22 @@ def _by_task(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
         half=unknown_noise,
         seeds=alone.seeds,
     )
-    return _Writer(arms, pairs, found, measured).tables()
+    return _BoardRows(arms, pairs, found, measured).tables()
 
 
-class _Writer:
+class _BoardRows:
     """Arrays into the rows of the board."""
 
     def __init__(self, arms: Arms, pairs: Pairs, found: Tested, measured: Measured) -> None:
         self._arms, self._pairs, self._found, self._measured = arms, pairs, found, measured
         self._labels = arms.units["label"].to_numpy()[arms.unit]
         self._units: list[dict[Any, Any]] = arms.units.to_dict("records")
-        self._better, self._worse = self._ranks()
+        self._better, self._worse = self._better_and_worse()
 
     def tables(self) -> tuple[Table, ...]:
-        return tuple(self._table(number, budget) for number, budget in enumerate(self._arms.budgets))
+        return tuple(self._board_table(number, budget) for number, budget in enumerate(self._arms.budgets))
 
-    def _ranks(self) -> tuple[Ints, Ints]:
+    def _better_and_worse(self) -> tuple[Ints, Ints]:
         """For every place, how many arms of its budget are known to be better, and how many are in all."""
         verdict, pairs = self._found.verdict * ~self._pairs.reference, self._pairs
         better, worse = np.zeros(len(self._arms.unit), np.int64), np.zeros(len(self._arms.unit), np.int64)
@@ -117,14 +117,15 @@ class _Writer:
         np.add.at(worse, pairs.b, verdict < 0)
         return better, worse
 
-    def _table(self, number: int, budget: str) -> Table:
+    def _board_table(self, number: int, budget: str) -> Table:
         places = np.flatnonzero(self._arms.table == number)
         here = np.flatnonzero(self._pairs.table == number)
         against = {}
         for pair in map(int, here[self._pairs.baseline[here] != 0]):
             above = self._pairs.baseline[pair] > 0
             place = self._pairs.a[pair] if above else self._pairs.b[pair]
-            against[int(place)] = self._difference(pair, flipped=not above)
+            found = self._pair_difference(pair)
+            against[int(place)] = found if above else found.turned()
         unit = self._units[self._arms.unit[places[0]]]
         full = [self._measured.mean[self._arms.unit[p]] for p in places if self._labels[p].lower() == "full"]
         ranked = int((~self._arms.reference[places]).sum())
@@ -132,11 +133,11 @@ class _Writer:
             setting={name: unit[name] for name in SETTING},
             budget=budget,
             higher_is_better=bool(unit["higher_is_better"]),
-            rows=tuple(self._row(int(place), ranked, against.get(int(place)), full) for place in places),
-            pairs=tuple(self._difference(int(pair)) for pair in here),
+            rows=tuple(self._arm_row(int(place), ranked, against.get(int(place)), full) for place in places),
+            pairs=tuple(self._pair_difference(int(pair)) for pair in here),
         )
 
-    def _row(self, place: int, ranked: int, against: Difference | None, full: list[float]) -> ArmRow:
+    def _arm_row(self, place: int, ranked: int, against: Difference | None, full: list[float]) -> ArmRow:
         number = int(self._arms.unit[place])
         unit, reference = self._units[number], bool(self._arms.reference[place])
         found = self._measured
@@ -157,26 +158,25 @@ class _Writer:
             reference=reference,
             vs_baseline=against,
             relative_to_full=score / full[0] - 1 if full and full[0] and not math.isnan(full[0]) else math.nan,
-            **_costs(unit),
+            **_arm_costs(unit),
             leaked=None if math.isnan(unit["leaked"]) else round(unit["leaked"]),
             runs=tuple(run for _, run in sorted(self._arms.runs[number].items()) if run),
         )
 
-    def _difference(self, pair: int, flipped: bool = False) -> Difference:
-        found, sign = self._found, -1 if flipped else 1
+    def _pair_difference(self, pair: int) -> Difference:
+        found = self._found
         a, b = (str(self._labels[places[pair]]) for places in (self._pairs.a, self._pairs.b))
-        mean, half = sign * float(found.mean[pair]), float(found.half[pair])
-        verdict = sign * int(found.verdict[pair])
+        mean, half = float(found.mean[pair]), float(found.half[pair])
         needed = found.seeds_needed[pair]
         return Difference(
-            a=b if flipped else a,
-            b=a if flipped else b,
+            a=a,
+            b=b,
             mean=mean,
             low=mean - half,
             high=mean + half,
             p=float(found.p[pair]),
             p_adjusted=float(found.adjusted[pair]),
-            verdict=_WORDS[verdict],
+            verdict=_VERDICTS[int(found.verdict[pair])],
             se=float(found.se[pair]),
             se_seed=float(found.se_seed[pair]),
             se_item=float(found.se_item[pair]),
@@ -186,9 +186,9 @@ class _Writer:
         )
 
 
-def _costs(unit: dict[Any, Any]) -> dict[str, Any]:
+def _arm_costs(unit: dict[Any, Any]) -> dict[str, Any]:
     names = ("examples", "response_tokens", "steps", "selection_s", "training_s", "evaluation_s", "flops", "money")
     return {name: float(unit[name]) for name in names}
 
 
-_WORDS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "tied"}
+_VERDICTS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "tied"}

@@ -24,12 +24,12 @@ def counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, A
     for correction in cast(tuple[Correction, ...], CORRECTIONS):
         family = families(correction, pairs.table, pairs.primary, pairs.reference)
         below = adjust(found.p, family, correction, alpha).p < alpha
-        by[correction] = _split((below * sign)[against])
+        by[correction] = _verdict_counts((below * sign)[against])
     best = _best(pairs, arms)
     return {
         "tables": len(arms.budgets),
         "cells": int(against.sum()),
-        "verdicts": _split((found.verdict * pairs.baseline)[against]),
+        "verdicts": _verdict_counts((found.verdict * pairs.baseline)[against]),
         "by_correction": by,
         "best_vs_runner_up": {
             "of": len(best),
@@ -40,7 +40,7 @@ def counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, A
     }
 
 
-def _split(signs: Any) -> dict[str, int]:
+def _verdict_counts(signs: Any) -> dict[str, int]:
     return {"better": int((signs > 0).sum()), "worse": int((signs < 0).sum()), "tied": int((signs == 0).sum())}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selbench.numbers import count_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
 
@@ -30,8 +31,8 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
     """Test, correction, population, and what is known of the noise."""
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
-        f"Correction: {ABOUT[correction]}. Intervals hold at {100 * confidence:g} % for each difference by itself.",
-        _population(found),
+        f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
+        _population_sentence(found),
     ]
     unknown = ~np.isfinite(found.se_seed)
     single = (found.seeds < 2) & np.isfinite(found.mean)
@@ -45,13 +46,14 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
             f"{int(unknown.sum()):,} differences have unknown seed noise (one seed, or equal scores throughout): no verdict."
         )
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
-        said.append(f"The borrowed seed variance is worth {np.median(known):.1f} degrees of freedom (median of pairs).")
+        worth = number_text(float(np.median(known)), 1)
+        said.append(f"The borrowed seed variance is worth {worth} degrees of freedom (median of pairs).")
     if arms.reference.any():
         said.append("base and full have another budget than the arms beside them: compared with them, but not ranked.")
     return tuple(said)
 
 
-def _population(found: Tested) -> str:
+def _population_sentence(found: Tested) -> str:
     known = np.isfinite(found.se_item)
     if known.all():
         return "Verdicts are about other seeds and other items of the same tasks."
@@ -74,23 +76,24 @@ def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
         )
-    uneven = [line for table in tables if (line := _uneven(table))]
+    uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
     return (*found, *uneven)
 
 
-def _uneven(table: Table) -> str:
+def _uneven_tokens_warning(table: Table) -> str:
     rows = [row for row in table.rows if not row.reference and row.response_tokens > 0]
     if len(rows) < 2:
         return ""
-    most, least = max(rows, key=_tokens), min(rows, key=_tokens)
+    most, least = max(rows, key=_response_tokens), min(rows, key=_response_tokens)
     if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
         return ""
+    more = count_text(100 * (most.response_tokens / least.response_tokens - 1))
     return (
-        f"{table.name}: response tokens differ between arms by {100 * (most.response_tokens / least.response_tokens - 1):,.0f} "
-        f"% ({most.arm} {most.response_tokens:,.0f}, {least.arm} {least.response_tokens:,.0f}); "
+        f"{table.name}: response tokens differ between arms by {more} % "
+        f"({most.arm} {count_text(most.response_tokens)}, {least.arm} {count_text(least.response_tokens)}); "
         "budget_unit=tokens compares at equal tokens."
     )
 
 
-def _tokens(row: ArmRow) -> float:
+def _response_tokens(row: ArmRow) -> float:
     return row.response_tokens

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.arms import Arms
-from selbench.report.items import ItemScores, align, item_variance
+from selbench.report.items import ItemScores, align
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
+from selbench.statistics.item_noise import item_variance
 from selbench.statistics.multiplicity import Correction, adjust, families
 
 Floats = NDArray[np.float64]
@@ -98,7 +99,7 @@ def oriented(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
     return np.where(higher, values, -values)
 
 
-def tested(
+def tested_pairs(
     arms: Arms, pairs: Pairs, items: ItemScores | None, test: Test, correction: Correction, confidence: float
 ) -> tuple[Tested, Measured]:
     """All pairs, and all arms by themselves."""
@@ -106,7 +107,7 @@ def tested(
     seed = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
     alone = differences.alone(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
-    se, df = _together(seed, item)
+    se, df = _total_error(seed, item)
     mean = oriented(arms, pairs, seed.mean)
     p = differences.p_values(mean, se, df)
     alpha = 1 - confidence
@@ -134,13 +135,13 @@ def tested(
         seeds_needed=needed,
         borrowed_df=seed.prior_df,
     )
-    own_se, own_df = _together(alone, own_item)
+    own_se, own_df = _total_error(alone, own_item)
     # No noise seen is none known: no interval, rather than one of no width.
     half = np.where(own_se > 0, differences.half_width(own_se, own_df, confidence), np.nan)
     return found, Measured(alone.mean, own_se, np.sqrt(alone.variance), np.sqrt(own_item.variance), half, alone.seeds)
 
 
-def _together(seed: Estimates, item: ItemNoise) -> tuple[Floats, Floats]:
+def _total_error(seed: Estimates, item: ItemNoise) -> tuple[Floats, Floats]:
     """Standard error and degrees of freedom from both noises; where that of seeds is unknown, the other's and 0."""
     some = np.nan_to_num(item.variance)
     variance, df = differences.satterthwaite(seed.variance, seed.df, some, np.where(some > 0, item.df, 1.0))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selbench import console
 from selbench.errors import UserError, unknown
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("selbench.report")
 
 AXES = ("pool", "selector", "scorer", "budget", "model", "trainer", "suite", "task", "metric", "seed", "score")
 NEEDED = ("selector", "score")
@@ -40,31 +42,35 @@ def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool =
     """
     import pandas as pd
 
-    data = _read(path)
+    data = _read_table(path)
     columns = {axis: mapping.get(axis, axis if axis in data and axis in NEEDED else None) for axis in AXES}
     for axis, column in columns.items():
         if column is None and axis in NEEDED:
-            raise UserError(f"{path}: no column for the axis '{axis}': add --map {axis}=COLUMN. {_columns(data)}")
+            raise UserError(
+                f"{path}: no column for the axis '{axis}': add --map {axis}=COLUMN. {_columns_sentence(data)}"
+            )
         if column is not None and column not in data:
             raise UserError(f"{path}: {unknown(f'column for {axis}', column, data.columns)}")
     rows = pd.DataFrame(
         {axis: data[column] if (column := columns[axis]) is not None else "" for axis in AXES}, index=data.index
     )
-    rows["score"] = _numbers(rows["score"], path, str(columns["score"]))
+    rows["score"] = _as_numbers(rows["score"], path, str(columns["score"]))
     if empty := int(rows["score"].isna().sum()):
-        console.warn(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
+        log.warning(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
     rows = rows[rows["score"].notna()]
     if rows.empty:
         raise UserError(f"{path}: no row has a score in '{columns['score']}'.")
-    return _tidy(rows, path, columns, higher_is_better)
+    return _tidy_rows(rows, path, columns, higher_is_better)
 
 
-def _tidy(rows: pd.DataFrame, path: Path, columns: Mapping[str, str | None], higher_is_better: bool) -> pd.DataFrame:
+def _tidy_rows(
+    rows: pd.DataFrame, path: Path, columns: Mapping[str, str | None], higher_is_better: bool
+) -> pd.DataFrame:
     import pandas as pd
 
     amount = pd.to_numeric(rows["budget"], errors="coerce")
-    texts = rows.drop(columns=["score", "seed"]).apply(lambda column: column.map(_text))
-    seeds = rows["seed"].map(_text) if columns["seed"] else pd.Series("0", rows.index)
+    texts = rows.drop(columns=["score", "seed"]).apply(lambda column: column.map(_plain_text))
+    seeds = rows["seed"].map(_plain_text) if columns["seed"] else pd.Series("0", rows.index)
     names = sorted(set(seeds) - {""})
     table = texts.assign(
         seed=seeds.map({"": NO_SEED, **{name: number for number, name in enumerate(names)}}),
@@ -76,18 +82,18 @@ def _tidy(rows: pd.DataFrame, path: Path, columns: Mapping[str, str | None], hig
         table["metric"] = str(columns["score"])
     cell = ["pool", "scorer", "budget", "selector", "model", "trainer", "suite", "task", "metric", "seed"]
     if (twice := table.duplicated(cell, keep=False)).any():
-        raise UserError(_twice(table, rows, twice, path, columns))
+        raise UserError(_twice_sentence(table, rows, twice, path, columns))
     missing = {name: "" for name in [*SETTING, *ARM, "run"] if name not in table}
     return table.assign(**missing, **dict.fromkeys(COSTS, float("nan"))).reset_index(drop=True)
 
 
-def _twice(
+def _twice_sentence(
     table: pd.DataFrame, rows: pd.DataFrame, twice: pd.Series[bool], path: Path, columns: Mapping[str, str | None]
 ) -> str:
     first = rows.index[twice][0]
     same = (table.drop(columns=["score", "amount"]) == table.drop(columns=["score", "amount"]).loc[first]).all(axis=1)
     axes = [axis for axis in AXES if columns[axis] and axis != "score"]
-    what = ", ".join(f"{axis} {_text(rows.loc[first, axis])}" for axis in axes)
+    what = ", ".join(f"{axis} {_plain_text(rows.loc[first, axis])}" for axis in axes)
     lines = [str(number + 2) for number in rows.index[same][:4]]
     left = [axis for axis in AXES if not columns[axis]]
     return (
@@ -96,7 +102,7 @@ def _twice(
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     if not path.is_file():
@@ -112,7 +118,7 @@ def _read(path: Path) -> pd.DataFrame:
     return data.reset_index(drop=True)
 
 
-def _numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[float]:
+def _as_numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[float]:
     import numpy as np
     import pandas as pd
 
@@ -127,12 +133,12 @@ def _numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[flo
     return numbers.astype(float)
 
 
-def _text(value: object) -> str:
+def _plain_text(value: object) -> str:
     """As a person would write it: 500 also where pandas made it 500.0; empty where nothing stands."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _columns(data: pd.DataFrame) -> str:
+def _columns_sentence(data: pd.DataFrame) -> str:
     return f"Columns: {', '.join(map(str, data.columns))}."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def published(records: Iterable[Record]) -> list[dict[str, Any]]:
+def published_blocks(records: Iterable[Record]) -> list[dict[str, Any]]:
     """The distinct `published` blocks of the records' configurations: a source, and rows of plain values."""
     found = {
         json.dumps(record.config["published"], sort_keys=True) for record in records if record.config.get("published")
@@ -20,11 +20,11 @@ def published(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [json.loads(text) for text in sorted(found)]
 
 
-def title(block: dict[str, Any]) -> str:
+def block_title(block: dict[str, Any]) -> str:
     return f"published, not measured here: {block.get('source', 'no source given')}"
 
 
-def render(block: dict[str, Any]) -> Table:
+def block_table(block: dict[str, Any]) -> Table:
     """A table with the columns that the rows have."""
     from rich.table import Table
     from rich.text import Text

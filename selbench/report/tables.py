@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selbench.files import written_aside
 from selbench.report import words
 from selbench.report.board import ArmRow, Board, Table
 from selbench.store.files import writing
@@ -25,10 +26,10 @@ def frame(board: Board) -> pd.DataFrame:
     vs_baseline_low and so on."""
     import pandas as pd
 
-    return pd.DataFrame([_flat(table, row) for table in board.tables for row in table.rows])
+    return pd.DataFrame([_flat_row(table, row) for table in board.tables for row in table.rows])
 
 
-def _flat(table: Table, row: ArmRow) -> dict[str, Any]:
+def _flat_row(table: Table, row: ArmRow) -> dict[str, Any]:
     own = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     against, runs = own.pop("vs_baseline"), own.pop("runs")
     leaked = math.nan if own["leaked"] is None else float(own["leaked"])
@@ -51,47 +52,44 @@ def _flat(table: Table, row: ArmRow) -> dict[str, Any]:
 def write_tables(board: Board, csv: Path) -> list[Path]:
     """`csv`, and beside it the same as .parquet and .md; each whole or not at all. Raises UserError for a full disk."""
     table = frame(board)
-    written = [
+    written: list[tuple[Path, Callable[[Path], Any]]] = [
         (csv, lambda path: table.to_csv(path, index=False)),
         (csv.with_suffix(".parquet"), lambda path: table.to_parquet(path, index=False)),
         (csv.with_suffix(".md"), lambda path: path.write_text(markdown(board), encoding="utf-8")),
     ]
     for path, write in written:
-        _whole(path, write)
-    return [path for path, _ in written]
-
-
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    with writing(path.parent):
-        aside = path.with_name(f".{path.name}")
-        try:
+        with writing(path.parent), written_aside(path) as aside:
             write(aside)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+    return [path for path, _ in written]
 
 
 def markdown(board: Board) -> str:
     """The whole board as GitHub Markdown; text from data stays text."""
     parts = ["# Leaderboard"]
     for table in board.tables:
-        columns = words.columns(board, table)
-        rows = [[cell for _, _, cell in words.cells(board, table, row)] for row in table.rows]
-        parts += [f"## {escape(words.title(table))}", _grid([name for name, _ in columns], rows, columns)]
-        parts.append("\n".join(escape(line) for line in words.ties(board, table)))
+        columns = words.column_headings(board, table)
+        rows = [[cell for _, _, cell in words.arm_cells(board, table, row)] for row in table.rows]
+        parts += [
+            f"## {escape(words.table_title(table))}",
+            _markdown_table([name for name, _ in columns], rows, columns),
+        ]
+        parts.append("\n".join(escape(line) for line in words.first_place_lines(board, table)))
     heads, rows = words.aggregate_rows(board)
     if rows:
-        parts += [f"## {escape('Over all tables')}", _grid(heads, rows, [(name, name != "arm") for name in heads])]
+        parts += [
+            f"## {escape('Over all tables')}",
+            _markdown_table(heads, rows, [(name, name != "arm") for name in heads]),
+        ]
     parts += [
         "## Summary",
-        "\n".join(f"- {escape(line)}" for line in (*words.summary(board), *board.notes, words.legend(board))),
+        "\n".join(f"- {escape(line)}" for line in (*words.summary_lines(board), *board.notes, words.legend(board))),
     ]
     if board.warnings:
         parts += ["## Warnings", "\n".join(f"- {escape(line)}" for line in board.warnings)]
     return "\n\n".join(parts) + "\n"
 
 
-def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> str:
+def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> str:
     lines = [heads, ["---:" if right else "---" for _, right in columns]]
     body = [[escape(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [[escape(head) for head in lines[0]], lines[1], *body])

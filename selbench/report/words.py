@@ -5,6 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from selbench.numbers import (
+    UNKNOWN,
+    bracket_text,
+    decimals,
+    number_text,
+    p_text,
+    percent_text,
+    signed_percent_text,
+    signed_text,
+)
 from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
 from selbench.report.tidy import BASELINE
 
@@ -20,7 +30,6 @@ CORRECTIONS = {
     "holm": "Holm, over the board",
     "bh": "Benjamini-Hochberg, over the board",
 }
-UNKNOWN = "–"
 # Costs of an arm: heading, field, decimals.
 COSTS = (
     ("examples", "examples", 0),
@@ -31,7 +40,7 @@ COSTS = (
 )
 
 
-def title(table: Table) -> str:
+def table_title(table: Table) -> str:
     """`planted: exact_match (higher is better)   model planted-1m   pool planted   trainer trl, arms matched by epochs`."""
     setting, better = table.setting, "higher" if table.higher_is_better else "lower"
     what = " ".join(str(setting[name]) for name in ("suite", "task") if setting.get(name))
@@ -44,39 +53,43 @@ def title(table: Table) -> str:
     return "   ".join(parts) + matched
 
 
-def columns(board: Board, table: Table) -> list[tuple[str, bool]]:
+def column_headings(board: Board, table: Table) -> list[tuple[str, bool]]:
     """Headings of a table, and whether the column is right-aligned. Columns that say nothing are left out."""
-    return [(name, right) for name, right, _ in cells(board, table, table.rows[0])]
+    return [(name, right) for name, right, _ in arm_cells(board, table, table.rows[0])]
 
 
-def cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
+def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
     """Heading, whether right-aligned, and text, for one row."""
-    digits = decimals(table)
+    digits = _decimals(table)
     against = row.vs_baseline
-    rank = UNKNOWN if not row.rank_low else _range(row.rank_low, row.rank_high)
+    rank = UNKNOWN if not row.rank_low else _rank_range(row.rank_low, row.rank_high)
     found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
     if any(other.scorer not in ("", table.setting.get("model")) for other in table.rows):
         found.append(("scorer", False, row.scorer or UNKNOWN))
     if any(other.budget for other in table.rows):
         found.append(("budget", False, row.budget or UNKNOWN))
     found += [
-        (f"score ± {_percent(board)}", True, number(row.score, digits) + _half(row, digits)),
+        (
+            f"score ± {percent_text(board.confidence)}",
+            True,
+            number_text(row.score, digits) + _half_width_text(row, digits),
+        ),
         ("seeds", True, str(row.seeds)),
     ]
     if any(other.vs_baseline for other in table.rows):
         found += [
             (f"vs {board.baseline}", True, difference(against, digits) if against else UNKNOWN),
-            ("detectable", True, number(against.detectable, digits) if against else UNKNOWN),
+            ("detectable", True, number_text(against.detectable, digits) if against else UNKNOWN),
         ]
     found += [
-        (heading, True, number(_cost(row, field), places))
+        (heading, True, number_text(_cost_or_nan(row, field), places))
         for heading, field, places in COSTS
-        if any(not math.isnan(_cost(other, field)) for other in table.rows)
+        if any(not math.isnan(_cost_or_nan(other, field)) for other in table.rows)
     ]
     return found
 
 
-def ties(board: Board, table: Table) -> list[str]:
+def first_place_lines(board: Board, table: Table) -> list[str]:
     """Who is first, and what it would take to tell the best from the next that may be as good."""
     ranked = [row for row in table.rows if not row.reference]
     if len(ranked) < 2:
@@ -84,8 +97,8 @@ def ties(board: Board, table: Table) -> list[str]:
     best, tied = ranked[0], [row for row in ranked[1:] if row.rank_low == 1]
     other = tied[0] if tied else ranked[1]
     pair = next(p for p in table.pairs if {p.a, p.b} == {best.arm, other.arm})
-    digits = decimals(table)
-    gap = f"{best.arm} to {other.arm}: {difference(pair, digits)}, p {_p(pair.p)}, corrected {_p(pair.p_adjusted)}."
+    digits = _decimals(table)
+    gap = f"{best.arm} to {other.arm}: {difference(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
     if not tied:
         return [f"{best.arm} is alone in first place. {gap}"]
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
@@ -94,7 +107,7 @@ def ties(board: Board, table: Table) -> list[str]:
     needed = f"{pair.seeds_needed:,} seeds each" if pair.seeds_needed else "more than 10,000 seeds, or more items"
     seeds = "1 seed shows" if pair.seeds == 1 else f"{pair.seeds} seeds show"
     return [
-        f"{said} Between these two, {seeds} a difference of {number(pair.detectable, digits)} (80 % power); "
+        f"{said} Between these two, {seeds} a difference of {number_text(pair.detectable, digits)} (80 % power); "
         f"one as small as that found needs {needed}."
     ]
 
@@ -105,27 +118,27 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         return [], []
     named = board.baseline.lower()
     extra = [
-        name for name in (BASELINE, "full") if name != named and any(_tallied(one, name) for one in board.aggregates)
+        name for name in (BASELINE, "full") if name != named and any(_has_tally(one, name) for one in board.aggregates)
     ]
     heads = [
         "arm",
         "tables",
         "mean rank",
-        f"mean vs {board.baseline} [{_percent(board)}]",
+        f"mean vs {board.baseline} [{percent_text(board.confidence)}]",
         f"▲/=/▼ vs {board.baseline}",
     ]
     heads += [f"▲/=/▼ vs {name}" for name in extra] + ["vs full", "area under budget"]
-    digits = min((decimals(table) for table in board.tables), default=4)
+    digits = min((_decimals(table) for table in board.tables), default=4)
     rows = [
         [
             one.selector,
             str(one.tables),
-            number(one.average_rank, 2),
-            _mean(one, digits),
-            _tally(one.wins_baseline),
-            *[_tally(_of(one, name)) for name in extra],
-            UNKNOWN if math.isnan(one.relative_to_full) else f"{100 * one.relative_to_full:+.1f} %",
-            number(one.budget_area, digits),
+            number_text(one.average_rank, 2),
+            _with_interval(one, one.mean_difference, digits),
+            _tally_text(one.wins_baseline),
+            *[_tally_text(_tally_against(one, name)) for name in extra],
+            signed_percent_text(one.relative_to_full),
+            number_text(one.budget_area, digits),
         ]
         for one in board.aggregates
     ]
@@ -133,7 +146,7 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-def summary(board: Board) -> list[str]:
+def summary_lines(board: Board) -> list[str]:
     """The counts of verdicts, a line each."""
     counts = board.counts
     if not counts:
@@ -146,7 +159,7 @@ def summary(board: Board) -> list[str]:
         )
         for name, found in counts["by_correction"].items():
             chosen = "  <- the verdicts above" if name == board.correction else ""
-            lines.append(f"  {CORRECTIONS[name]}: {_split(found)}{chosen}")
+            lines.append(f"  {CORRECTIONS[name]}: {_verdict_counts_text(found)}{chosen}")
     best, pairs = counts["best_vs_runner_up"], counts["pairs"]
     lines.append(
         f"best arm separated from the runner-up in {best['verdict']:,} of {best['of']:,} tables by verdict, in "
@@ -154,77 +167,61 @@ def summary(board: Board) -> list[str]:
     )
     if not math.isnan(board.critical.distance):
         lines.append(
-            f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {_p(board.critical.p)}; ranks nearer "
-            f"than {board.critical.distance:.2f} are not told apart (Nemenyi): {_groups(board.critical.groups)}."
+            f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {p_text(board.critical.p)}; "
+            f"ranks nearer than {number_text(board.critical.distance, 2)} are not told apart (Nemenyi): "
+            f"{_group_names(board.critical.groups)}."
         )
     return lines
 
 
-def decimals(table: Table) -> int:
-    """Two for points of a hundred, four for shares and losses."""
-    known = [abs(row.score) for row in table.rows if not math.isnan(row.score)]
-    return 2 if max(known, default=0.0) >= 10 else 4
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    return UNKNOWN if math.isnan(value) or math.isinf(value) else f"{value:{sign},.{digits}f}"
+def _decimals(table: Table) -> int:
+    return decimals(row.score for row in table.rows)
 
 
 def difference(pair: Difference, digits: int) -> str:
     """`+0.0474 [+0.0191, +0.0758] ▲`: the difference, its interval, the verdict."""
     if math.isnan(pair.mean):
         return UNKNOWN
-    interval = "" if math.isnan(pair.low) else f" [{number(pair.low, digits, '+')}, {number(pair.high, digits, '+')}]"
-    return f"{number(pair.mean, digits, '+')}{interval} {MARKS[pair.verdict]}"
+    return f"{_with_interval(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
 
 
-def _cost(row: ArmRow, field: str) -> float:
+def _cost_or_nan(row: ArmRow, field: str) -> float:
     value = getattr(row, field)
     return math.nan if value is None else float(value)
 
 
-def _half(row: ArmRow, digits: int) -> str:
-    return "" if math.isnan(row.high) else f" ± {row.high - row.score:.{digits}f}"
+def _half_width_text(row: ArmRow, digits: int) -> str:
+    return "" if math.isnan(row.high) else f" ± {number_text(row.high - row.score, digits)}"
 
 
-def _mean(one: Aggregate, digits: int) -> str:
-    if math.isnan(one.mean_difference):
-        return UNKNOWN
-    interval = "" if math.isnan(one.low) else f" [{number(one.low, digits, '+')}, {number(one.high, digits, '+')}]"
-    return number(one.mean_difference, digits, "+") + interval
+def _with_interval(of: Difference | Aggregate, mean: float, digits: int) -> str:
+    interval = bracket_text(of.low, of.high, digits)
+    return signed_text(mean, digits) + (f" {interval}" if interval else "")
 
 
 def legend(board: Board) -> str:
-    return LEGEND.format(confidence=_percent(board))
+    return LEGEND.format(confidence=percent_text(board.confidence))
 
 
-def _percent(board: Board) -> str:
-    return f"{100 * board.confidence:g} %"
-
-
-def _range(low: int, high: int) -> str:
+def _rank_range(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _p(value: float) -> str:
-    return "unknown" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
-
-
-def _split(found: dict[str, int]) -> str:
+def _verdict_counts_text(found: dict[str, int]) -> str:
     return f"{found['better']:,} better, {found['worse']:,} worse, {found['tied']:,} tied"
 
 
-def _tally(found: tuple[int, int, int]) -> str:
+def _tally_text(found: tuple[int, int, int]) -> str:
     return "/".join(map(str, found)) if any(found) else UNKNOWN
 
 
-def _of(one: Aggregate, name: str) -> tuple[int, int, int]:
+def _tally_against(one: Aggregate, name: str) -> tuple[int, int, int]:
     return one.wins_full if name == "full" else one.wins_random
 
 
-def _tallied(one: Aggregate, name: str) -> bool:
-    return any(_of(one, name))
+def _has_tally(one: Aggregate, name: str) -> bool:
+    return any(_tally_against(one, name))
 
 
-def _groups(groups: Sequence[Sequence[str]]) -> str:
+def _group_names(groups: Sequence[Sequence[str]]) -> str:
     return "; ".join(", ".join(group) for group in groups) or "none"

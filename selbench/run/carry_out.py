@@ -10,6 +10,7 @@ from pathlib import Path
 from selbench.api import LoadedPool, ModelRef
 from selbench.config import Run
 from selbench.errors import NotApplicable, UserError
+from selbench.files import written_aside
 from selbench.models import fingerprint
 from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.identity import new_record
@@ -51,7 +52,8 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
         except UserError as error:
             record.reason = str(error)
         except Exception as error:  # a plugin may raise anything: the run has failed, the sweep goes on
-            (folder / TRACEBACK).write_text(traceback.format_exc())
+            with written_aside(folder / TRACEBACK) as aside:
+                aside.write_text(traceback.format_exc())
             record.reason = f"{type(error).__name__}: {error} (traceback: {folder / TRACEBACK})"
         _price(record, run.resolved.get("price_per_hour"))
         record.versions = versions()
@@ -153,4 +155,5 @@ def _note_scores(record: Record, folder: Path, results: dict[str, Evaluated]) ->
     record.cost["evaluation"] = total([result.cost for result in results.values()])
     record.scores = [row for result in results.values() for row in result.scores]
     items = pd.concat([pd.read_parquet(result.items).assign(suite=name) for name, result in results.items()])
-    items.to_parquet(folder / ITEMS, index=False)
+    with written_aside(folder / ITEMS) as aside:
+        items.to_parquet(aside, index=False)

@@ -7,7 +7,7 @@ same tasks. With d[s, i] the difference of two arms under seed s on item i,
 
 the mean over n seeds and m items has the variance var(seed)/n + var(item)/m + var(rest)/(n m). The variance of the
 per-seed means over n is an estimate of var(seed)/n + var(rest)/(n m): `seed` below, all there is where the items are
-held fixed. What other items would add is var(item)/m alone: `items.item_variance`.
+held fixed. What other items would add is var(item)/m alone: `item_noise.item_variance`.
 """
 
 from __future__ import annotations

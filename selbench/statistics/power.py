@@ -1,4 +1,4 @@
-"""Planning: the smallest difference that so many seeds show, and how many seeds show a given one. Needs only scipy.
+"""Planning: the smallest difference that so many seeds show, and how many seeds show a given one. Needs only SciPy.
 
 Power is that of a two-sided t test, from the noncentral t distribution; the chance to be significant in the wrong
 direction, below 0.1 % wherever the power is near 80 %, is left out.
@@ -7,14 +7,11 @@ direction, below 0.1 % wherever the power is near 80 %, is left out.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 POWER = 0.8
 MOST_SEEDS = 10_000
@@ -68,35 +65,12 @@ def seeds_needed(
     return np.where(possible, np.maximum(high, 2), np.nan)
 
 
-def seed_spread(scores: pd.DataFrame) -> pd.DataFrame:
-    """The standard deviation over seeds seen so far, one row per suite, task, model and metric.
+def pooled_spread(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation within groups (the scores of an arm over seeds), pooled, and its degrees of freedom.
 
-    `scores` is the tidy table of runs (`selbench.report.tidy.runs_table`, or read from a file). Columns beside the
-    axes: sd (pooled over the arms that have two seeds or more), df (its degrees of freedom), arms.
+    Groups of one value say nothing; NaN and 0 where all are.
     """
-    import pandas as pd
-
-    known = scores.assign(**{name: "" for name in _PLACE if name not in scores})
-    keys = [*_PLACE, *(name for name in _ARM if name in known)]
-    arms = known.groupby(keys, dropna=False, sort=False)["score"].agg(["var", "count"]).reset_index()
-    arms = arms[arms["count"] > 1]
-    df = arms["count"] - 1
-    sums = arms.assign(df=df, squares=arms["var"] * df, arms=1).groupby(_PLACE, dropna=False, sort=False)
-    rows = sums[["df", "squares", "arms"]].sum().reset_index()
-    return pd.DataFrame({**{name: rows[name] for name in _PLACE}, "sd": np.sqrt(rows["squares"] / rows["df"]),
-                         "df": rows["df"], "arms": rows["arms"]})  # fmt: skip
-
-
-_PLACE = ["suite", "task", "model", "metric"]
-_ARM = [
-    "comparison",
-    "pool",
-    "pool_key",
-    "suite_key",
-    "trainer",
-    "match",
-    "trainer_key",
-    "scorer",
-    "budget",
-    "selector",
-]
+    some = [group for group in groups if len(group) > 1]
+    df = sum(map(len, some)) - len(some)
+    squares = sum(float(np.var(group, ddof=1)) * (len(group) - 1) for group in some)
+    return (math.sqrt(squares / df), df) if df else (math.nan, 0)

@@ -1,11 +1,9 @@
-"""Files that are whole or not there: atomic writing, checksums, and a full disk in one sentence."""
+"""The store's files: JSON and arrays, checksums, and a full disk in one sentence."""
 
 from __future__ import annotations
 
 import errno
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from selbench.errors import UserError
+from selbench.files import written_aside
 from selbench.hashing import file_hash
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -47,16 +46,10 @@ def is_disk_error(error: OSError) -> bool:
     return error.errno in _DISK
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Written aside and renamed: a reader sees the old file or the new one, never half of it."""
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(data, indent=1, default=_plain) + "\n")
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
+def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
+    """A reader sees the old file or the new one, never half of it; for `durable` see selbench.files."""
+    with written_aside(path, durable=durable) as aside:
+        aside.write_text(json.dumps(data, indent=1, default=_as_json) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -68,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return data
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return str(value)

@@ -43,9 +43,8 @@ class Locks:
         holder = self.folder / f"{name}.json"
         try:
             with writing(self.folder):
-                write_json(
-                    holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "work": work}
-                )
+                about = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "work": work}
+                write_json(holder, about, durable=False)
             yield
         finally:
             holder.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -15,12 +16,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from selbench import console
 from selbench.errors import UserError, unknown
 from selbench.store.cost import FLOPS, Cost, measure
 from selbench.store.files import checksums, damage, disk_error, is_disk_error, read_json, write_json, writing
 from selbench.store.keys import FORMAT, digest
 from selbench.store.locks import Locks
+
+log = logging.getLogger("selbench.store")
 
 MANIFEST = "manifest.json"
 DROPPED = "dropped.json"
@@ -213,7 +215,7 @@ class Store:
             what = f"the stage {path} is damaged: {wrong}."
             if self.reuse == "verify":
                 raise UserError(f"{what} reuse=missing would compute it again; reuse=verify refuses to.")
-            console.warn(f"{what} It is computed again.")
+            log.warning(f"{what} It is computed again.")
             return None
         assert manifest
         if manifest["created"] < self.since:

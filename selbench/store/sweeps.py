@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from selbench.numbers import duration_text
 from selbench.store.files import read_json, write_json, writing
 from selbench.store.stages import now
 
@@ -37,7 +38,7 @@ class Progress:
         parts = [f"{self.done} of {self.cells} done" + (f" ({self.reused} reused)" if self.reused else "")]
         parts += [f"{count} {name}" for name in ("running", "waiting", "failed") if (count := getattr(self, name))]
         if self.left_s is not None and self.done < self.cells:
-            parts.append(f"about {duration(self.left_s)} left")
+            parts.append(f"about {duration_text(self.left_s)} left")
         return ", ".join(parts)
 
 
@@ -73,7 +74,9 @@ class Sweep:
 
     def _running(self, cell: int, about: Mapping[str, Any]) -> None:
         with writing(self.folder / "running") as folder:
-            write_json(folder / f"{cell}.json", {**about, "pid": os.getpid(), "host": socket.gethostname()})
+            write_json(
+                folder / f"{cell}.json", {**about, "pid": os.getpid(), "host": socket.gethostname()}, durable=False
+            )
 
     def done(self, cell: int, key: str, status: str, reused: bool) -> None:
         """`status` is a record's, or `stopped` for a cell that fail_fast did not start."""
@@ -123,10 +126,3 @@ class Sweep:
             reused=sum(bool(result["reused"]) for result in results.values()),
             left_s=left * sum(took) / len(took) / at_once if took else None,
         )
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `7 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from selbench import console
 from selbench.errors import UserError, unknown
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, RECORD, SELECTION, Record, Records
 from selbench.tracking.server import Server, reason
+
+log = logging.getLogger("selbench.tracking")
 
 AT_ONCE = 8
 BESIDE = (SELECTION, ITEMS)
@@ -46,7 +48,7 @@ def records_from_server(
         raise UserError(f"MLflow at {server.name} could not be read to the end: {reason(error)}.") from error
     missing = sum(record is None for record in found)
     if missing:
-        console.warn(f"{missing} of {len(runs)} MLflow runs at {server.name} have no readable record and are left out.")
+        log.warning(f"{missing} of {len(runs)} MLflow runs at {server.name} have no readable record and are left out.")
     whole = [record for record in found if record]
     return sorted(whole, key=lambda record: (record.created, record.key)), folder
 

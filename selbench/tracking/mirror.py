@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selbench import console
 from selbench.config import Run
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, RECORD, SELECTION, TRACEBACK, Record
@@ -18,6 +18,8 @@ from selbench.tracking.datasets import inputs
 from selbench.tracking.marks import Marks
 from selbench.tracking.server import Server, default_uri, reason, shown
 from selbench.tracking.table import write_tables
+
+log = logging.getLogger("selbench.tracking")
 
 KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # of a record's folder
 
@@ -37,7 +39,7 @@ def mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
         if not (reused and is_sent(record, folder, server, run.sweep)):
             send(record, folder, server, run.sweep, reused)
     except Exception as error:  # whatever a tracking server does, the run has been recorded
-        console.warn(
+        log.warning(
             f"MLflow at {shown(uri)} did not take {record.name}: {reason(error)}. The record is complete without it; "
             f"`selbench sync` sends it later."
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from selbench import console
 from selbench.config import Run
 from selbench.store.files import read_json, write_json, writing
 from selbench.store.sweeps import Sweep
 from selbench.tracking.marks import Marks
 from selbench.tracking.mirror import parent, tracking_uri
 from selbench.tracking.server import Server, reason, shown
+
+log = logging.getLogger("selbench.tracking")
 
 REPORT = "report.json"  # in a sweep's folder: which files are its report
 ARTIFACTS = "report"  # the folder they have in MLflow
@@ -31,7 +33,7 @@ def report_artifacts(sweep: Sweep, run: Run, files: Sequence[Path]) -> None:
     try:
         send_report(sweep, Server(uri, run.output_dir.resolve()), run.comparison)
     except Exception as error:  # whatever a tracking server does, the report lies in the output folder
-        console.warn(
+        log.warning(
             f"MLflow at {shown(uri)} did not take the report of sweep {sweep.id}: {reason(error)}. "
             f"`selbench sync` sends it later."
         )

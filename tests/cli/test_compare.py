@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,9 @@ def test_arms_are_paired_by_seed_and_item(bench, capfd, tmp_path):
     ]
     chosen = told["selection"]
     assert (chosen["shared"], chosen["only_a"], chosen["jaccard"]) == (2, 3, pytest.approx(2 / 8))
-    assert chosen["chance"] == pytest.approx(1.25 / 8.75)  # 5 * 5 / 20 by chance, of 10 - 1.25
+    # Of 20 examples each side takes 5: the mean of k shared in 10 - k, by how many pairs of sets share k.
+    ways = [math.comb(5, k) * math.comb(15, 5 - k) for k in range(6)]
+    assert chosen["chance"] == pytest.approx(sum(n * k / (10 - k) for k, n in enumerate(ways)) / math.comb(20, 5))
     assert chosen["top_a"] == ["e02", "e03", "e04"] and chosen["top_b"][:2] == ["e09", "e10"]
     assert told["costs"]["selection s"] == {"a": 2.0, "b": 2.0}
     assert told["settings"] == {"selector.name": {"a": "good", "b": "random"}}
@@ -129,7 +132,7 @@ def test_the_page_shows_text_as_text(bench, capfd):
     out = capfd.readouterr().out
     assert f"{EVIL}1" in out and "[red]ask 9[/red] x" in out and "and 1 more" in out
     assert "A right and B wrong 3, A wrong and B right 6" in out
-    assert "Jaccard 0.250, by chance 0.143" in out
+    assert "Jaccard 0.250, by chance 0.155" in out
 
 
 def test_items_and_pools_that_differ_are_said(bench, capfd):

@@ -19,8 +19,7 @@ from selbench.planning.plan import Detectable, Plan, PlannedCell, PlannedStage, 
 from selbench.planning.planned_and_actual import compare_plan, compare_sweep
 from selbench.planning.planner import plan_of
 from selbench.planning.suites import reading
-from selbench.planning.tables import count as short
-from selbench.planning.tables import markdown, size
+from selbench.planning.tables import markdown
 from selbench.planning.work import Work
 from selbench.plugins import discover
 from selbench.store.axes import Axes
@@ -158,11 +157,6 @@ def test_markdown_is_one_table_with_as_many_cells_in_every_row():
     rows = [text for text in markdown(_plan()).splitlines() if text.startswith("|")]
     assert {text.count("|") for text in rows} == {10} and len(rows) == 2 + 4
     assert "60 min + 1 unknown" in rows[-1] and "2.50 EUR" in rows[-1] and "≤ 2" in rows[-1]
-
-
-def test_numbers_are_short():
-    assert [short(n) for n in (0, 812, 34_000, 5_640_000, 1.2e9)] == ["–", "812", "34k", "5.64M", "1.2B"]
-    assert [size(n) for n in (40_000, 1.3e6, 2e9)] == ["40 kB", "1.3 MB", "2.0 GB"]
 
 
 def test_planned_against_actual(tmp_path):

@@ -135,10 +135,10 @@ def test_leaks_are_shown_where_they_were_looked_for(capsys):
     assert "leaked" in capsys.readouterr().out
 
 
-def test_text_from_data_is_never_markup(capsys, tmp_path):
+def test_text_from_data_is_never_markup(capsys, caplog, tmp_path):
     shown = show([record("[red]x[/red]", 0, 0.5), record("<b>|`", 0, 0.4)], csv=tmp_path / "board.csv")
     out = capsys.readouterr()
-    assert "[red]x[/red]" in out.out and "no arm `random`" in out.err
+    assert "[red]x[/red]" in out.out and "no arm `random`" in caplog.text
     assert r"| \<b\>\|\` |" in markdown(shown)
     assert list(pd.read_csv(tmp_path / "board.csv")["selector"]) == ["[red]x[/red]", "<b>|`"]
     assert {path.name for path in tmp_path.iterdir()} == {"board.csv", "board.parquet", "board.md", "board.html"}
@@ -216,12 +216,12 @@ def test_a_file_needs_the_baseline(tmp_path, capsys):
     assert "Did you mean 'Random'" in " ".join(capsys.readouterr().err.split())
 
 
-def test_missing_axes_and_scores_of_a_file(tmp_path, capsys):
+def test_missing_axes_and_scores_of_a_file(tmp_path, caplog):
     text = "method,score,seed\nRandom,1,a\nRandom,,b\nmine,2,a\nbase,0,\n"
     table = read_scores(write(tmp_path / "scores.csv", text), parse_map("selector=method,seed=seed"), False)
     assert list(table["seed"]) == [0, 0, -1] and not table["higher_is_better"].any()
     assert set(table["metric"]) == {"score"} and set(table["model"]) == {""}
-    assert "1 of 4 rows have no score" in " ".join(capsys.readouterr().err.split())
+    assert "1 of 4 rows have no score" in caplog.text
     table.to_parquet(tmp_path / "scores.parquet")
     again = read_scores(tmp_path / "scores.parquet", parse_map("selector=selector,score=score,seed=seed"))
     assert list(again["score"]) == [1, 2, 0]

@@ -15,8 +15,7 @@ import pytest
 
 from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference, Table
 from selbench.report.page import write_page
-from selbench.report.page.selection_panels import expected_jaccard
-from selbench.report.page.sentences import headline, verdict
+from selbench.report.page.sentences import headline, verdict_word
 from selbench.store.axes import Axes
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
 from selbench.store.records import Record, Records
@@ -228,18 +227,11 @@ def test_sentences_claim_what_was_tested(board):
     arms = (ArmRow("a", "a", budget="1", score=1.5, vs_baseline=untested), ArmRow("b", "b", budget="1"))
     single = Table({}, "1", True, arms, (untested,))
     assert headline(single, board) == "a scores best, but no difference could be tested."
-    assert [verdict(untested, False), verdict(None, False), verdict(None, True)] == [
+    assert [verdict_word(untested, False), verdict_word(None, False), verdict_word(None, True)] == [
         "not tested",
         "not compared",
         "baseline",
     ]
-
-
-def test_expected_overlap_is_that_of_all_pairs_of_sets():
-    sets = [set(chosen) for chosen in itertools.combinations(range(6), 2)]
-    others = [set(chosen) for chosen in itertools.combinations(range(6), 3)]
-    every = [len(a & b) / len(a | b) for a in sets for b in others]
-    assert expected_jaccard(2, 3, 6) == pytest.approx(sum(every) / len(every))
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from selbench.report.build import build_board
-from selbench.report.items import item_variance
 from selbench.statistics.agreement import agreement
 from selbench.statistics.borrowing import _log_sum, inverse_trigamma
+from selbench.statistics.item_noise import item_variance
 from selbench.statistics.multiplicity import adjust, holm
-from selbench.statistics.power import detectable, seed_spread, seeds_needed
+from selbench.statistics.power import detectable, pooled_spread, seeds_needed
 
 
 def scores(rows: dict[str, list[float]], **more) -> pd.DataFrame:
@@ -177,10 +177,8 @@ def test_item_noise_is_what_other_items_change_and_not_what_seeds_do():
     assert single == pytest.approx(29 / items, rel=0.1)
 
 
-def test_seed_spread_pools_over_arms_and_leaves_single_seeds_out():
-    table = pd.concat(
-        [scores({"a": [1.0, 3.0], "b": [0.0, 0.0, 3.0], "c": [7.0]}, suite="s", model="m", metric="x", task="")]
-    )
-    row = seed_spread(table).iloc[0]
-    assert (row["df"], row["arms"]) == (3, 2)
-    assert row["sd"] == pytest.approx(math.sqrt((2 + 6) / 3))
+def test_the_spread_over_seeds_is_pooled_over_arms_and_single_seeds_say_nothing():
+    assert pooled_spread([[1.0, 3.0], [0.0, 0.0, 3.0], [7.0]]) == (pytest.approx(math.sqrt((2 + 6) / 3)), 3)
+    assert pooled_spread([[4.0, 4.0]]) == (0.0, 1)
+    sd, df = pooled_spread([[7.0], []])
+    assert math.isnan(sd) and df == 0

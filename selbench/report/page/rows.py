@@ -8,19 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, percent_text, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.numbers import (
-    UNKNOWN,
-    compact,
-    count,
-    decimals,
-    interval,
-    known,
-    number,
-    seconds,
-)
-from selbench.report.page.sentences import tested, verdict
+from selbench.report.page.sentences import is_tested, verdict_word
 from selbench.report.page.source import Source, rankable, spread
+from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
 FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
@@ -72,10 +64,10 @@ class Row:
     first: bool
 
 
-def columns(source: Source) -> list[Column]:
+def verdict_columns(source: Source) -> list[Column]:
     """The columns that this board needs: one that would say the same in every row, or nothing, is left out."""
     board = source.board
-    baseline, level = board.baseline, f"{100 * board.confidence:.4g} %"
+    baseline, level = board.baseline, percent_text(board.confidence)
     rows = [row for table in board.tables for row in table.rows]
     words = [word for word in _WORDS if word in source.varied]
     found = [
@@ -97,28 +89,28 @@ def columns(source: Source) -> list[Column]:
         ("selection_s", "Selecting [s]", "Wall-clock seconds, features included."),
         ("training_s", "Training [s]", "Wall-clock seconds."),
     ):
-        if any(known(getattr(row, name)) for row in rows):
+        if any(is_known(getattr(row, name)) for row in rows):
             found.append(Column(name, label, about))
     return found
 
 
 def verdict_rows(source: Source) -> list[Row]:
     """Every arm of every table, in the board's order."""
-    names = [column.name for column in columns(source)]
+    names = [column.name for column in verdict_columns(source)]
     found = []
     for i, table in enumerate(source.board.tables):
         places = decimals(row.score for row in table.rows)
-        scores = _scale([(row.score, *spread(row)) for row in rankable(table)])
+        scores = _score_range([(row.score, *spread(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
-        reach = _reach([(item.low, item.mean, item.high) for item in differences])
+        reach = _largest_distance([(item.low, item.mean, item.high) for item in differences])
         for j, row in enumerate(table.rows):
-            cells = _cells(source, table, row, places, scores, reach)
+            cells = _row_cells(source, table, row, places, scores, reach)
             found.append(
                 Row(
                     id=f"r{i}-{j}",
                     cells=tuple(cells[name] for name in names),
-                    filters=_filters(table, row),
-                    verdict=_kind(row),
+                    filters=_filter_words(table, row),
+                    verdict=_verdict_kind(row),
                     first=j == 0,
                 )
             )
@@ -139,11 +131,11 @@ def details(source: Source) -> dict[str, Any]:
         for j, row in enumerate(table.rows):
             rows[f"r{i}-{j}"] = {
                 "title": f"{row.arm} · {source.table_label(table)}",
-                "facts": _facts(table, row),
+                "facts": _fact_texts(table, row),
                 "runs": list(row.runs),
             }
-    runs = {key: _run(record, configs) for key, record in source.records.items()}
-    return compact({"rows": rows, "runs": runs, "configs": list(configs)})  # type: ignore[no-any-return]
+    runs = {key: _run_facts(record, configs) for key, record in source.records.items()}
+    return {"rows": rows, "runs": runs, "configs": list(configs)}
 
 
 def findings(record: Record) -> dict[str, Any]:
@@ -156,7 +148,7 @@ def findings(record: Record) -> dict[str, Any]:
     return found
 
 
-def _cells(
+def _row_cells(
     source: Source, table: Table, row: ArmRow, places: int, scores: tuple[float, float], reach: float
 ) -> dict[str, Cell]:
     baseline = source.board.baseline
@@ -165,20 +157,20 @@ def _cells(
     cells = {word: Cell(str(table.setting.get(word) or UNKNOWN), str(table.setting.get(word) or "")) for word in _WORDS}
     cells |= {
         "arm": Cell(row.arm, row.arm),
-        "budget": Cell(row.budget or UNKNOWN, row.amount if known(row.amount) else row.budget or None),
-        "rank": _rank(row),
+        "budget": Cell(row.budget or UNKNOWN, row.amount if is_known(row.amount) else row.budget or None),
+        "rank": _rank_cell(row),
         "score": Cell(
-            number(row.score, places),
-            _sortable(row.score),
-            interval(row.low, row.high, places, sign=False)
-            or (f"± {number(row.se, places)} SE" if known(row.se) else ""),
-            _bar(low, row.score, high, *scores),
+            number_text(row.score, places),
+            _sort_key(row.score),
+            interval_text(row.low, row.high, places, sign=False)
+            or (f"± {number_text(row.se, places)} SE" if is_known(row.se) else ""),
+            _interval_bar(low, row.score, high, *scores),
         ),
         "difference": Cell(UNKNOWN, None),
         "verdict": Cell(
-            verdict(difference, is_baseline),
-            -difference.mean if difference and known(difference.mean) else None,
-            mark=MARKS.get(_kind(row), ""),
+            verdict_word(difference, is_baseline),
+            -difference.mean if difference and is_known(difference.mean) else None,
+            mark=MARKS.get(_verdict_kind(row), ""),
         ),
         "seeds": Cell(str(row.seeds) if row.seeds else UNKNOWN, row.seeds or None),
         "detectable": Cell(UNKNOWN, None),
@@ -186,97 +178,93 @@ def _cells(
     }
     if difference:
         cells["difference"] = Cell(
-            number(difference.mean, places, sign=True),
-            _sortable(difference.mean),
-            interval(difference.low, difference.high, places),
-            _bar(difference.low, difference.mean, difference.high, -reach, reach),
+            signed_text(difference.mean, places),
+            _sort_key(difference.mean),
+            interval_text(difference.low, difference.high, places),
+            _interval_bar(difference.low, difference.mean, difference.high, -reach, reach),
         )
-        cells["detectable"] = Cell(number(difference.detectable, places), _sortable(difference.detectable))
-        cells["needed"] = _needed(row)
+        cells["detectable"] = Cell(number_text(difference.detectable, places), _sort_key(difference.detectable))
+        cells["needed"] = _seeds_needed_cell(row)
     for name in ("examples", "response_tokens", "steps"):
-        cells[name] = Cell(count(getattr(row, name)), _sortable(getattr(row, name)))
+        cells[name] = Cell(count_text(getattr(row, name)), _sort_key(getattr(row, name)))
     for name in ("selection_s", "training_s"):
-        cells[name] = Cell(seconds(getattr(row, name)), _sortable(getattr(row, name)))
+        cells[name] = Cell(seconds_text(getattr(row, name)), _sort_key(getattr(row, name)))
     return cells
 
 
-def _kind(row: ArmRow) -> str:
-    return row.vs_baseline.verdict if row.vs_baseline and tested(row.vs_baseline) else ""
+def _verdict_kind(row: ArmRow) -> str:
+    return row.vs_baseline.verdict if row.vs_baseline and is_tested(row.vs_baseline) else ""
 
 
-def _rank(row: ArmRow) -> Cell:
+def _rank_cell(row: ArmRow) -> Cell:
     if not row.rank_low:
         return Cell(UNKNOWN, None)
     text = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
     return Cell(text, row.rank_low + row.rank_high / 1000)
 
 
-def _needed(row: ArmRow) -> Cell:
+def _seeds_needed_cell(row: ArmRow) -> Cell:
     difference = row.vs_baseline
-    if difference is None or not known(difference.detectable):
+    if difference is None or not is_known(difference.detectable):
         return Cell(UNKNOWN, None)
     if difference.seeds_needed is None:
         return Cell(f"> {SEEDS_LIMIT:,}", SEEDS_LIMIT + 1)
-    return Cell(count(difference.seeds_needed), difference.seeds_needed)
+    return Cell(count_text(difference.seeds_needed), difference.seeds_needed)
 
 
-def _sortable(value: float) -> float | None:
-    return float(f"{value:.10g}") if known(value) else None
+def _sort_key(value: float) -> float | None:
+    return float(f"{value:.10g}") if is_known(value) else None
 
 
-def _scale(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+def _score_range(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
     """The range of these scores with their intervals."""
-    ends = [value for triple in triples for value in triple if known(value)]
+    ends = [value for triple in triples for value in triple if is_known(value)]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
 
-def _reach(triples: Sequence[tuple[float, float, float]]) -> float:
+def _largest_distance(triples: Sequence[tuple[float, float, float]]) -> float:
     """How far differences and their intervals reach from zero."""
-    return max((abs(value) for triple in triples for value in triple if known(value)), default=0.0)
+    return max((abs(value) for triple in triples for value in triple if is_known(value)), default=0.0)
 
 
-def _bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
-    if not known(at) or right <= left or not left <= at <= right:
+def _interval_bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
+    if not is_known(at) or right <= left or not left <= at <= right:
         return None  # a reference arm may lie far outside of what the others span
 
     def place(value: float) -> float:
         return round(2 + 96 * (min(max(value, left), right) - left) / (right - left), 1)
 
-    low, high = (low, high) if known(low) and known(high) else (at, at)
+    low, high = (low, high) if is_known(low) and is_known(high) else (at, at)
     return Bar(place(low), place(at), place(high), place(0.0) if left < 0 < right else None)
 
 
-def _filters(table: Table, row: ArmRow) -> dict[str, str]:
+def _filter_words(table: Table, row: ArmRow) -> dict[str, str]:
     words = {name: str(table.setting.get(name) or "") for name in ("pool", "model", "suite", "task")}
     return {**words, "budget": table.budget, "selector": row.selector}
 
 
-def _facts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
+def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
     """Names and values that have no column, of which only the known are shown."""
     places = decimals([row.score, *(other.score for other in table.rows)])
     facts = [(name, str(value)) for name, value in table.setting.items() if value not in (None, "")]
     facts += [("selector", row.selector), ("scorer", row.scorer or UNKNOWN)]
     measures = {
-        "standard error": number(row.se, places),
-        "standard error from seeds": number(row.se_seed, places),
-        "standard error from items": number(row.se_item, places),
-        "relative to full": number(100 * row.relative_to_full, 1, sign=True) + " %",
-        "evaluation [s]": seconds(row.evaluation_s),
-        "FLOPs": f"{row.flops:.3g}" if known(row.flops) else UNKNOWN,
-        "money": number(row.money, 2),
-        "leaked examples": UNKNOWN if row.leaked is None else count(row.leaked),
+        "standard error": number_text(row.se, places),
+        "standard error from seeds": number_text(row.se_seed, places),
+        "standard error from items": number_text(row.se_item, places),
+        "relative to full": signed_percent_text(row.relative_to_full),
+        "evaluation [s]": seconds_text(row.evaluation_s),
+        "FLOPs": flops_text(row.flops),
+        "money": number_text(row.money, 2),
+        "leaked examples": UNKNOWN if row.leaked is None else count_text(row.leaked),
     }
-    if row.vs_baseline and tested(row.vs_baseline):
+    if row.vs_baseline and is_tested(row.vs_baseline):
         p, adjusted = row.vs_baseline.p, row.vs_baseline.p_adjusted
-        measures["p, uncorrected and corrected"] = f"{_p(p)}, {_p(adjusted)}"
+        measures["p, uncorrected and corrected"] = f"{p_text(p)}, {p_text(adjusted)}"
     return facts + [(name, text) for name, text in measures.items() if not text.startswith(UNKNOWN)]
 
 
-def _p(value: float) -> str:
-    return f"{value:.2g}" if known(value) else UNKNOWN
-
-
-def _run(record: Record, configs: dict[str, int]) -> dict[str, Any]:
+def _run_facts(record: Record, configs: dict[str, int]) -> dict[str, Any]:
     """The plain facts of one run. A configuration without its seed is the same for all seeds, so it is kept once."""
     plain = {name: value for name, value in record.config.items() if name != "seed"}
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)

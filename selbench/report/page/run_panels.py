@@ -6,22 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from selbench.numbers import UNKNOWN, count_text, decimals, is_known, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.numbers import UNKNOWN, count, decimals, known, number, seconds
 from selbench.report.page.rows import findings
 from selbench.report.page.source import Panel, Source, View, find_baseline, grid, rankable
-from selbench.report.published import published as published_blocks
+from selbench.report.page.typeset import number_text, signed_percent_text, signed_text
+from selbench.report.published import published_blocks
 from selbench.store.records import Record
 
 UNFAIR = 0.10  # arms may differ by this share in tokens or steps before it is flagged
 TOTAL = "total"  # a plan's last row, which no bar may dwarf
 
 
-def fairness(source: Source) -> Panel:
+def fairness_panel(source: Source) -> Panel:
     """Response tokens and steps per arm; where the budget is in tokens too, the two units side by side."""
-    views = [View(source.table_label(table), _fair(source, table)) for table in source.board.tables]
+    views = [View(source.table_label(table), _fairness_table(source, table)) for table in source.board.tables]
     for tables in source.settings:
-        data = _units(tables)
+        data = _both_units_table(tables)
         if data["rows"]:
             views.append(View(f"{source.setting_label(tables[0].setting)} · examples beside tokens", data))
     return Panel(
@@ -35,8 +36,8 @@ def fairness(source: Source) -> Panel:
     )
 
 
-def _fair(source: Source, table: Table) -> dict[str, Any]:
-    rows = [row for row in rankable(table) if known(row.response_tokens) or known(row.steps)]
+def _fairness_table(source: Source, table: Table) -> dict[str, Any]:
+    rows = [row for row in rankable(table) if is_known(row.response_tokens) or is_known(row.steps)]
     baseline = find_baseline(table, source.board.baseline)
     name = baseline.arm if baseline else source.board.baseline
     columns = [
@@ -49,38 +50,34 @@ def _fair(source: Source, table: Table) -> dict[str, Any]:
         "Steps",
         f"against {name}",
     ]
-    return grid(columns, [_fair_row(source, row, baseline) for row in rows], words=2)
+    return grid(columns, [_fairness_row(source, row, baseline) for row in rows], words=2)
 
 
-def _fair_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
-    tokens = _relative(row.response_tokens, baseline.response_tokens if baseline else math.nan)
-    steps = _relative(row.steps, baseline.steps if baseline else math.nan)
-    off = [name for name, share in (("tokens", tokens), ("steps", steps)) if known(share) and abs(share) > UNFAIR]
+def _fairness_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
+    tokens = _relative_difference(row.response_tokens, baseline.response_tokens if baseline else math.nan)
+    steps = _relative_difference(row.steps, baseline.steps if baseline else math.nan)
+    off = [name for name, share in (("tokens", tokens), ("steps", steps)) if is_known(share) and abs(share) > UNFAIR]
     verdict = "baseline" if row is baseline else f"⚠ {' and '.join(off)} differ" if off else "within 10 %"
-    if row is not baseline and not (known(tokens) or known(steps)):
+    if row is not baseline and not (is_known(tokens) or is_known(steps)):
         verdict = UNKNOWN
     seen = [run.logged.get("training/response_tokens_seen", math.nan) for run in source.runs(row)]
     return [
         row.arm,
         verdict,
-        count(row.examples),
-        count(row.response_tokens),
-        _percent(tokens),
-        count(sum(seen) / len(seen) if seen else math.nan),
-        count(row.steps),
-        _percent(steps),
+        count_text(row.examples),
+        count_text(row.response_tokens),
+        signed_percent_text(tokens),
+        count_text(sum(seen) / len(seen) if seen else math.nan),
+        count_text(row.steps),
+        signed_percent_text(steps),
     ]
 
 
-def _relative(value: float, reference: float) -> float:
-    return value / reference - 1 if known(value) and known(reference) and reference else math.nan
+def _relative_difference(value: float, reference: float) -> float:
+    return value / reference - 1 if is_known(value) and is_known(reference) and reference else math.nan
 
 
-def _percent(share: float) -> str:
-    return f"{number(100 * share, 1, sign=True)} %" if known(share) else UNKNOWN
-
-
-def _units(tables: list[Table]) -> dict[str, Any]:
+def _both_units_table(tables: list[Table]) -> dict[str, Any]:
     """The same budget counted in examples and in response tokens: scores and differences side by side."""
     by_budget = {table.budget: table for table in tables}
     rows = []
@@ -90,24 +87,24 @@ def _units(tables: list[Table]) -> dict[str, Any]:
         places = decimals(row.score for row in table.rows)
         for row in rankable(table):
             if row.arm in other:
-                rows.append([row.arm, budget, *_scores(row, places), *_scores(other[row.arm], places)])
+                rows.append([row.arm, budget, *_score_texts(row, places), *_score_texts(other[row.arm], places)])
     names = ["score, examples", "difference, examples", "score, tokens", "difference, tokens"]
     return grid(["Method", "Budget", *names], rows, words=2)
 
 
-def _scores(row: ArmRow, places: int) -> tuple[str, str]:
+def _score_texts(row: ArmRow, places: int) -> tuple[str, str]:
     difference = row.vs_baseline.mean if row.vs_baseline else math.nan
-    return number(row.score, places), number(difference, places, sign=True)
+    return number_text(row.score, places), signed_text(difference, places)
 
 
-def leaks(source: Source) -> Panel:
+def leaks_panel(source: Source) -> Panel:
     """Pool or target examples that overlap with the suite's items."""
     where: dict[tuple[str, str, str], list[str]] = {}
     for table in source.board.tables:
         for row in table.rows:
-            found = next((text for run in source.runs(row) if (text := _finding(run))), "")
+            found = next((text for run in source.runs(row) if (text := _finding_text(run))), "")
             if row.leaked is not None or found:
-                leaked = UNKNOWN if row.leaked is None else count(row.leaked)
+                leaked = UNKNOWN if row.leaked is None else count_text(row.leaked)
                 where.setdefault((row.arm, found or UNKNOWN, leaked), []).append(source.table_label(table))
     rows = [
         [arm, tables[0] if len(tables) == 1 else f"{len(tables)} tables", found, leaked]
@@ -130,26 +127,26 @@ def leaks(source: Source) -> Panel:
 _LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples")
 
 
-def _finding(run: Record) -> str:
+def _finding_text(run: Record) -> str:
     """What was found, but for the bare count; findings may hold whole examples: the row's details show all of it."""
     found = {name: value for name, value in findings(run).items() if not isinstance(value, int | float)}
-    text = "; ".join(_describe(value) for value in found.values())
+    text = "; ".join(_described(value) for value in found.values())
     return text if len(text) <= 240 else f"{text[:239]}…"
 
 
-def _describe(value: Any) -> str:
+def _described(value: Any) -> str:
     """Nested findings in a line; what has `items` and `leaked` as so many of so many items."""
     if not isinstance(value, Mapping):
         return str(value)
     if {"items", "leaked"} <= value.keys():
         leaked = value["leaked"]
         return f"{leaked if isinstance(leaked, int) else len(leaked)} of {value['items']} items"
-    return ", ".join(f"{name}: {_describe(inner)}" for name, inner in value.items())
+    return ", ".join(f"{name}: {_described(inner)}" for name, inner in value.items())
 
 
-def plan(source: Source) -> Panel:
+def plan_panel(source: Source) -> Panel:
     """Planned against actual cost per stage; without a plan, the actual cost."""
-    rows: list[Mapping[str, Any]] = [*source.plan] if source.plan else _spent(source)
+    rows: list[Mapping[str, Any]] = [*source.plan] if source.plan else _spent_seconds(source)
     stages = [
         {"stage": str(row["stage"]), "planned": row.get("planned_s"), "actual": row.get("actual_s")}
         for row in rows
@@ -158,11 +155,11 @@ def plan(source: Source) -> Panel:
     table = [
         [
             str(row["stage"]),
-            count(row.get("planned_n")),
-            seconds(row.get("planned_s")),
-            count(row.get("actual_n")),
-            seconds(row.get("actual_s")),
-            _percent(_off(row.get("planned_s"), row.get("actual_s"))),
+            count_text(row.get("planned_n")),
+            seconds_text(row.get("planned_s")),
+            count_text(row.get("actual_n")),
+            seconds_text(row.get("actual_s")),
+            signed_percent_text(_off_by(row.get("planned_s"), row.get("actual_s"))),
         ]
         for row in rows
     ]
@@ -193,11 +190,11 @@ def plan(source: Source) -> Panel:
     )
 
 
-def _off(planned: Any, actual: Any) -> float:
-    return _relative(actual, planned) if known(actual) and known(planned) else math.nan
+def _off_by(planned: Any, actual: Any) -> float:
+    return _relative_difference(actual, planned) if is_known(actual) and is_known(planned) else math.nan
 
 
-def _spent(source: Source) -> list[Mapping[str, Any]]:
+def _spent_seconds(source: Source) -> list[Mapping[str, Any]]:
     totals: dict[str, float] = {}
     for run in source.records.values():
         for stage, cost in run.cost.items():
@@ -205,14 +202,14 @@ def _spent(source: Source) -> list[Mapping[str, Any]]:
     return [{"stage": stage, "actual_s": value} for stage, value in totals.items()]
 
 
-def published(source: Source) -> Panel:
+def published_panel(source: Source) -> Panel:
     """Figures that an experiment stores, beside what was measured here."""
     blocks = published_blocks(source.records.values())
     views = []
     for block in blocks:
         rows = block.get("rows", [])
         names = list(dict.fromkeys(name for row in rows for name in row))
-        table = [[str(row.get(name, "")) for name in names] + [_measured(source, row)] for row in rows]
+        table = [[str(row.get(name, "")) for name in names] + [_measured_here(source, row)] for row in rows]
         views.append(View(str(block.get("source", "no source given")), grid([*names, "measured here"], table, 99)))
     return Panel(
         "published",
@@ -226,7 +223,7 @@ def published(source: Source) -> Panel:
     )
 
 
-def _measured(source: Source, wanted: Mapping[str, Any]) -> str:
+def _measured_here(source: Source, wanted: Mapping[str, Any]) -> str:
     """Scores of the same selector at the same budget; `100%` is the arm without one."""
     budget = str(wanted.get("budget", ""))
     found = []
@@ -234,6 +231,6 @@ def _measured(source: Source, wanted: Mapping[str, Any]) -> str:
         places = decimals(row.score for row in table.rows)
         for row in table.rows:
             if row.selector == wanted.get("selector") and (not budget or budget == (row.budget or "100%")):
-                error = f" ± {number(row.se, places)}" if known(row.se) else ""
-                found.append(f"{number(row.score, places)}{error} ({source.table_label(table)})")
+                error = f" ± {number_text(row.se, places)}" if is_known(row.se) else ""
+                found.append(f"{number_text(row.score, places)}{error} ({source.table_label(table)})")
     return "; ".join(dict.fromkeys(found)) or UNKNOWN

@@ -6,17 +6,18 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
 from selbench.report.board import Aggregate, ArmRow, Difference, Table
-from selbench.report.page.numbers import UNKNOWN, decimals, interval, known, number, p_value
-from selbench.report.page.sentences import tested
+from selbench.report.page.sentences import is_tested
 from selbench.report.page.source import Panel, Source, View, find_baseline, spread
+from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
 
-def pairs(source: Source) -> Panel:
+def pairs_panel(source: Source) -> Panel:
     """Every pair of arms of a table."""
     views = tuple(
-        View(source.table_label(table), _matrix(table, source.board.baseline))
+        View(source.table_label(table), _pair_matrix(table, source.board.baseline))
         for table in source.board.tables
         if table.pairs
     )
@@ -31,7 +32,7 @@ def pairs(source: Source) -> Panel:
     )
 
 
-def _matrix(table: Table, baseline: str) -> dict[str, Any]:
+def _pair_matrix(table: Table, baseline: str) -> dict[str, Any]:
     arms = [row.arm for row in table.rows]
     place = {arm: i for i, arm in enumerate(arms)}
     places = decimals(row.score for row in table.rows)
@@ -39,26 +40,23 @@ def _matrix(table: Table, baseline: str) -> dict[str, Any]:
     for pair in table.pairs:
         if pair.a in place and pair.b in place:
             a, b = place[pair.a], place[pair.b]
-            cells[a][b], cells[b][a] = _pair(pair, 1, places), _pair(pair, -1, places)
+            cells[a][b], cells[b][a] = _pair_texts(pair, places), _pair_texts(pair.turned(), places)
     return {"arms": arms, "baseline": baseline, "cells": cells}
 
 
-def _pair(pair: Difference, turn: int, places: int) -> list[str]:
-    """Mark, difference, p, interval: as text, seen from either side."""
-    other = {"better": "worse", "worse": "better", "tied": "tied"}
-    word = (pair.verdict if turn > 0 else other[pair.verdict]) if tested(pair) else ""
-    ends = sorted((turn * pair.low, turn * pair.high)) if known(pair.low) else [math.nan, math.nan]
+def _pair_texts(pair: Difference, places: int) -> list[str]:
+    """Mark, difference, p, interval."""
     return [
-        word,
-        number(turn * pair.mean, places, sign=True),
-        p_value(pair.p_adjusted),
-        interval(ends[0], ends[1], places),
+        pair.verdict if is_tested(pair) else "",
+        signed_text(pair.mean, places),
+        p_text(pair.p_adjusted),
+        interval_text(pair.low, pair.high, places),
     ]
 
 
-def curves(source: Source) -> Panel:
+def curves_panel(source: Source) -> Panel:
     """Score against budget, one view per setting."""
-    views = tuple(View(source.setting_label(tables[0].setting), _curves(tables)) for tables in source.settings)
+    views = tuple(View(source.setting_label(tables[0].setting), _curve_series(tables)) for tables in source.settings)
     return Panel(
         "curves",
         "Score against budget",
@@ -69,26 +67,26 @@ def curves(source: Source) -> Panel:
     )
 
 
-def _curves(tables: list[Table]) -> dict[str, Any]:
+def _curve_series(tables: list[Table]) -> dict[str, Any]:
     series: dict[str, list[dict[str, Any]]] = {}
     lines: dict[str, float] = {}
     for table in tables:
         for row in table.rows:
             if row.reference or not row.budget:
                 lines[row.arm] = row.score
-            elif known(row.score):
-                amount = row.amount if known(row.amount) else None
-                point = {"budget": row.budget, "amount": amount, **_point(row)}
+            elif is_known(row.score):
+                amount = row.amount if is_known(row.amount) else None
+                point = {"budget": row.budget, "amount": amount, **_score_point(row)}
                 series.setdefault(row.arm, []).append(point)
-    return {**_axis(tables[0]), "series": series, "lines": lines}
+    return {**_score_axis(tables[0]), "series": series, "lines": lines}
 
 
-def _point(row: ArmRow) -> dict[str, Any]:
+def _score_point(row: ArmRow) -> dict[str, Any]:
     low, high = spread(row)
     return {"y": row.score, "low": low, "high": high, "seeds": row.seeds}
 
 
-def _axis(table: Table) -> dict[str, Any]:
+def _score_axis(table: Table) -> dict[str, Any]:
     metric = str(table.setting.get("metric") or "score")
     return {"metric": metric, "higher": table.higher_is_better, "places": decimals(row.score for row in table.rows)}
 
@@ -96,11 +94,11 @@ def _axis(table: Table) -> dict[str, Any]:
 COSTS = (("seconds", "seconds"), ("flops", "FLOPs"), ("money", "money"))
 
 
-def costs(source: Source) -> Panel:
+def costs_panel(source: Source) -> Panel:
     """Score against what selecting and training cost, one view per setting."""
-    views = tuple(View(source.setting_label(tables[0].setting), _points(tables)) for tables in source.settings)
+    views = tuple(View(source.setting_label(tables[0].setting), _cost_points(tables)) for tables in source.settings)
     points = [point for view in views for point in view.data["points"]]
-    have = {name for name, _ in COSTS if any(known(point[name]) and point[name] > 0 for point in points)}
+    have = {name for name, _ in COSTS if any(is_known(point[name]) and point[name] > 0 for point in points)}
     return Panel(
         "costs",
         "Score against total cost",
@@ -114,29 +112,29 @@ def costs(source: Source) -> Panel:
     )
 
 
-def _points(tables: list[Table]) -> dict[str, Any]:
-    rows = {(row.arm, row.budget): row for table in tables for row in table.rows if known(row.score)}
+def _cost_points(tables: list[Table]) -> dict[str, Any]:
+    rows = {(row.arm, row.budget): row for table in tables for row in table.rows if is_known(row.score)}
     points = [
         {
             "arm": row.arm,
             "budget": row.budget,
-            **_point(row),
-            "seconds": _seconds(row),
+            **_score_point(row),
+            "seconds": _total_seconds(row),
             "flops": row.flops,
             "money": row.money,
         }
         for row in rows.values()
     ]
-    return {**_axis(tables[0]), "points": points}
+    return {**_score_axis(tables[0]), "points": points}
 
 
-def _seconds(row: ArmRow) -> float:
+def _total_seconds(row: ArmRow) -> float:
     """Selection and training; unknown only where neither is known."""
-    parts = [value for value in (row.selection_s, row.training_s) if known(value)]
+    parts = [value for value in (row.selection_s, row.training_s) if is_known(value)]
     return sum(parts) if parts else math.nan
 
 
-def critical(source: Source) -> Panel:
+def critical_panel(source: Source) -> Panel:
     """Average ranks over tables."""
     found = source.board.critical
     ranks = sorted(found.ranks.items(), key=lambda item: item[1])
@@ -151,7 +149,7 @@ def critical(source: Source) -> Panel:
     )
 
 
-def tasks(source: Source) -> Panel:
+def tasks_panel(source: Source) -> Panel:
     """Difference to the baseline per task (from records), and per table (from the board)."""
     found = [(source.table_label(table), _task_differences(source, table)) for table in source.board.tables]
     views = [View(label, data) for label, data in found if data]
@@ -172,11 +170,11 @@ def _task_differences(source: Source, table: Table) -> dict[str, Any] | None:
     suite = table.setting.get("suite")
     if baseline is None or not source.runs(baseline):
         return None
-    against = _by_task(source.runs(baseline), suite)
+    against = _task_scores(source.runs(baseline), suite)
     arms = [row for row in table.rows if row is not baseline and source.runs(row)]
-    scores = {row.arm: _by_task(source.runs(row), suite) for row in arms}
+    scores = {row.arm: _task_scores(source.runs(row), suite) for row in arms}
     names = [task for task in against if all(task in found for found in scores.values())]
-    z = [[_paired(scores[row.arm][task], against[task]) for row in arms] for task in names]
+    z = [[_paired_difference(scores[row.arm][task], against[task]) for row in arms] for task in names]
     items = {row.task: row.items for row in source.runs(baseline)[0].scores if row.suite == suite}
     return {
         "rows": names,
@@ -191,7 +189,7 @@ def _task_differences(source: Source, table: Table) -> dict[str, Any] | None:
 Seeds = dict[Any, float]
 
 
-def _by_task(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
+def _task_scores(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
     """Task -> seed -> value, turned so that more is better."""
     found: dict[str, Seeds] = {}
     for run in runs:
@@ -202,7 +200,7 @@ def _by_task(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
     return found
 
 
-def _paired(arm: Seeds, baseline: Seeds) -> float:
+def _paired_difference(arm: Seeds, baseline: Seeds) -> float:
     """Mean difference over common seeds, or of the means where there are none (base has no seed)."""
     common = [arm[seed] - baseline[seed] for seed in arm if seed in baseline]
     if common:
@@ -212,20 +210,20 @@ def _paired(arm: Seeds, baseline: Seeds) -> float:
 
 def _table_differences(source: Source) -> dict[str, Any]:
     tables = [table for table in source.board.tables if any(row.vs_baseline for row in table.rows)]
-    arms = [arm for arm in source.arms if any(_difference(table, arm) is not None for table in tables)]
+    arms = [arm for arm in source.arms if any(_baseline_difference(table, arm) is not None for table in tables)]
     return {
         "rows": [source.table_label(table) for table in tables],
         "columns": arms,
-        "z": [[_difference(table, arm) for arm in arms] for table in tables],
+        "z": [[_baseline_difference(table, arm) for arm in arms] for table in tables],
         "of": "table",
     }
 
 
-def _difference(table: Table, arm: str) -> float | None:
+def _baseline_difference(table: Table, arm: str) -> float | None:
     return next((row.vs_baseline.mean for row in table.rows if row.arm == arm and row.vs_baseline), None)
 
 
-def transfer(source: Source) -> Panel:
+def transfer_panel(source: Source) -> Panel:
     """Which scorer's choices serve which model."""
     cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for table in source.board.tables:
@@ -233,11 +231,13 @@ def transfer(source: Source) -> Panel:
         words = [str(table.setting.get(word) or "") for word in ("suite", "task", "pool")]
         where = " · ".join(word for word in [*words, table.budget] if word)
         for row in table.rows:
-            if row.scorer and row.vs_baseline and known(row.vs_baseline.mean):
+            if row.scorer and row.vs_baseline and is_known(row.vs_baseline.mean):
                 view = cells.setdefault((row.selector, where), {})
                 view[row.scorer, model] = row.vs_baseline.mean
     # One scorer that is the model itself says nothing about transfer.
-    views = tuple(View(f"{name[0]} · {name[1]}", _grid(found)) for name, found in cells.items() if len(found) > 1)
+    views = tuple(
+        View(f"{name[0]} · {name[1]}", _transfer_matrix(found)) for name, found in cells.items() if len(found) > 1
+    )
     return Panel(
         "transfer",
         "From scorer to model",
@@ -249,15 +249,17 @@ def transfer(source: Source) -> Panel:
     )
 
 
-def _grid(found: dict[tuple[str, str], float]) -> dict[str, Any]:
+def _transfer_matrix(found: dict[tuple[str, str], float]) -> dict[str, Any]:
     scorers, models = sorted({scorer for scorer, _ in found}), sorted({model for _, model in found})
     z = [[found.get((scorer, model)) for model in models] for scorer in scorers]
     return {"rows": scorers, "columns": models, "z": z, "of": "scorer"}
 
 
-def aggregates(source: Source) -> Panel:
+def aggregates_panel(source: Source) -> Panel:
     """One line per method over all tables."""
-    rows = sorted(source.board.aggregates, key=lambda item: item.average_rank if known(item.average_rank) else math.inf)
+    rows = sorted(
+        source.board.aggregates, key=lambda item: item.average_rank if is_known(item.average_rank) else math.inf
+    )
     places = decimals(row.score for table in source.board.tables for row in table.rows)
     opponents = dict.fromkeys([source.board.baseline, "random", "full"])
     names = [
@@ -265,14 +267,14 @@ def aggregates(source: Source) -> Panel:
         "Tables",
         "Average rank",
         f"Mean difference to {source.board.baseline}",
-        f"{100 * source.board.confidence:.4g} % interval",
+        f"{percent_text(source.board.confidence)} interval",
         *(f"Won / tied / lost against {name}" for name in opponents),
         "Relative to full",
         "Area under the budget curve",
     ]
     data = {
         "columns": [{"label": name, "numeric": i > 0} for i, name in enumerate(names)],
-        "rows": [_aggregate(row, places, source.board.baseline) for row in rows],
+        "rows": [_aggregate_texts(row, places, source.board.baseline) for row in rows],
     }
     return Panel(
         "aggregates",
@@ -285,19 +287,19 @@ def aggregates(source: Source) -> Panel:
     )
 
 
-def _aggregate(row: Aggregate, places: int, baseline: str) -> list[str]:
+def _aggregate_texts(row: Aggregate, places: int, baseline: str) -> list[str]:
     return [
         row.selector,
         str(row.tables),
-        number(row.average_rank, 2),
-        number(row.mean_difference, places, sign=True),
-        interval(row.low, row.high, places) or UNKNOWN,
-        *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _wins(row, baseline)),
-        f"{number(100 * row.relative_to_full, 1, sign=True)} %" if known(row.relative_to_full) else UNKNOWN,
-        number(row.budget_area, places),
+        number_text(row.average_rank, 2),
+        signed_text(row.mean_difference, places),
+        interval_text(row.low, row.high, places) or UNKNOWN,
+        *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _tallies_by_opponent(row, baseline)),
+        signed_percent_text(row.relative_to_full),
+        number_text(row.budget_area, places),
     ]
 
 
-def _wins(row: Aggregate, baseline: str) -> list[tuple[int, int, int]]:
+def _tallies_by_opponent(row: Aggregate, baseline: str) -> list[tuple[int, int, int]]:
     """Against the baseline, random and full, each once."""
     return list({baseline: row.wins_baseline, "random": row.wins_random, "full": row.wins_full}.values())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from selbench.report.page.numbers import count, known
+from selbench.numbers import count_text, is_known
 from selbench.report.page.source import Panel, Source, View, grid, rankable
+from selbench.statistics.chance import expected_jaccard
 from selbench.store.records import Record
 
 NO_RUNS = "These scores come without runs, so nothing is known of the selections. Runs of selbench record them."
@@ -16,7 +16,7 @@ NO_RUNS = "These scores come without runs, so nothing is known of the selections
 Group = dict[str, list[Record]]
 
 
-def _selections(source: Source) -> dict[str, Group]:
+def _runs_by_selection(source: Source) -> dict[str, Group]:
     """Pool and budget -> arm -> one record per selection (several seeds, but no selection twice)."""
     groups: dict[str, Group] = {}
     seen: set[tuple[str, str, str]] = set()
@@ -32,9 +32,9 @@ def _selections(source: Source) -> dict[str, Group]:
     return groups
 
 
-def overlap(source: Source) -> Panel:
+def overlap_panel(source: Source) -> Panel:
     """How much two selections share, and how that compares with chance."""
-    found = [(label, _jaccard(source, group)) for label, group in _selections(source).items()]
+    found = [(label, _jaccard_matrices(source, group)) for label, group in _runs_by_selection(source).items()]
     return Panel(
         "overlap",
         "Overlap of selections",
@@ -49,7 +49,7 @@ def overlap(source: Source) -> Panel:
     )
 
 
-def _jaccard(source: Source, group: Group) -> dict[str, Any] | None:
+def _jaccard_matrices(source: Source, group: Group) -> dict[str, Any] | None:
     ids = {arm: [(run, found) for run in runs if (found := source.ids(run))] for arm, runs in group.items()}
     arms = [arm for arm, sets in ids.items() if sets]
     if not arms:
@@ -83,16 +83,6 @@ def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -
     return sum(shared) / len(shared), sum(expected) / len(expected)
 
 
-@cache
-def expected_jaccard(a: int, b: int, pool: int) -> float:
-    """Mean Jaccard index of two random sets of sizes a and b from a pool: exact, over the hypergeometric overlap."""
-    import numpy as np
-    from scipy.stats import hypergeom
-
-    both = np.arange(max(0, a + b - pool), min(a, b) + 1)
-    return float((hypergeom.pmf(both, pool, a, b) * both / (a + b - both)).sum())
-
-
 def _pool_size(source: Source, run: Record) -> int | None:
     """From the arm `full` on the same pool, else from a budget that is a share of it."""
     for other in source.records.values():
@@ -104,9 +94,9 @@ def _pool_size(source: Source, run: Record) -> int | None:
     return None
 
 
-def composition(source: Source) -> Panel:
+def composition_panel(source: Source) -> Panel:
     """What selections are made of: lengths always, labels where the pool has them."""
-    views = [View(label, _made_of(source, group)) for label, group in _selections(source).items()]
+    views = [View(label, _composition_data(source, group)) for label, group in _runs_by_selection(source).items()]
     labels = list(dict.fromkeys(name for view in views for name in view.data["labels"]))
     by = (*((name, name.replace("_", " "), "") for name in labels), ("lengths", "lengths and repeats", ""))
     return Panel(
@@ -131,31 +121,31 @@ FACTS = (
 )
 
 
-def _made_of(source: Source, group: Group) -> dict[str, Any]:
+def _composition_data(source: Source, group: Group) -> dict[str, Any]:
     first = next(iter(group.values()))[0]
     key = first.axes.pool_key
     whole = [run for run in source.records.values() if run.axes.selector == "full"]
     pool = [run for run in whole if run.axes.pool_key == key][:1]
     everything = {**group, **({"pool": pool} if pool else {})}
-    labels = list(dict.fromkeys(name for runs in group.values() for run in runs for name in _labels(run)))
+    labels = list(dict.fromkeys(name for runs in group.values() for run in runs for name in _label_counts(run)))
     return {
         "arms": list(group),
         "runs": [len(runs) for runs in group.values()],
-        "labels": {name: _shares(everything, name) for name in labels},
+        "labels": {name: _shares_by_arm(everything, name) for name in labels},
         "facts": grid(
             ["Method", *(label for _, label in FACTS)],
-            [[arm, *(count(_mean(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
+            [[arm, *(count_text(_mean_fact(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
         ),
     }
 
 
-def _labels(run: Record) -> Mapping[str, Mapping[str, float]]:
+def _label_counts(run: Record) -> Mapping[str, Mapping[str, float]]:
     return run.selection.composition
 
 
-def _shares(everything: Group, label: str) -> dict[str, Any]:
+def _shares_by_arm(everything: Group, label: str) -> dict[str, Any]:
     """Values of a label, most frequent in the pool (or in the first arm) first, and each arm's shares."""
-    shares = {arm: [_share(run, label) for run in runs] for arm, runs in everything.items()}
+    shares = {arm: [_label_shares(run, label) for run in runs] for arm, runs in everything.items()}
     means = {
         arm: {value: sum(row.get(value, 0.0) for row in rows) / len(rows) for row in rows for value in row}
         for arm, rows in shares.items()
@@ -165,12 +155,12 @@ def _shares(everything: Group, label: str) -> dict[str, Any]:
     return {"values": values, "arms": {arm: [row.get(v, 0.0) for v in values] for arm, row in means.items()}}
 
 
-def _share(run: Record, label: str) -> dict[str, float]:
-    counts = _labels(run).get(label, {})
+def _label_shares(run: Record, label: str) -> dict[str, float]:
+    counts = _label_counts(run).get(label, {})
     total = sum(counts.values())
     return {str(value): n / total for value, n in counts.items()} if total else {}
 
 
-def _mean(runs: Sequence[Record], fact: str) -> float:
-    values = [value for run in runs if known(value := getattr(run.selection, fact))]
+def _mean_fact(runs: Sequence[Record], fact: str) -> float:
+    values = [value for run in runs if is_known(value := getattr(run.selection, fact))]
     return sum(values) / len(values) if values else math.nan

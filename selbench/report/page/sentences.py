@@ -6,26 +6,27 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from selbench.numbers import decimals, is_known, percent_text
 from selbench.report.board import Board, Difference, Table
-from selbench.report.page.numbers import decimals, interval, known, number
 from selbench.report.page.source import rankable
+from selbench.report.page.typeset import interval_text, number_text
 from selbench.report.words import CORRECTIONS
 
 NAMED_UP_TO = 3  # methods listed by name; more are counted
 
 
-def tested(difference: Difference | None) -> bool:
+def is_tested(difference: Difference | None) -> bool:
     """Whether a verdict rests on a test: `tied` is also what an untested difference carries."""
-    return difference is not None and (known(difference.p_adjusted) or known(difference.p))
+    return difference is not None and (is_known(difference.p_adjusted) or is_known(difference.p))
 
 
-def verdict(difference: Difference | None, is_baseline: bool) -> str:
+def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
     """The verdict on an arm in words."""
     if is_baseline:
         return "baseline"
-    if difference is None or not known(difference.mean):
+    if difference is None or not is_known(difference.mean):
         return "not compared"
-    if not tested(difference):
+    if not is_tested(difference):
         return "not tested"
     return difference.verdict
 
@@ -39,10 +40,10 @@ def headline(table: Table, board: Board) -> str:
     return "; ".join(parts) + "."
 
 
-def summary(board: Board) -> list[str]:
+def summary_sentences(board: Board) -> list[str]:
     """What holds over all tables: how often the best is separated from the runner-up, how the arms stand."""
     tables = [table for table in board.tables if len(rankable(table)) > 1]
-    return [f"{_over(tables, board.baseline)}"] if len(tables) > 1 else []
+    return [_tables_sentence(tables, board.baseline)] if len(tables) > 1 else []
 
 
 def families(board: Board) -> list[tuple[str, str]]:
@@ -52,16 +53,16 @@ def families(board: Board) -> list[tuple[str, str]]:
         if len(rankable(table)) > 1:
             name = " · ".join(str(table.setting.get(word) or "") for word in ("suite", "task")).strip(" ·")
             suites.setdefault(name or "all tables", []).append(table)
-    return [(suite, _over(tables, board.baseline)) for suite, tables in suites.items()]
+    return [(suite, _tables_sentence(tables, board.baseline)) for suite, tables in suites.items()]
 
 
-def _over(tables: Sequence[Table], baseline: str) -> str:
+def _tables_sentence(tables: Sequence[Table], baseline: str) -> str:
     separated = sum(_separated(table) for table in tables)
     found = Counter(
         row.vs_baseline.verdict
         for table in tables
         for row in rankable(table)
-        if row.vs_baseline is not None and tested(row.vs_baseline)
+        if row.vs_baseline is not None and is_tested(row.vs_baseline)
     )
     text = f"The best method is separated from the runner-up in {separated or 'none'} of {len(tables)} tables"
     if not found:
@@ -73,7 +74,7 @@ def _over(tables: Sequence[Table], baseline: str) -> str:
 def how_tested(board: Board) -> list[str]:
     """The board's own notes, or the names of test and correction where it has none; then how to read a verdict."""
     corrected = CORRECTIONS.get(board.correction, board.correction)
-    level = f"{100 * board.confidence:.4g} %"
+    level = percent_text(board.confidence)
     plain = f"Test: {board.test}; correction: {corrected}; verdicts at p < {1 - board.confidence:.4g}; intervals at {level}."
     return [
         *(board.notes or [plain]),
@@ -83,53 +84,59 @@ def how_tested(board: Board) -> list[str]:
     ]
 
 
-def counts(values: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+def count_lines(values: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
     """The board's counts as words and numbers, a line for each group of numbers."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         label = f"{above}{name}".replace("_", " ")
         if not isinstance(value, dict):
-            rows.append((label, _count(value)))
+            rows.append((label, _count_or_word(value)))
         elif any(isinstance(inner, dict) for inner in value.values()):
-            rows += counts(value, f"{label}, ")
+            rows += count_lines(value, f"{label}, ")
         else:
-            rows.append((label, ", ".join(f"{inner.replace('_', ' ')} {_count(n)}" for inner, n in value.items())))
+            rows.append(
+                (label, ", ".join(f"{inner.replace('_', ' ')} {_count_or_word(n)}" for inner, n in value.items()))
+            )
     return rows
 
 
-def _count(value: Any) -> str:
+def _count_or_word(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _pairs(table: Table) -> dict[frozenset[str], Difference]:
+def _pairs_by_arms(table: Table) -> dict[frozenset[str], Difference]:
     return {frozenset((pair.a, pair.b)): pair for pair in table.pairs}
 
 
 def _separated(table: Table) -> bool:
     best, second = rankable(table)[:2]
-    pair = _pairs(table).get(frozenset((best.arm, second.arm)))
-    return tested(pair) and pair is not None and pair.verdict != "tied"
+    pair = _pairs_by_arms(table).get(frozenset((best.arm, second.arm)))
+    return is_tested(pair) and pair is not None and pair.verdict != "tied"
 
 
 def _first_place(table: Table) -> str:
-    rows, pairs = rankable(table), _pairs(table)
+    rows, pairs = rankable(table), _pairs_by_arms(table)
     best, others = rows[0], rows[1:]
     against = [pairs.get(frozenset((best.arm, row.arm))) for row in others]
-    if not any(tested(pair) for pair in against):
+    if not any(is_tested(pair) for pair in against):
         return (
-            f"{best.arm} scores best, but no difference could be tested" if known(best.score) else "No score is known"
+            f"{best.arm} scores best, but no difference could be tested"
+            if is_known(best.score)
+            else "No score is known"
         )
-    tied = [row.arm for row, pair in zip(others, against) if pair is None or not tested(pair) or pair.verdict == "tied"]
+    tied = [
+        row.arm for row, pair in zip(others, against) if pair is None or not is_tested(pair) or pair.verdict == "tied"
+    ]
     if not tied:
         return f"{best.arm} is ahead of every other method"
     if len(tied) == len(others):
         return f"All {len(rows)} methods are tied for first place"
-    names = f" ({_names([best.arm, *tied])})" if len(tied) < NAMED_UP_TO else ""
+    names = f" ({_listed([best.arm, *tied])})" if len(tied) < NAMED_UP_TO else ""
     return f"{len(tied) + 1} of {len(rows)} methods are tied for first place{names}"
 
 
 def _against_baseline(table: Table, board: Board) -> str:
-    rows = [row for row in rankable(table) if row.vs_baseline is not None and tested(row.vs_baseline)]
+    rows = [row for row in rankable(table) if row.vs_baseline is not None and is_tested(row.vs_baseline)]
     places = decimals(row.score for row in table.rows)
     said = []
     for kind, verb in (("better", "beats"), ("worse", "falls behind")):
@@ -138,22 +145,21 @@ def _against_baseline(table: Table, board: Board) -> str:
             said.append(f"{len(found)} methods are {kind} than {board.baseline}")
         for row in found if len(found) <= NAMED_UP_TO else []:
             assert row.vs_baseline is not None
-            by = _by(row.vs_baseline, places, board.confidence)
+            by = _difference_size(row.vs_baseline, places, board.confidence)
             said.append(f"{row.arm} {verb} {board.baseline} by {by}")
     tied = [row.arm for row in rows if row.vs_baseline and row.vs_baseline.verdict == "tied"]
     if tied:
-        who = _names(tied) if len(tied) <= NAMED_UP_TO else f"{len(tied)} methods"
+        who = _listed(tied) if len(tied) <= NAMED_UP_TO else f"{len(tied)} methods"
         said.append(f"{who} cannot be told apart from {board.baseline}")
     return "; ".join(said)
 
 
-def _by(difference: Difference, places: int, confidence: float) -> str:
+def _difference_size(difference: Difference, places: int, confidence: float) -> str:
     # The sentence has said which way it goes, so sizes are positive.
-    turn = 1 if difference.mean >= 0 else -1
-    ends = sorted((turn * difference.low, turn * difference.high))
-    text = interval(ends[0], ends[1], places, sign=False)
-    return number(abs(difference.mean), places) + (f" ({100 * confidence:.4g} % interval {text})" if text else "")
+    size = difference if difference.mean >= 0 else difference.turned()
+    text = interval_text(size.low, size.high, places, sign=False)
+    return number_text(size.mean, places) + (f" ({percent_text(confidence)} interval {text})" if text else "")
 
 
-def _names(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

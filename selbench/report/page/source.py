@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from selbench.numbers import is_known, percent_text
 from selbench.report.board import ArmRow, Board, Table
-from selbench.report.page.numbers import known
 from selbench.store.records import SELECTION, Record, Records
 
 # The words of a setting that a reader knows it by, in this order (`varied` relies on the first three); keys and hashes
@@ -92,8 +92,8 @@ class Source:
     @cached_property
     def spread(self) -> str:
         """What `spread` gives on this board, in words."""
-        if any(known(row.low) for table in self.board.tables for row in table.rows):
-            return f"the {100 * self.board.confidence:.4g} % interval"
+        if any(is_known(row.low) for table in self.board.tables for row in table.rows):
+            return f"the {percent_text(self.board.confidence)} interval"
         return "one standard error either side"
 
     def runs(self, row: ArmRow) -> list[Record]:
@@ -123,7 +123,7 @@ def find_baseline(table: Table, baseline: str) -> ArmRow | None:
 
 def spread(row: ArmRow) -> tuple[float, float]:
     """The ends of a score's interval, or one standard error either side where there is no interval."""
-    return (row.low, row.high) if known(row.low) else (row.score - row.se, row.score + row.se)
+    return (row.low, row.high) if is_known(row.low) else (row.score - row.se, row.score + row.se)
 
 
 def grid(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> dict[str, Any]:

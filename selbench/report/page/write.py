@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import selbench
+from selbench.files import written_aside
 from selbench.report.board import Board
 from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
-from selbench.report.page.numbers import compact
 from selbench.report.page.source import Panel, Source
 from selbench.store.files import writing
 from selbench.store.records import Record
@@ -21,19 +22,19 @@ HERE = Path(__file__).parent
 # One script in this order; only the last part does something when it is read.
 SCRIPTS = ("dom.js", "verdicts.js", "figures.js", "matrices.js", "tables.js", "panels.js")
 PANELS = (
-    score_panels.pairs,
-    score_panels.curves,
-    score_panels.costs,
-    score_panels.critical,
-    score_panels.aggregates,
-    score_panels.tasks,
-    score_panels.transfer,
-    selection_panels.overlap,
-    selection_panels.composition,
-    run_panels.fairness,
-    run_panels.leaks,
-    run_panels.plan,
-    run_panels.published,
+    score_panels.pairs_panel,
+    score_panels.curves_panel,
+    score_panels.costs_panel,
+    score_panels.critical_panel,
+    score_panels.aggregates_panel,
+    score_panels.tasks_panel,
+    score_panels.transfer_panel,
+    selection_panels.overlap_panel,
+    selection_panels.composition_panel,
+    run_panels.fairness_panel,
+    run_panels.leaks_panel,
+    run_panels.plan_panel,
+    run_panels.published_panel,
 )
 SENTENCES = 12  # with more tables than this, a sentence per suite stands for them
 
@@ -55,14 +56,12 @@ def write_page(
     Panels without data say what would fill them. Raises UserError if the file cannot be written.
     """
     source = Source(board, {record.key: record for record in records}, runs_root, plan)
-    text = render(source, title)
-    with writing(path.parent):
-        aside = path.with_name(f".{path.name}")
+    text = page_text(source, title)
+    with writing(path.parent), written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
 
 
-def render(source: Source, title: str) -> str:
+def page_text(source: Source, title: str) -> str:
     """The page as text. Whatever comes from data is escaped by jinja2, or read as JSON and shown as text."""
     import jinja2
     from markupsafe import Markup
@@ -74,16 +73,16 @@ def render(source: Source, title: str) -> str:
     # Markup in JSON is escaped by jinja2's tojson; NaN would not be JSON.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.undefined = jinja2.StrictUndefined
-    scripts = {"plotly": get_plotlyjs(), "own": "\n".join(_file(name) for name in SCRIPTS)}
+    scripts = {"plotly": get_plotlyjs(), "own": "\n".join(_file_text(name) for name in SCRIPTS)}
     return environment.get_template("page.html").render(
-        **_context(source, title),
+        **_page_context(source, title),
         scripts={name: Markup(text) for name, text in scripts.items()},
-        style=Markup(_file("style.css")),
-        policy=_policy(scripts.values()),
+        style=Markup(_file_text("style.css")),
+        policy=_content_policy(scripts.values()),
     )
 
 
-def _context(source: Source, title: str) -> dict[str, Any]:
+def _page_context(source: Source, title: str) -> dict[str, Any]:
     board = source.board
     panels = [build(source) for build in PANELS]
     table = rows.verdict_rows(source)
@@ -93,33 +92,44 @@ def _context(source: Source, title: str) -> dict[str, Any]:
         "title": title,
         "version": selbench.__version__,
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "compared": _compared(source),
+        "compared": _what_was_compared(source),
         "board": board,
-        "summary": sentences.summary(board),
+        "summary": sentences.summary_sentences(board),
         "sentences": sentences.families(board) if many else single,
         "more": single if many else [],
         "how": sentences.how_tested(board),
-        "counts": sentences.counts(board.counts),
-        "columns": rows.columns(source),
+        "counts": sentences.count_lines(board.counts),
+        "columns": rows.verdict_columns(source),
         "rows": table,
         "menus": rows.filter_menus(table),
         "panels": panels,
-        "data": _data(source, panels),
+        "data": _script_data(source, panels),
     }
 
 
-def _data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
+def _script_data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
     """What the page's script reads."""
     views = {panel.name: [view.data for view in panel.views] for panel in panels if panel.views}
     return {
         "baseline": source.board.baseline,
         "arms": source.arms,
-        "panels": compact(views),
-        "details": rows.details(source),
+        "panels": _six_digits(views),
+        "details": _six_digits(rows.details(source)),
     }
 
 
-def _compared(source: Source) -> list[tuple[str, str]]:
+def _six_digits(value: Any) -> Any:
+    """As JSON takes it and small: six significant digits, None for what is not finite."""
+    if isinstance(value, dict):
+        return {str(name): _six_digits(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_six_digits(item) for item in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str | int):
+        return value
+    return float(f"{float(value):.6g}") if math.isfinite(value) else None
+
+
+def _what_was_compared(source: Source) -> list[tuple[str, str]]:
     """What was compared, and when, as names and values."""
     board, found = source.board, []
     for word, label in (("suite", "Suites"), ("task", "Tasks"), ("model", "Models"), ("pool", "Pools")):
@@ -137,7 +147,7 @@ def _compared(source: Source) -> list[tuple[str, str]]:
     return found
 
 
-def _policy(scripts: Any) -> str:
+def _content_policy(scripts: Any) -> str:
     """A content security policy: our scripts by hash and nothing else, no request to anywhere."""
     hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
@@ -147,5 +157,5 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _file(name: str) -> str:
+def _file_text(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")

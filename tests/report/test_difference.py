@@ -1,0 +1,28 @@
+"""A difference seen from the other side."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from selbench.report.board import Difference
+
+FOUND = Difference("mads", "random", 0.5, 0.1, 0.9, 0.02, 0.04, "better", 0.2, 0.1, 0.17, 3, 0.6, 4)
+
+
+def test_turned_swaps_the_arms_and_mirrors_mean_interval_and_verdict():
+    turned = FOUND.turned()
+    assert (turned.a, turned.b, turned.mean, turned.low, turned.high) == ("random", "mads", -0.5, -0.9, -0.1)
+    assert turned.verdict == "worse"
+    same = ("p", "p_adjusted", "se", "se_seed", "se_item", "seeds", "detectable", "seeds_needed")
+    assert all(getattr(turned, name) == getattr(FOUND, name) for name in same)
+
+
+def test_turned_twice_is_the_same():
+    assert FOUND.turned().turned() == FOUND
+    assert dataclasses.replace(FOUND, verdict="tied").turned().verdict == "tied"
+
+
+def test_what_is_unknown_stays_unknown():
+    turned = Difference("a", "b", math.nan).turned()
+    assert all(math.isnan(value) for value in (turned.mean, turned.low, turned.high)) and turned.verdict == "tied"
