@@ -9,8 +9,9 @@ import traceback
 from pathlib import Path
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.options import add_config_dir
 from selbench.errors import UserError
+from selbench.plugins import plugin_path
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="selector.option=value | plugin_path=DIR", help="options to check it with"
     )
+    add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)
     from selbench.testing import Subject, selector_checks
 
@@ -68,9 +70,8 @@ def _options(args: argparse.Namespace) -> dict[str, object]:
         return {}
     import dataclasses
 
-    from selbench.config import compose_run, register
-    from selbench.plugins import discover
+    from selbench.config import composed_run
 
-    registry = discover(plugin_path(args.settings))
-    register(registry)
-    return dataclasses.asdict(compose_run([f"selector={args.selector}", *overrides], registry).selector)
+    named = [text for text in args.settings if text.lstrip("+").startswith("plugin_path=")]
+    run = composed_run([f"selector={args.selector}", *overrides, *named], args.config_dir)
+    return dataclasses.asdict(run.selector)

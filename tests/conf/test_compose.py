@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.cli.grid import expand
-from selbench.config import compose_run, register
+from selbench.config import compose_run, expand, register
 from selbench.plugins import discover
 from selbench.presets import presets
 
@@ -49,9 +48,9 @@ def test_targets(registry, name):
     assert target.name == "x"
 
 
-@pytest.mark.parametrize("name", _choices("mads_variant"))
+@pytest.mark.parametrize("name", _choices("experiment/mads_variant"))
 def test_mads_variants(registry, name):
-    assert compose_run(["selector=mads", f"+mads_variant={name}"], registry).selector.plugin_name == "mads"
+    assert compose_run(["selector=mads", f"+experiment/mads_variant={name}"], registry).selector.plugin_name == "mads"
 
 
 def test_selectors_without_presets(registry):
