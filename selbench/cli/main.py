@@ -26,7 +26,7 @@ VERBS = {
     "plan": "what a run or grid would do and cost, before anything is spent",
     "show": "all about one run, stage or sweep: settings, command, data, code, stages",
     "rerun": "a recorded run once more, compared with its record",
-    "plugins": "list selectors, trainers and suites, with origin and help",
+    "plugins": "list selectors, trainers, suites and pools, with origin and help",
     "check": "run the conformance suite on a selector",
 }
 

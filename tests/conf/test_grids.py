@@ -44,7 +44,7 @@ def _swept(overrides: list[str], axes: list[str]) -> list[list[str]]:
         (["suite=[planted],[planted,mmlu]"], 2),
         (["seed=0", "seed=1,2", "budget=3"], 2),
         (["+published={a: 1},{a: 2}"], 2),
-        (["~target", "seed=0,1"], 2),
+        (["~tracking", "seed=0,1"], 2),
         (["selector=mads", "selector.layers=all,'0'"], 2),
         (["seed=0,1", "hydra.verbose=true"], 2),
         (["scorer=null,planted-4m"], 2),
