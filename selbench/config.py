@@ -91,6 +91,9 @@ def register(registry: Registry) -> None:
     for plugin in registry.plugins.values():
         package = f"suite.{plugin.name}" if plugin.kind == "suite" else plugin.kind
         store.store(group=plugin.kind, name=plugin.name, node=plugin.cls, package=package)
+        if plugin.kind == "pool":  # as presets of users may still call it, from before pools were plugins
+            for group in ("pool", "target"):
+                store.store(group=group, name=f"schema_{plugin.name}", node=plugin.cls)
         # Every pool can be a target: `target=X` has the options target.X.*; a preset of that name stands for itself.
         if plugin.kind == "pool" and plugin.name not in presets("target", registry.config_dir):
             store.store(group="target", name=plugin.name, node=plugin.cls, package=f"target.{plugin.name}")

@@ -231,6 +231,8 @@ def test_a_folder_of_presets_serves_every_verb_that_composes(selbench, settings,
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
     assert selbench("inspect", *folder, *chosen, "--out", str(tmp_path / "pictures")).status == 0
     assert selbench("--cfg", "job", *folder, *chosen).status == 0
+    checked = selbench("check", "halves", *folder)
+    assert checked.status == 0 and "halves: " in checked.out
     assert {record["axes"]["pool"] for record in records(tmp_path / "outputs")} == {"small"}
     for verb in ([], ["plan"], ["select"], ["inspect"]):
         refused = selbench(*verb, *folder, *rest, "pool=smal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.config import compose_run, expand, register
+from selbench.config import compose_run, composed_run, expand, register
 from selbench.plugins import discover
 from selbench.presets import presets
 
@@ -80,3 +80,13 @@ def test_experiments(registry, name, cells):
 
 def test_every_experiment_is_listed_above():
     assert set(_choices("experiment")) == {case[0] for case in test_experiments.pytestmark[0].args[1]}
+
+
+def test_presets_from_before_pools_were_plugins_still_compose(tmp_path):
+    for group, place in (("pool", ""), ("target", "@_here_")):
+        (tmp_path / group).mkdir()
+        package = "# @package target.old\n" if group == "target" else ""
+        text = f"{package}defaults: [schema_file{place}, _self_]\nname: old\npath: a.jsonl\n"
+        (tmp_path / group / "old.yaml").write_text(text)
+    run = composed_run(["pool=old", "target=old"], tmp_path)
+    assert run.pool.plugin_name == run.targets["old"].plugin_name == "file" and run.pool.path == "a.jsonl"
