@@ -1,127 +1,108 @@
-"""The run's dataclasses, the ConfigStore and the composition: besides the command line, the one module that knows Hydra."""
+"""Composition of the settings of runs, and expansion of grids: the one module that knows Hydra and OmegaConf."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Optional, Union, get_args
+from typing import Any
 
+import hydra
 from hydra import compose, initialize_config_module
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import MISSING, DictConfig, OmegaConf
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from selbench.api import ModelRef
-from selbench.data.pools import FilePool
 from selbench.errors import NotApplicable, UserError, unknown
-from selbench.planted.pool import PlantedPool
-from selbench.plugins import Registry
-from selbench.presets import CONFIG_MODULE, presets
+from selbench.plugins import Registry, discover, plugin_path, recorded_plugin_path, recorded_pools
+from selbench.presets import CONFIG_MODULE, choices, packages, presets, require_distinct
+from selbench.settings import Config, PlainSettings, Run, Tracking, check_choices
+
+__all__ = [
+    "Cell",
+    "CommandLine",
+    "Run",
+    "Tracking",
+    "command_line",
+    "composed",
+    "composed_run",
+    "launch",
+    "run_of_record",
+]
 
 PRIMARY = "config"
-Reuse = Literal["missing", "verify", "none"]
-REUSE = get_args(Reuse)
-RETRY = ("failed", "skipped", "all")
 
 
-@dataclass
-class Tracking:
-    """Where records are mirrored to. `uri` is any MLflow tracking URI; None: an SQLite file under output_dir."""
-
-    enabled: bool = True
-    uri: Optional[str] = None  # noqa: UP045 (OmegaConf on Python 3.10 wants typing's spelling)
+# ------------------------------------------------------------------------------------- what may be named
 
 
-@dataclass
-class Config:
-    """One cell of the grid, as composed; the help text of each setting is in conf/config.yaml."""
+class PackagePresets(SearchPathPlugin):
+    """Hydra finds the presets of installed packages."""
 
-    pool: Any = MISSING
-    selector: Any = MISSING
-    budget: Union[int, float] = 0.1  # noqa: UP007
-    budget_unit: str = "examples"
-    scorer: Optional[ModelRef] = None  # noqa: UP045
-    model: ModelRef = field(default_factory=ModelRef)
-    target: dict[str, Any] = field(default_factory=dict)
-    trainer: Any = MISSING
-    suite: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    comparison: str = "default"
-    baseline: str = "random"
-    published: Any = None
-    tracking: Tracking = field(default_factory=Tracking)
-    keep_models: bool = False
-    reuse: str = "missing"
-    retry: Optional[str] = None  # noqa: UP045
-    fail_fast: bool = False
-    shared_store: bool = False
-    price_per_hour: Optional[float] = None  # noqa: UP045
-    currency: str = "USD"
-    output_dir: str = "outputs"
-    data_root: str = "data"
-    plugin_path: Any = None  # a folder or a list of them; read before Hydra starts, by the command line
-    sweep: Optional[str] = None  # noqa: UP045
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in packages():
+            search_path.append(package, f"pkg://{package}")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One cell in plain objects: from here on nothing knows Hydra. `started` is when it was made of its settings."""
+def registered(overrides: Sequence[str], config_dir: Path | None = None) -> Registry:
+    """All that a command line may name, found and made known to Hydra.
 
-    pool: Any
-    selector: Any
-    budget: int | float
-    budget_unit: str
-    scorer: ModelRef
-    model: ModelRef
-    targets: Mapping[str, Any]
-    trainer: Any
-    suites: Mapping[str, Any]
-    seed: int
-    comparison: str
-    baseline: str
-    tracking: Tracking
-    keep_models: bool
-    reuse: Reuse
-    retry: str | None
-    fail_fast: bool
-    shared_store: bool
-    output_dir: Path
-    sweep: str | None
-    started: str
-    resolved: Mapping[str, Any]
+    Raises UserError if a folder is not there, or if two plugins or two presets have one name.
+    """
+    registry = discover(plugin_path(overrides))
+    if config_dir is not None:
+        registry.config_dir = config_dir.expanduser().resolve()
+        if not registry.config_dir.is_dir():
+            raise UserError(f"--config-dir: the folder {registry.config_dir} does not exist.")
+    register(registry)
+    return registry
 
 
 def register(registry: Registry) -> None:
     """Put every schema in Hydra's ConfigStore: ours, and the dataclass of every plugin.
 
-    Raises PluginError if a name was declared twice.
+    Raises UserError (PluginError for plugins) if a name was declared twice.
     """
     registry.require_sound()
+    require_distinct(registry.config_dir)
+    Plugins.instance().register(PackagePresets)
     OmegaConf.register_new_resolver("builtin", lambda path: str(Path(str(files("selbench"))) / path), replace=True)
-    OmegaConf.register_new_resolver(
-        "builtin_conf", lambda path: str(Path(str(files(CONFIG_MODULE))) / path), replace=True
-    )
+    OmegaConf.register_new_resolver("package", lambda name: str(files(name)), replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    store.store(group="pool", name="schema_file", node=FilePool)
-    store.store(group="pool", name="schema_planted", node=PlantedPool)
-    store.store(group="target", name="schema_file", node=FilePool)
-    store.store(group="target", name="schema_planted", node=PlantedPool)
     store.store(group="model", name="schema", node=ModelRef)
     for plugin in registry.plugins.values():
         package = f"suite.{plugin.name}" if plugin.kind == "suite" else plugin.kind
         store.store(group=plugin.kind, name=plugin.name, node=plugin.cls, package=package)
+        if plugin.kind == "pool":  # as presets of users may still call it, from before pools were plugins
+            for group in ("pool", "target"):
+                store.store(group=group, name=f"schema_{plugin.name}", node=plugin.cls)
+        # Every pool can be a target: `target=X` has the options target.X.*; a preset of that name stands for itself.
+        if plugin.kind == "pool" and plugin.name not in presets("target", registry.config_dir):
+            store.store(group="target", name=plugin.name, node=plugin.cls, package=f"target.{plugin.name}")
     # Every model can be a scorer: `scorer=X` reads the same file as `model=X`.
-    for name in presets("model"):
+    for name in presets("model", registry.config_dir):
         store.store(group="scorer", name=name, node={"defaults": [{"/model@_here_": name}]}, package="scorer")
+
+
+# ------------------------------------------------------------------------------------------ composition
 
 
 @contextmanager
@@ -135,13 +116,42 @@ def composing() -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid: what was typed for it, and the run it is."""
+
+    overrides: list[str]
+    run: Run
+
+
+def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path | None = None) -> list[Cell]:
+    """The cells of a command line: one run, or with `multirun` its grid. Nothing is read or done yet.
+
+    Raises UserError for what no run can be made of, and for a grid where `multirun` is not asked for.
+    """
+    registry = registered(overrides, config_dir)
+    found = _with_folder(overrides, registry)
+    if not multirun:
+        refuse_grid(found, registry)
+    cells = expand(found, registry) if multirun else [found]
+    return [Cell(cell, compose_run(cell, registry)) for cell in cells]
+
+
+def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Run:
+    """One run; of an experiment that is a grid, the run without the grid's axes."""
+    registry = registered(overrides, config_dir)
+    return compose_run(_with_folder(overrides, registry), registry)
+
+
+def _with_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
+    """A folder of presets as an override, which a cell keeps when it is run by itself."""
+    return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
+
+
 def compose_config(overrides: Sequence[str], registry: Registry, with_hydra: bool = False) -> DictConfig:
     """The composed configuration of one cell. Raises UserError in one sentence, with the valid choices."""
-    with composing():
-        try:
-            return compose(PRIMARY, overrides=list(overrides), return_hydra_config=with_hydra)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error, registry)) from error
+    with composing(), _explained(registry):
+        return compose(PRIMARY, overrides=list(overrides), return_hydra_config=with_hydra)
 
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
@@ -151,20 +161,17 @@ def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
 
 def to_run(config: DictConfig) -> Run:
     """From the composed config to plain, validated objects."""
-    try:
+    with _explained(None):
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         model: Any = OmegaConf.to_object(config.model)
         scorer: Any = OmegaConf.to_object(config.scorer) if config.scorer is not None else model
         suites: dict[str, Any] = {str(name): OmegaConf.to_object(node) for name, node in config.suite.items()}
-        targets = {str(name): OmegaConf.to_object(node) for name, node in config.target.items()}
-        plain: dict[str, Any] = {
+        targets: dict[str, Any] = {str(name): OmegaConf.to_object(node) for name, node in config.target.items()}
+        objects: dict[str, Any] = {
             key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
         }
-    except (OmegaConfBaseException, HydraException) as error:
-        raise UserError(explain(error, None)) from error
-    for key, valid in (("reuse", REUSE), ("retry", RETRY)):
-        if config[key] is not None and config[key] not in valid:
-            raise UserError(unknown(key, config[key], valid))
+        plain: dict[str, Any] = {item.name: config[item.name] for item in dataclasses.fields(PlainSettings)}
+    check_choices(resolved)
     if not suites:
         raise UserError("no suite: name at least one, e.g. suite=planted or suite=[response_loss,arc_easy].")
     for ref, key in ((model, "model"), (scorer, "scorer")):
@@ -172,32 +179,205 @@ def to_run(config: DictConfig) -> Run:
             raise UserError(f"{key}.path is empty: name a folder or a hub model.")
     return Run(
         **plain,
-        budget=config.budget,
-        budget_unit=config.budget_unit,
+        **objects,
         scorer=scorer,
         model=model,
         suites=suites,
         targets=targets,
-        seed=config.seed,
-        comparison=config.comparison,
-        baseline=config.baseline,
-        keep_models=config.keep_models,
-        reuse=config.reuse,
-        retry=config.retry,
-        fail_fast=config.fail_fast,
-        shared_store=config.shared_store,
         output_dir=Path(config.output_dir).expanduser(),
-        sweep=config.sweep,
         started=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         resolved={
             **resolved,
-            "selector": {"name": plain["selector"].plugin_name, **resolved["selector"]},
+            "selector": {"name": objects["selector"].plugin_name, **resolved["selector"]},
             "plugins": {  # whose options the others are: they may be called after a preset
-                "trainer": plain["trainer"].plugin_name,
+                "pool": objects["pool"].plugin_name,
+                "target": {name: target.plugin_name for name, target in targets.items()},
+                "trainer": objects["trainer"].plugin_name,
                 "suite": {name: suite.plugin_name for name, suite in suites.items()},
             },
         },
     )
+
+
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """A recorded configuration as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+
+
+# ------------------------------------------------------------------------------------------------- grids
+
+
+def expand(overrides: Sequence[str], registry: Registry) -> list[list[str]]:
+    """The cells of a grid as Hydra's sweeper makes them: the experiment's own axes, then the command line's."""
+    with composing(), _explained(registry):
+        settled = [text for text in overrides if not _is_sweep(text)]
+        config = compose(PRIMARY, overrides=[*settled, "hydra.mode=MULTIRUN"], return_hydra_config=True)
+        axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        # With the loader, which now knows every folder of presets, for glob(...).
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        values = {}  # a setting that is named again keeps its place and takes the later values
+        for override in parser.parse_overrides([*axes, *overrides]):
+            values[override.get_key_element()] = _values(override)
+        return [list(cell) for cell in itertools.product(*values.values())]
+
+
+def _values(override: Override) -> list[str]:
+    """`key=value` for each value. Raises HydraException for an interval, whose values cannot be counted."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def refuse_grid(overrides: Sequence[str], registry: Registry) -> None:
+    """One run has one value per setting; say what to type instead of Hydra's "ambiguous value"."""
+    with _explained(registry):
+        grids = [text for text in overrides if _is_sweep(text)]
+    if grids:
+        raise UserError(f"{grids[0]} names several values: add -m to run the grid.")
+    config = compose_config(overrides, registry, with_hydra=True)
+    if config.hydra.sweeper.get("params"):
+        raise UserError("this experiment is a grid: add -m, as in `selbench -m experiment=...`.")
+
+
+def _is_sweep(text: str) -> bool:
+    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+
+
+# ----------------------------------------------------------------------------------------- Hydra's program
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed: the settings, and of Hydra's flags those that selbench reads itself."""
+
+    overrides: list[str]
+    multirun: bool = False
+    config_dir: Path | None = None
+    help: bool = False
+    for_hydra: bool = False  # a flag that only Hydra understands, --cfg job for example
+
+
+def command_line(arguments: Sequence[str]) -> CommandLine:
+    """Raises UserError for --config-name and --config-path."""
+    parser = argparse.ArgumentParser(add_help=False, prog="selbench")
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--run", "-r", action="store_true")
+    for long, short in (("dir", "cd"), ("name", "cn"), ("path", "cp")):
+        parser.add_argument(f"--config-{long}", f"-{short}")
+    # Hydra has no public parser of its flags: these are named to tell their values from settings.
+    hydras = [parser.add_argument("--info", "-i", nargs="?", const="all")]
+    hydras += [parser.add_argument(*names) for names in (("--cfg", "-c"), ("--experimental-rerun",))]
+    for names in (("--hydra-help",), ("--shell-completion", "-sc"), ("--version",)):
+        hydras.append(parser.add_argument(*names, action="store_true"))
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--package", "-p")
+    flags, not_known = parser.parse_known_intermixed_args(list(arguments))
+    if flags.config_name or flags.config_path:
+        raise UserError(
+            "--config-name and --config-path are fixed; add a folder of your own configs with --config-dir DIR."
+        )
+    return CommandLine(
+        flags.overrides,
+        flags.multirun,
+        Path(flags.config_dir) if flags.config_dir else None,
+        flags.help,
+        bool(not_known) or any(getattr(flags, flag.dest) for flag in hydras),
+    )
+
+
+def launch(typed: CommandLine, sweep: str, job: Callable[[Run, int], object]) -> None:
+    """Let Hydra run a grid through its launcher: `job` is called once per cell, with the cell's run and number."""
+    folder = ["--config-dir", str(typed.config_dir.expanduser())] if typed.config_dir else []
+    hand_over(["-m", *folder, *typed.overrides, f"sweep={sweep}"], job)
+
+
+def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lambda run, number: None) -> None:
+    """Be the Hydra program that these arguments ask for."""
+
+    def task(config: DictConfig) -> None:
+        job(to_run(config), HydraConfig.get().job.num or 0)
+
+    sys.argv = [sys.argv[0], *arguments]
+    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=PRIMARY)(task)()
+
+
+# ------------------------------------------------------------------------------- the run that a record describes
+
+
+def run_of_record(config: Mapping[str, Any], selector: str, trainer: str | None, folders: Sequence[str] = ()) -> Run:
+    """The run that a recorded configuration describes, through the same schemas as a command line.
+
+    Args:
+        config: as it stands in the record.
+        selector: the name of the selector's plugin.
+        trainer: the trainer's plugin, for records that do not name it among their plugins.
+        folders: where plugins are now, if not where the record says.
+
+    Raises UserError if it no longer fits the plugins there are.
+    """
+    registry = discover(folders or recorded_plugin_path(config))
+    register(registry)
+    named = {"trainer": trainer, **(config.get("plugins") or {})}
+    pool, targets = recorded_pools(config)
+    classes = {
+        "pool": registry.get("pool", pool).cls,
+        "selector": _class_with(config["selector"], "selector", selector, registry),
+        "trainer": _class_with(config["trainer"], "trainer", named["trainer"], registry),
+    }
+    options = dict(config["selector"])
+    if "name" not in _options(classes["selector"]):
+        options.pop("name", None)  # the selector's own, noted beside its options
+    parts: dict[str, Any] = {"pool": config["pool"], "selector": options, "trainer": config["trainer"]}
+    known = {item.name for item in dataclasses.fields(Config)} - {"sweep"}
+    with _explained(registry):
+        built = OmegaConf.merge(
+            OmegaConf.structured(Config), {name: value for name, value in config.items() if name in known}
+        )
+        assert isinstance(built, DictConfig)
+        for key, cls in classes.items():
+            built[key] = OmegaConf.merge(OmegaConf.structured(cls), parts[key])
+        for name, chosen in config["suite"].items():
+            cls = _class_with(chosen, "suite", named.get("suite", {}).get(name, name), registry)
+            built.suite[name] = OmegaConf.merge(OmegaConf.structured(cls), chosen)
+        for name, chosen in config["target"].items():
+            cls = registry.get("pool", targets[name]).cls
+            built.target[name] = OmegaConf.merge(OmegaConf.structured(cls), chosen)
+        return to_run(built)
+
+
+def _class_with(options: Mapping[str, Any], kind: str, name: str | None, registry: Registry) -> type:
+    """The plugin whose options these are: the one of that name, else the only one that has them all."""
+    if (kind, name) in registry.plugins:
+        return registry.plugins[kind, str(name)].cls
+    fitting = [plugin for plugin in registry.of_kind(kind) if set(options) <= _options(plugin.cls)]
+    closest = min((len(_options(plugin.cls)) for plugin in fitting), default=0)
+    fitting = [plugin for plugin in fitting if len(_options(plugin.cls)) == closest]
+    if len(fitting) != 1:
+        found = ", ".join(plugin.name for plugin in fitting) or "none"
+        raise UserError(
+            f"which {kind} made it cannot be told from its options ({', '.join(options) or 'none'}); fitting: {found}. "
+            f"If it is in a folder of yours, name that: plugin_path=DIR."
+        )
+    return fitting[0].cls
+
+
+def _options(cls: type) -> set[str]:
+    return {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------ what went wrong
+
+
+@contextmanager
+def _explained(registry: Registry | None) -> Iterator[None]:
+    """Hydra's and OmegaConf's errors become UserErrors."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, registry)) from error
 
 
 def explain(error: BaseException, registry: Registry | None) -> str:
@@ -232,16 +412,8 @@ def _explain_option(error: OmegaConfBaseException, told: str) -> str:
 
 def _explain_choice(asked: str, registry: Registry) -> str:
     group, _, name = asked.rpartition("/")
-    if group in ("selector", "trainer", "suite"):
+    if group in ("selector", "trainer", "suite", "pool", "target"):
         for broken in registry.broken:
             if broken.name == name:
                 return f"{group} '{name}' is broken: {broken.origin}: {broken.error}"
     return unknown(group or "setting", name, choices(group, registry))
-
-
-def choices(group: str, registry: Registry) -> list[str]:
-    """What may follow `group=`: our presets and the plugins, without the schemas."""
-    if group == "scorer":
-        return presets("model")
-    plugins = {plugin.name for plugin in registry.of_kind(group)}
-    return sorted({*presets(group), *plugins})

@@ -10,9 +10,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -58,6 +59,7 @@ class Registry:
     plugins: dict[tuple[str, str], Plugin] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
+    config_dir: Path | None = None  # a folder of presets that this command line names
 
     def of_kind(self, kind: str) -> list[Plugin]:
         """Sorted by name."""
@@ -163,3 +165,36 @@ def _describe(error: Exception) -> str:
         else ""
     )
     return f"{type(error).__name__}: {error}{line}"
+
+
+def plugin_path(arguments: Sequence[str]) -> list[str]:
+    """The folders of `plugin_path=a` or `plugin_path=[a,b]`, else of SELBENCH_PLUGIN_PATH (separated like PATH).
+
+    Read before Hydra starts, because what they hold becomes part of the valid configuration.
+    """
+    for argument in reversed(arguments):
+        key, _, value = argument.lstrip("+").partition("=")
+        if key == "plugin_path":
+            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip()]
+    return [part for part in os.environ.get("SELBENCH_PLUGIN_PATH", "").split(os.pathsep) if part]
+
+
+def recorded_plugin_path(config: Mapping[str, Any]) -> list[str]:
+    """The folders of plugins that a recorded configuration names."""
+    named = config.get("plugin_path") or []
+    return [named] if isinstance(named, str) else [str(folder) for folder in named]
+
+
+def recorded_pools(config: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """The kind of the pool of a recorded configuration, and of its targets by their names.
+
+    Records from before pools were plugins do not say it; their pools were read (and have a path) or planted.
+    """
+    named = config.get("plugins") or {}
+    targets = config.get("target") or {}
+    pool = named.get("pool") or _old_kind(config.get("pool") or {})
+    return pool, {name: named.get("target", {}).get(name) or _old_kind(options) for name, options in targets.items()}
+
+
+def _old_kind(options: Mapping[str, Any]) -> str:
+    return "file" if "path" in options else "planted"

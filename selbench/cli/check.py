@@ -9,8 +9,9 @@ import traceback
 from pathlib import Path
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.options import add_config_dir
 from selbench.errors import UserError
+from selbench.plugins import plugin_path
 
 
 def main(arguments: list[str]) -> int:
@@ -26,10 +27,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="selector.option=value | plugin_path=DIR", help="options to check it with"
     )
+    add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)
     from selbench.testing import Subject, selector_checks
 
-    subject = Subject(args.selector, _options(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])
+    subject = Subject(*_named(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])
     subject.build()
     failed = 0
     for check in selector_checks:
@@ -61,16 +63,15 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _options(args: argparse.Namespace) -> dict[str, object]:
-    """`selector.x=y` settings through the same schema as a run's."""
+def _named(args: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The plugin's name and its options, through the same schema as a run's; a preset stands for its plugin."""
     overrides = [text for text in args.settings if text.startswith("selector.")]
-    if not overrides:
-        return {}
+    if not overrides and not args.config_dir:
+        return args.selector, {}
     import dataclasses
 
-    from selbench.config import compose_run, register
-    from selbench.plugins import discover
+    from selbench.config import composed_run
 
-    registry = discover(plugin_path(args.settings))
-    register(registry)
-    return dataclasses.asdict(compose_run([f"selector={args.selector}", *overrides], registry).selector)
+    named = [text for text in args.settings if text.lstrip("+").startswith("plugin_path=")]
+    chosen = composed_run([f"selector={args.selector}", *overrides, *named], args.config_dir).selector
+    return chosen.plugin_name, dataclasses.asdict(chosen)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from selbench.cli.options import add_config_dir
+
 
 def main(arguments: list[str]) -> int:
     """The grid `experiment=demo`; further settings may follow."""
@@ -17,7 +19,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings to change, e.g. seed=0,1,2 output_dir=/tmp/x"
     )
-    args = parser.parse_args(arguments)
+    add_config_dir(parser)
+    args = parser.parse_intermixed_args(arguments)
     from selbench.cli.grid import main as grid
 
-    return grid(["-m", "experiment=demo", *args.settings])
+    folder = ["--config-dir", str(args.config_dir)] if args.config_dir else []
+    return grid(["-m", *folder, "experiment=demo", *args.settings])

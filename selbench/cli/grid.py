@@ -8,30 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
-
-import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import DictConfig
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.config import PRIMARY, Run, compose_config, compose_run, explain, register, to_run
+from selbench.config import Cell, CommandLine, command_line, composed, hand_over, launch, registered
 from selbench.errors import UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
-from selbench.plugins import Registry, discover
-from selbench.presets import CONFIG_MODULE
+from selbench.settings import Run
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record, distinct
@@ -40,40 +29,32 @@ from selbench.store.sweeps import PLAN, Sweep
 
 def main(arguments: list[str]) -> int:
     """Exit status 0 if every run finished or was skipped, 1 if one failed."""
-    registry = discover(plugin_path(arguments))
-    register(registry)
-    flags = get_args_parser().parse_args(arguments)
-    if flags.config_name or flags.config_path:
-        raise UserError(
-            "--config-name and --config-path are fixed; add a folder of your own configs with --config-dir DIR."
-        )
-    if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
-        _hydra(arguments)
+    typed = command_line(arguments)
+    if typed.help:
+        print(help_text(), end="")
         return 0
-    overrides = list(flags.overrides)
-    if flags.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(flags.config_dir).resolve()}]")
-    if flags.multirun:
-        return _grid(overrides, arguments, registry)
-    refuse_grid(overrides, registry)
-    run = compose_run(overrides, registry)
-    _check([run])
-    return 0 if _cell(run) else 1
+    if typed.for_hydra:
+        registered(typed.overrides, typed.config_dir)
+        hand_over(arguments)
+        return 0
+    cells = composed(typed.overrides, typed.multirun, typed.config_dir)
+    keys = _check([cell.run for cell in cells])
+    if typed.multirun:
+        return _grid(typed, cells, keys, arguments)
+    return 0 if _cell(cells[0].run) else 1
 
 
-def _grid(overrides: list[str], arguments: list[str], registry: Registry) -> int:
-    cells = expand(overrides, registry)
-    runs = [compose_run(cell, registry) for cell in cells]
-    keys = _check(runs)
+def _grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: list[str]) -> int:
+    run = cells[0].run
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
-    sweep = Outputs(runs[0].output_dir).sweeps.open(f"{id}-{os.getpid()}")
-    _start(sweep, runs, cells, keys, arguments)
-    _expect(sweep, runs)
-    console.say(f"sweep {sweep.id}: {len(runs)} cells")
+    sweep = Outputs(run.output_dir).sweeps.open(f"{id}-{os.getpid()}")
+    _start(sweep, cells, keys, arguments)
+    _expect(sweep, [cell.run for cell in cells])
+    console.say(f"sweep {sweep.id}: {len(cells)} cells")
     started = time.perf_counter()
     with watching(sweep):
-        _hydra([*arguments, f"sweep={sweep.id}"])
-    return _summary(runs[0], sweep, time.perf_counter() - started)
+        launch(typed, sweep.id, _job)
+    return _summary(run, sweep, time.perf_counter() - started)
 
 
 def _check(runs: list[Run]) -> list[str]:
@@ -83,12 +64,15 @@ def _check(runs: list[Run]) -> list[str]:
     return checked_keys(runs)
 
 
-def _start(sweep: Sweep, runs: list[Run], cells: list[list[str]], keys: list[str], arguments: list[str]) -> None:
+def _start(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: list[str]) -> None:
     """Write down what the sweep is made of, before anything is done."""
     from selbench.run.identity import run_axes
     from selbench.run.reach import budgets_by_ranking
 
-    rows = [{"name": run_axes(run).name, "key": key, "overrides": cell} for run, cell, key in zip(runs, cells, keys)]
+    runs = [cell.run for cell in cells]
+    rows = [
+        {"name": run_axes(cell.run).name, "key": key, "overrides": cell.overrides} for cell, key in zip(cells, keys)
+    ]
     sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, budgets_by_ranking(runs))
 
 
@@ -101,44 +85,10 @@ def _expect(sweep: Sweep, runs: list[Run]) -> None:
         aside.write_text(plan)
 
 
-def expand(overrides: list[str], registry: Registry) -> list[list[str]]:
-    """The cells of a grid as Hydra's basic sweeper makes them: the experiment's own axes, then the command line's."""
-    try:
-        settled = [text for text in overrides if not _is_sweep(text)]
-        config = compose_config([*settled, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
-        axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        parsed = OverridesParser.create().parse_overrides([*axes, *overrides])
-        return [list(cell) for batch in BasicSweeper.split_arguments(parsed, None) for cell in batch]
-    except HydraException as error:
-        raise UserError(explain(error, registry)) from error
-
-
-def _is_sweep(text: str) -> bool:
-    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
-
-
-def refuse_grid(overrides: list[str], registry: Registry) -> None:
-    """One run has one value per setting; say what to type instead of Hydra's "ambiguous value"."""
-    try:
-        grids = [text for text in overrides if _is_sweep(text)]
-    except HydraException as error:
-        raise UserError(explain(error, registry)) from error
-    if grids:
-        raise UserError(f"{grids[0]} names several values: add -m to run the grid.")
-    config = compose_config(overrides, registry, with_hydra=True)
-    if config.hydra.sweeper.get("params"):
-        raise UserError("this experiment is a grid: add -m, as in `selbench -m experiment=...`.")
-
-
-def _hydra(arguments: list[str]) -> None:
-    """Hand over to Hydra, which runs the job once per cell through its launcher."""
-    sys.argv = [sys.argv[0], *arguments]
-    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=PRIMARY)(_job)()
-
-
-def _job(config: DictConfig) -> None:
-    with console.warnings_shown():  # a launcher may have started a process for this
-        _cell(to_run(config), HydraConfig.get().job.num or 0)
+def _job(run: Run, number: int) -> None:
+    """One cell of a grid. A launcher may have started a process for it, in which nobody shows warnings yet."""
+    with console.warnings_shown():
+        _cell(run, number)
 
 
 def _cell(run: Run, number: int = 0) -> bool:

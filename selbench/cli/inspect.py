@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.options import add_config_dir
 
 
 def main(arguments: list[str]) -> int:
@@ -22,14 +22,12 @@ def main(arguments: list[str]) -> int:
         "settings", nargs="*", metavar="key=value", help="e.g. selector=mads scorer=planted-1m budget=0.15"
     )
     parser.add_argument("--out", type=Path, help="the folder to write to (default: OUTPUT_DIR/inspect/NAME)")
+    add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)  # settings may stand before and after --out
 
-    from selbench.config import compose_run, register
-    from selbench.plugins import discover
+    from selbench.config import composed_run
 
-    registry = discover(plugin_path(args.settings))
-    register(registry)
-    run = compose_run(args.settings, registry)
+    run = composed_run(args.settings, args.config_dir)
 
     from selbench.inspection.of_run import view_of
     from selbench.inspection.panels import write_panels

@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from selbench import console
 from selbench.errors import UserError, unknown
-from selbench.presets import presets
+
+if TYPE_CHECKING:
+    from selbench.plugins import Registry
 
 VERBS = {
     "demo": "run the embedded comparison (a few minutes) and print its leaderboard",
@@ -22,7 +26,7 @@ VERBS = {
     "plan": "what a run or grid would do and cost, before anything is spent",
     "show": "all about one run, stage or sweep: settings, command, data, code, stages",
     "rerun": "a recorded run once more, compared with its record",
-    "plugins": "list selectors, trainers and suites, with origin and help",
+    "plugins": "list selectors, trainers, suites and pools, with origin and help",
     "check": "run the conformance suite on a selector",
 }
 
@@ -39,23 +43,12 @@ Verbs
 {verbs}
 
 Settings of a run (key=value; with -m, comma-separated values make a grid)
-  pool=       what is selected from      {pool}
-              a file of yours: pool=file pool.path=mine.jsonl; a hub data set: pool=hub pool.hub=owner/name
-  selector=   who selects                {selector}
-  budget=     how much: 0.15 is a share, 7800 a number; budget_unit=examples|tokens
-  model=      what is fine-tuned         {model}
-              a folder of yours: model=local model.path=/path/to/folder
-  scorer=     what the selector looks through: any model above (default: the model itself)
-  trainer=    how it is fine-tuned       {trainer}
-  suite=      what scores it             {suite}; several: suite=[a,b]
-  seed=       0, 1, ...                  experiment=  {experiment}
-  tracking=   mlflow, none               keep_models=true  output_dir=outputs  data_root=$SELBENCH_DATA
-  reuse=      missing: do what is missing; verify: also refuse what is damaged; none: do all again
-  retry=      failed, skipped or all: run again what ended so        fail_fast=true: stop at the first failure
+{settings}
 
 Options of the chosen plugin are set by name: selector.encoder=..., trainer.epochs=3, suite.planted.limit=10.
 `selbench plugins NAME` lists a plugin's options. `selbench --cfg job [settings]` prints the composed configuration;
-`--hydra-help` shows Hydra's own flags. Records land in outputs/runs, MLflow runs in outputs/mlflow.db.
+`--config-dir DIR` adds a folder of presets of yours; `--hydra-help` shows Hydra's own flags. Records land in
+outputs/runs, MLflow runs in outputs/mlflow.db.
 """
 
 
@@ -97,26 +90,34 @@ def run(arguments: Sequence[str]) -> int:
 
 def help_text() -> str:
     """The help page, with the valid choices of every group."""
-    import textwrap
-
-    from selbench.plugins import discover
+    from selbench.cli.options import config_dir_named
+    from selbench.plugins import discover, plugin_path
 
     registry = discover(plugin_path(sys.argv[1:]))
-    groups = {}
-    for group in ("pool", "selector", "model", "trainer", "suite", "experiment"):
-        names = [*presets(group), *(plugin.name for plugin in registry.of_kind(group))]
-        groups[group] = textwrap.fill(", ".join(sorted(set(names))), 78, subsequent_indent=" " * 41)
+    registry.config_dir = config_dir_named(sys.argv[1:])
     verbs = "\n".join(f"  {verb:<13}{text}" for verb, text in VERBS.items())
-    return HELP.format(verbs=verbs, **groups)
+    return HELP.format(verbs=verbs, settings="\n".join(_settings(registry)))
 
 
-def plugin_path(arguments: Sequence[str]) -> list[str]:
-    """The folders of `plugin_path=a` or `plugin_path=[a,b]`, else of SELBENCH_PLUGIN_PATH (separated like PATH).
+def _settings(registry: Registry) -> Iterator[str]:
+    """Every setting with its help; of those that are named things also what there is."""
+    from selbench.presets import choices
+    from selbench.settings import settings_help
 
-    Read before Hydra starts, because what they hold becomes part of the valid configuration.
-    """
-    for argument in reversed(arguments):
-        key, _, value = argument.lstrip("+").partition("=")
-        if key == "plugin_path":
-            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip()]
-    return [part for part in os.environ.get("SELBENCH_PLUGIN_PATH", "").split(os.pathsep) if part]
+    found = settings_help()
+    told: dict[str, str] = {}
+    for about in found:
+        if about.group:
+            names = ", ".join(choices(about.name, registry))
+            yield _named(about.name, about.text, told.get(names, names))
+            told[names] = f"any {about.name} above"
+            if about.example:
+                yield f"{'':14}{about.example}"
+    yield _named("experiment", "a named set of settings", ", ".join(choices("experiment", registry)))
+    for about in found:
+        if not about.group:
+            yield f"  {f'{about.name}={about.default}':<22} {about.text}"
+
+
+def _named(group: str, text: str, names: str) -> str:
+    return f"  {f'{group}=':<12}{text:<27}" + f"\n{'':41}".join(textwrap.wrap(names, 78))

@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.options import add_config_dir
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
-    from selbench.config import Run
     from selbench.planning.plan import Plan, Settings
+    from selbench.settings import Run
 
 
 def main(arguments: list[str]) -> int:
     """Exit status 0 if the plan fits on the disk, 1 if not."""
     args = _parser().parse_intermixed_args(arguments)
-    runs = runs_of(args.settings, args.multirun)
+    runs = runs_of(args.settings, args.multirun, args.config_dir)
 
     from selbench.planning.planner import plan_of
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="as in `selbench ...` and `selbench -m ...`")
     parser.add_argument("-m", "--multirun", action="store_true", help="a grid: comma-separated values are axes")
+    add_config_dir(parser)
     parser.add_argument("--price", type=_amount, help="money per device-hour")
     parser.add_argument("--currency", help="what the price is in (default: USD)")
     parser.add_argument("--tflops", type=_amount, help="what the device achieves, where no past stage tells")
@@ -91,19 +93,12 @@ def _amount(text: str) -> float:
     return value
 
 
-def runs_of(overrides: Sequence[str], multirun: bool) -> list[Run]:
+def runs_of(overrides: Sequence[str], multirun: bool, config_dir: Path | None = None) -> list[Run]:
     """The checked runs of a command line, composed as the command itself would."""
-    from selbench.cli.grid import expand, refuse_grid
-    from selbench.config import compose_run, register
-    from selbench.plugins import discover
+    from selbench.config import composed
     from selbench.run.identity import checked_keys
 
-    registry = discover(plugin_path(overrides))
-    register(registry)
-    if not multirun:
-        refuse_grid(list(overrides), registry)
-    cells = expand(list(overrides), registry) if multirun else [list(overrides)]
-    runs = [compose_run(cell, registry) for cell in cells]
+    runs = [cell.run for cell in composed(overrides, multirun, config_dir)]
     if len({run.output_dir for run in runs}) > 1:
         raise UserError("output_dir differs between cells: plan one output folder at a time.")
     checked_keys(runs)

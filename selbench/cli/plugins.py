@@ -7,10 +7,9 @@ import dataclasses
 from typing import Any
 
 from selbench import console
-from selbench.cli.main import plugin_path
 from selbench.declare import option_help, summary
 from selbench.errors import UserError, unknown
-from selbench.plugins import KINDS, Plugin, Registry, discover
+from selbench.plugins import KINDS, Plugin, Registry, discover, plugin_path
 
 
 def main(arguments: list[str]) -> int:

@@ -6,19 +6,18 @@ import argparse
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from selbench import console
-from selbench.cli.main import plugin_path
 from selbench.cli.options import add_outputs
 from selbench.errors import UserError
+from selbench.plugins import plugin_path
 
 if TYPE_CHECKING:
-    from selbench.config import Run
-    from selbench.plugins import Registry
     from selbench.run.again import Again
+    from selbench.settings import Run
     from selbench.store.records import Record
 
 
@@ -58,79 +57,14 @@ def main(arguments: list[str]) -> int:
 
 def recorded_run(record: Record, folders: list[str]) -> Run:
     """The run that a record's configuration describes. Raises UserError if it no longer fits the plugins there are."""
-    from selbench.config import register
-    from selbench.plugins import discover
+    from selbench.config import run_of_record
 
-    named = record.config.get("plugin_path") or []
-    registry = discover(folders or ([named] if isinstance(named, str) else named))
-    register(registry)
+    axes = record.axes
+    selector = (axes.selector_key or axes.selector).partition("(")[0]  # a label may be anything
     try:
-        return _composed(record, registry)
+        return run_of_record(record.config, selector, axes.trainer, folders)
     except UserError as error:
         raise UserError(f"run {record.key} cannot be made from its record: {error}") from error
-
-
-def _composed(record: Record, registry: Registry) -> Run:
-    """Through the same schemas as a command line, so that the same checks apply."""
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from selbench.config import Config, explain, to_run
-
-    config, axes = dict(record.config), record.axes
-    named = config.get("plugins", {"trainer": axes.trainer})
-    named_selector = (axes.selector_key or axes.selector).partition("(")[0]  # a label may be anything
-    classes = {
-        "pool": _pool_class(config["pool"]),
-        "selector": _plugin_class("selector", config["selector"], registry, named_selector),
-        "trainer": _plugin_class("trainer", config["trainer"], registry, named.get("trainer")),
-    }
-    options = {**config["selector"]}
-    if "name" not in {item.name for item in dataclasses.fields(classes["selector"])}:
-        options.pop("name", None)  # the selector's own, noted beside its options
-    config["selector"] = options
-    known = {item.name for item in dataclasses.fields(Config)}
-    try:
-        plain = {key: value for key, value in config.items() if key in known - {"sweep"}}
-        built = OmegaConf.merge(OmegaConf.structured(Config), plain)
-        assert isinstance(built, DictConfig)
-        for key, cls in classes.items():
-            built[key] = OmegaConf.merge(OmegaConf.structured(cls), config[key])
-        for name, chosen in config["suite"].items():
-            cls = _plugin_class("suite", chosen, registry, named.get("suite", {}).get(name, name))
-            built.suite[name] = OmegaConf.merge(OmegaConf.structured(cls), chosen)
-        for name, chosen in config["target"].items():
-            built.target[name] = OmegaConf.merge(OmegaConf.structured(_pool_class(chosen)), chosen)
-        return to_run(built)
-    except OmegaConfBaseException as error:
-        raise UserError(explain(error, registry)) from error
-
-
-def _pool_class(options: Mapping[str, Any]) -> type:
-    """The kind of pool that has these options."""
-    from selbench.config import FilePool, PlantedPool
-
-    return FilePool if "path" in options else PlantedPool
-
-
-def _plugin_class(kind: str, options: Mapping[str, Any], registry: Registry, hint: str | None) -> type:
-    """The plugin whose options these are: the one of that name, else the only one that has them all."""
-    if (kind, hint) in registry.plugins:
-        return registry.plugins[kind, str(hint)].cls
-    fitting = [plugin for plugin in registry.of_kind(kind) if set(options) <= _names(plugin.cls)]
-    closest = min((len(_names(plugin.cls)) for plugin in fitting), default=0)
-    fitting = [plugin for plugin in fitting if len(_names(plugin.cls)) == closest]
-    if len(fitting) != 1:
-        found = ", ".join(plugin.name for plugin in fitting) or "none"
-        raise UserError(
-            f"which {kind} made it cannot be told from its options ({', '.join(options) or 'none'}); fitting: {found}. "
-            f"If it is in a folder of yours, name that: plugin_path=DIR."
-        )
-    return fitting[0].cls
-
-
-def _names(cls: type) -> set[str]:
-    return {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
 def _here(run: Run) -> int:

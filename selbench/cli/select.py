@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from selbench import console
-from selbench.cli.main import plugin_path
+from selbench.cli.options import add_config_dir
 
 FORMS = ("alpaca", "messages")
 
@@ -30,14 +30,12 @@ def main(arguments: list[str]) -> int:
         default="alpaca",
         help="alpaca: instruction, input, output (default); messages: chat turns",
     )
+    add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)
 
-    from selbench.config import compose_run, register
-    from selbench.plugins import discover
+    from selbench.config import composed_run
 
-    registry = discover(plugin_path(args.settings))
-    register(registry)
-    run = compose_run(args.settings, registry)
+    run = composed_run(args.settings, args.config_dir)
 
     from selbench.data.export import export
     from selbench.run.carry_out import open_store

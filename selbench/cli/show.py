@@ -44,9 +44,9 @@ def main(arguments: list[str]) -> int:
     outputs = Outputs(args.outputs)
     found = outputs.find(args.name)
     if args.config:
-        from omegaconf import OmegaConf
+        from selbench.config import as_yaml
 
-        _print([OmegaConf.to_yaml(OmegaConf.create(outputs.find_run(args.name).config)).rstrip()])
+        _print([as_yaml(outputs.find_run(args.name).config).rstrip()])
     elif args.json:
         _print([json.dumps(_plain(found, outputs), indent=1, default=str)])
     else:

@@ -23,6 +23,7 @@ from selbench.report.board import Difference
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
+from selbench.settings import without_effect
 from selbench.store.axes import require_distinct_labels
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record
@@ -30,8 +31,6 @@ from selbench.store.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
-# Settings that say where and when, not what.
-ASIDE = ("seed", "sweep", "tracking", "output_dir", "plugin_path", "comparison", "reuse", "retry", "fail_fast")
 STAGES = ("selection", "training", "evaluation")
 
 
@@ -201,8 +200,9 @@ def _differing_settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
 
 
 def _settings_left_aside(side: Side) -> Sequence[str]:
-    """For single runs the seed is a setting like any other."""
-    return ASIDE[1:] if side.seeds == (None,) and len(side.records) == 1 else ASIDE
+    """The settings that are not compared. For single runs the seed is a setting like any other."""
+    single = side.seeds == (None,) and len(side.records) == 1
+    return without_effect() if single else ("seed", *without_effect())
 
 
 def _flat_settings(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

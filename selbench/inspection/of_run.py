@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from selbench.config import Run
 from selbench.inspection.view import View, read_diagnostics, read_features
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
 from selbench.run.inputs import load_pool
 from selbench.run.select import selection_alone
+from selbench.settings import Run
 
 
 def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:

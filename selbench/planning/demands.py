@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.config import Run
 from selbench.declare import features_needed
 from selbench.models import fingerprint
 from selbench.run.evaluate import EvaluationStage
@@ -25,6 +24,7 @@ from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, context_seed, make_budget
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.settings import Run
 from selbench.store.files import read_json
 from selbench.store.inventory import stage_path
 from selbench.store.keys import digest, plugin_identity

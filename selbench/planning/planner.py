@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from selbench.config import Run
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimates
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
+from selbench.settings import Run
 from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now

@@ -30,16 +30,28 @@ class PlantedPool:
 
     Shares are of all rows. Two rows that ask one question of one skill are duplicates, however they are worded:
     planted ones by the two knobs, and more where a skill gets more rows than it has different arguments.
+
+    Options:
+        name: what reports call it.
+        size: number of rows.
+        zipf: the skill of rank r is asked about in proportion to r ** -zipf; 0 is balanced.
+        exact_duplicates: share of rows that are another row once more.
+        near_duplicates: share of rows that ask another row's question in other words.
+        corrupted: share of rows with a plausible wrong response.
+        verbose: share of rows with padding around the response.
+        seed: another seed, another pool.
     """
 
     name: str = "planted"
-    size: int = 8000  # rows
-    zipf: float = 1.1  # the skill of rank r is asked about in proportion to r ** -zipf; 0 is balanced
-    exact_duplicates: float = 0.10  # share of rows that are another row once more
-    near_duplicates: float = 0.15  # share of rows that ask another row's question in other words
-    corrupted: float = 0.05  # share of rows with a plausible wrong response
-    verbose: float = 0.10  # share of rows with padding around the response
+    size: int = 8000
+    zipf: float = 1.1
+    exact_duplicates: float = 0.10
+    near_duplicates: float = 0.15
+    corrupted: float = 0.05
+    verbose: float = 0.10
     seed: int = 0
+
+    quick = True  # made again in a moment, without a network
 
     def load(self) -> LoadedPool:
         """The pool and, apart from it, the hidden labels. Raises UserError for a value that makes no sense."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selbench.config import Run
 from selbench.errors import UserError
 from selbench.run.carry_out import carry_out
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool
+from selbench.settings import Run
 from selbench.store.facts import ScoreRow
 from selbench.store.files import read_json
 from selbench.store.outputs import Outputs

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from selbench.api import LoadedPool, ModelRef
-from selbench.config import Run
 from selbench.errors import NotApplicable, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
@@ -19,6 +18,7 @@ from selbench.run.leak_check import Checked, check_leaks
 from selbench.run.select import Selected, SelectionStage, facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.settings import Run
 from selbench.store.cost import total
 from selbench.store.facts import LeakSummary, SelectionFacts
 from selbench.store.files import checksums, write_json, writing

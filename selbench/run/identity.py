@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from selbench.api import LoadedPool
-from selbench.config import Run
 from selbench.errors import PluginError
 from selbench.models import fingerprint
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
+from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
 from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.records import Record

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from selbench.api import LoadedPool, Pool
-from selbench.config import Run
+from selbench.settings import Run
 
 
 @lru_cache(maxsize=4)

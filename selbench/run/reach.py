@@ -8,10 +8,10 @@ from contextlib import suppress
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.config import Run
 from selbench.errors import UserError
 from selbench.models import fingerprint
 from selbench.run.inputs import load_pool, load_target
+from selbench.settings import Run
 from selbench.store.keys import digest, plugin_identity
 from selbench.store.outputs import Outputs
 

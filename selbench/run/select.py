@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
-from selbench.config import Run
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
@@ -20,6 +19,7 @@ from selbench.run.inputs import load_pool, load_target
 from selbench.run.reach import largest_budget
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
+from selbench.settings import Run
 from selbench.store.cost import Cost, total
 from selbench.store.facts import SelectionFacts
 from selbench.store.files import read_json, write_json

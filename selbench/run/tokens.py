@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from selbench.api import ModelRef, Pool
-from selbench.config import Run
 from selbench.models import fingerprint, load_tokenizer
 from selbench.run.inputs import load_pool
 from selbench.run.stage import RunStage
+from selbench.settings import Run
 from selbench.store.files import load_arrays, save_arrays
 from selbench.store.stages import Store
 

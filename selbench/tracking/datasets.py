@@ -45,8 +45,8 @@ def _input(context: str, name: str, digest: str, options: Mapping[str, Any], siz
 
 def _source(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """MLflow's source types: a local file, the hub, or the code that makes the data from these options."""
-    if options.get("path"):
-        return "local", {"uri": options["path"]}
+    if path := options.get("path"):
+        return "local", {"uri": path if isinstance(path, str) else ", ".join(map(str, path))}
     if options.get("hub"):
         about = {"path": options["hub"], "config_name": options.get("subset"), "data_files": options.get("hub_file")}
         return "hugging_face", {**about, "split": options.get("split"), "revision": options.get("revision")}

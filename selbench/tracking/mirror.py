@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selbench.config import Run
+from selbench.settings import Run
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, RECORD, SELECTION, TRACEBACK, Record
 from selbench.tracking.content import LONG, metrics, milliseconds, params, tags

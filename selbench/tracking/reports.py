@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from selbench.config import Run
+from selbench.settings import Run
 from selbench.store.files import read_json, write_json, writing
 from selbench.store.sweeps import Sweep
 from selbench.tracking.marks import Marks

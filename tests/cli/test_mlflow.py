@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selbench.config import Tracking
+from selbench.settings import Tracking
 from selbench.store.axes import Axes
 from selbench.store.records import Record, Records
 from selbench.store.sweeps import Sweep

@@ -190,6 +190,74 @@ def test_a_strangers_package_is_installed_selected_and_checked(settings, tmp_pat
     (record,) = records(tmp_path / "outputs")
     ids = json.loads((tmp_path / "outputs" / "runs" / record["key"] / "selection.json").read_text())["ids"]
     assert ids == ["0000", "0001", "0002"]
+    rest = [setting for setting in settings if not setting.startswith("pool")]
+    listed = command("--help").stdout
+    assert "tiny_world" in listed and "tiny_grid" in listed
+    unknown = command(*rest, "pool=tiny_wrld")
+    assert unknown.returncode == 2 and "Did you mean 'tiny_world'?" in unknown.stderr
+    planned = command("plan", "-m", *rest, "experiment=tiny_grid", "--json")
+    assert planned.returncode == 0 and len(json.loads(planned.stdout)["cells"]) == 4, planned.stderr
+    swept = command("-m", *rest, "experiment=tiny_grid", "budget=3")
+    assert swept.returncode == 0, swept.stderr
+    made = [record for record in records(tmp_path / "outputs") if record["comparison"] == "tiny_grid"]
+    assert {record["axes"]["pool"] for record in made} == {"tiny-world"} and len(made) == 4
+    mine = _folder_of_presets(tmp_path / "mine", "tiny_world")
+    twice = command("plan", *rest, "--config-dir", str(mine))
+    assert twice.returncode == 2 and "pool=tiny_world is there twice" in twice.stderr and str(mine) in twice.stderr
+    (site / "selbench_sample" / "conf" / "__init__.py").write_text("import nothing_of_that_name")
+    spoilt = command("plan", *settings)
+    assert spoilt.returncode == 0 and "nothing_of_that_name" in spoilt.stderr
     refused = command(*settings, "selector=shortest", "selector.by_wrds=true")
     assert refused.returncode == 2 and "Traceback" not in refused.stderr
     assert "Did you mean 'selector.by_words'?" in refused.stderr
+
+
+def _folder_of_presets(folder: Path, name: str) -> Path:
+    (folder / "pool").mkdir(parents=True)
+    (folder / "pool" / f"{name}.yaml").write_text(f"defaults: [planted, _self_]\nname: {name}\nsize: 30\n")
+    (folder / "selector").mkdir()
+    (folder / "selector" / "halves.yaml").write_text("defaults: [random, _self_]\nbalanced: source\n")
+    return folder
+
+
+def test_a_folder_of_presets_serves_every_verb_that_composes(selbench, settings, tmp_path):
+    rest = [setting for setting in settings if not setting.startswith("pool")]
+    folder = ["--config-dir", str(_folder_of_presets(tmp_path / "mine", "small"))]
+    chosen = [*rest, "pool=small", "selector=halves", "budget=3"]
+    assert selbench(*folder, *chosen).status == 0
+    assert selbench("-m", *folder, *chosen, "seed=0,1").status == 0
+    assert selbench("plan", "-m", *chosen, "seed=0,1,2", *folder).status == 0
+    assert selbench("select", *chosen, *folder, "--out", str(tmp_path / "out.jsonl")).status == 0
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+    assert selbench("inspect", *folder, *chosen, "--out", str(tmp_path / "pictures")).status == 0
+    assert selbench("--cfg", "job", *folder, *chosen).status == 0
+    checked = selbench("check", "halves", *folder)
+    assert checked.status == 0 and "halves: " in checked.out
+    assert {record["axes"]["pool"] for record in records(tmp_path / "outputs")} == {"small"}
+    for verb in ([], ["plan"], ["select"], ["inspect"]):
+        refused = selbench(*verb, *folder, *rest, "pool=smal")
+        assert refused.status == 2 and "Did you mean 'small'?" in refused.err
+        absent = selbench(*verb, "--config-dir", str(tmp_path / "none"), *rest)
+        assert absent.status == 2 and f"the folder {tmp_path / 'none'} does not exist" in absent.err
+
+
+def test_a_preset_of_our_name_in_a_folder_is_refused(selbench, settings, tmp_path):
+    refused = selbench(*settings, "--config-dir", str(_folder_of_presets(tmp_path / "mine", "dolly")))
+    assert refused.status == 2 and "the preset pool=dolly is there twice" in refused.err
+
+
+def test_a_pool_of_ones_own_is_a_target_too_and_in_the_record(selbench, settings, tmp_path):
+    (tmp_path / "tables.py").write_text(POOL)
+    rest = [setting for setting in settings if not setting.startswith(("plugin_path=", "pool"))]
+    chosen = [f"plugin_path=[{tmp_path},{TOYS}]", *rest, "pool=tables", "pool.size=20", "budget=3"]
+    ran = selbench(*chosen, "target=tables", "target.tables.size=5")
+    assert ran.status == 0, ran.err
+    (record,) = records(tmp_path / "outputs")
+    assert record["config"]["target"]["tables"]["size"] == 5
+    assert record["config"]["plugins"]["pool"] == "tables" and record["config"]["plugins"]["target"] == {
+        "tables": "tables"
+    }
+    again = selbench("rerun", record["key"], "--outputs", str(tmp_path / "outputs"))
+    assert again.status == 0 and "identical: 3 ids" in again.out, again.err
+    refused = selbench(*chosen, "target=tables", "target.tables.sise=5")
+    assert refused.status == 2 and "Did you mean 'target.tables.size'?" in refused.err

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.cli.grid import expand
-from selbench.config import compose_run, register
+from selbench.config import compose_run, composed_run, expand, register
 from selbench.plugins import discover
 from selbench.presets import presets
 
@@ -49,9 +48,9 @@ def test_targets(registry, name):
     assert target.name == "x"
 
 
-@pytest.mark.parametrize("name", _choices("mads_variant"))
+@pytest.mark.parametrize("name", _choices("experiment/mads_variant"))
 def test_mads_variants(registry, name):
-    assert compose_run(["selector=mads", f"+mads_variant={name}"], registry).selector.plugin_name == "mads"
+    assert compose_run(["selector=mads", f"+experiment/mads_variant={name}"], registry).selector.plugin_name == "mads"
 
 
 def test_selectors_without_presets(registry):
@@ -81,3 +80,13 @@ def test_experiments(registry, name, cells):
 
 def test_every_experiment_is_listed_above():
     assert set(_choices("experiment")) == {case[0] for case in test_experiments.pytestmark[0].args[1]}
+
+
+def test_presets_from_before_pools_were_plugins_still_compose(tmp_path):
+    for group, place in (("pool", ""), ("target", "@_here_")):
+        (tmp_path / group).mkdir()
+        package = "# @package target.old\n" if group == "target" else ""
+        text = f"{package}defaults: [schema_file{place}, _self_]\nname: old\npath: a.jsonl\n"
+        (tmp_path / group / "old.yaml").write_text(text)
+    run = composed_run(["pool=old", "target=old"], tmp_path)
+    assert run.pool.plugin_name == run.targets["old"].plugin_name == "file" and run.pool.path == "a.jsonl"

@@ -10,9 +10,11 @@ from omegaconf import OmegaConf
 
 from selbench.api import ModelRef
 from selbench.data.pools import FilePool
+from selbench.plugins import discover
+from selbench.presets import choices
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-POOLS = [path for path in sorted((CONF / "pool").glob("*.yaml")) if path.stem != "planted"]
+POOLS = sorted((CONF / "pool").glob("*.yaml"))
 MODELS = [path for path in sorted((CONF / "model").glob("*.yaml")) if not path.stem.startswith("planted-")]
 
 
@@ -44,6 +46,7 @@ def test_model(path: Path) -> None:
 
 def test_the_promised_names_are_there() -> None:
     pools = {path.stem for path in POOLS}
-    assert pools >= {"alpaca", "alpaca_gpt4", "dolly", "lima", "wizardlm_evol", "tulu_v2", "tulu_3", "file", "hub"}
+    assert pools >= {"alpaca", "alpaca_gpt4", "dolly", "lima", "wizardlm_evol", "tulu_v2", "tulu_3"}
+    assert {"file", "hub", "planted"} <= set(choices("pool", discover()))
     models = {path.stem for path in MODELS}
     assert models >= {"smollm2-135m", "llama-2-13b", "llama-3.2-3b-instruct", "local", "stories-260k"}

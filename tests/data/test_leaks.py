@@ -21,7 +21,7 @@ from selbench.run.leak_check import check_leaks
 from selbench.store.stages import Store
 
 ROOT = Path(__file__).parents[2]
-TASKS, CONF = ROOT / "selbench" / "planted" / "tasks", ROOT / "conf"
+TASKS = ROOT / "selbench" / "planted" / "tasks"
 LONG = "a farmer has seventeen sheep and all but nine of them run away how many sheep are left on the farm"
 ITEMS = {
     "maths": {
@@ -185,7 +185,9 @@ def test_held_out_responses_are_found_in_a_pool_that_holds_them(shared_data):
 
 
 def test_items_without_ids_are_called_as_in_the_scores(shared_data):
-    suite = LmEval(tasks=["arc_easy_local"], include_path=str(CONF / "tasks"), data_root=str(shared_data), limit=3)
+    suite = LmEval(
+        tasks=["arc_easy_local"], include_path=str(ROOT / "plugins/suites/tasks"), data_root=str(shared_data), limit=3
+    )
     model = ModelRef(name="stories", path=str(shared_data / "models" / "stories-260k"), max_length=512)
     (score,) = [score for score in suite.evaluate(model, Context(seed=0)) if score.headline]
     texts = suite.texts()["arc_easy_local"]

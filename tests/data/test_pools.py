@@ -14,7 +14,7 @@ import pytest
 
 from selbench.api import Example
 from selbench.data import hub
-from selbench.data.pools import FilePool
+from selbench.data.pools import FilePool, file_labels
 from selbench.errors import UserError
 
 ALPACA = [
@@ -349,3 +349,84 @@ def test_alpaca(shared_data: Path) -> None:
 )
 def test_other_real_pools_have_no_bad_row(shared_data: Path, name: str, size: int) -> None:
     assert len(FilePool(path=str(shared_data / "instruction" / f"{name}.jsonl.gz")).load().pool) == size
+
+
+# ------------------------------------------------------------------------------------------- several files
+
+
+def several(tmp_path: Path, **files: list[Any]) -> list[str]:
+    """Paths of files of rows: `a__b` is the file b.jsonl in the folder a."""
+    paths = [tmp_path / f"{name.replace('__', '/')}.jsonl" for name in files]
+    for path, rows in zip(paths, files.values()):
+        path.parent.mkdir(exist_ok=True)
+        write(path, rows)
+    return [str(path) for path in paths]
+
+
+def row(text: str, **more: object) -> dict[str, object]:
+    return {"instruction": text, "output": text.upper(), **more}
+
+
+def test_several_files_are_one_pool_and_name_the_source(tmp_path):
+    paths = several(tmp_path, one=[row("a"), row("b", source="own")], two=[{"prompt": "c", "completion": "C"}])
+    pool = FilePool(path=paths).load().pool
+    assert [example.response for example in pool] == ["A", "B", "C"]  # each file in a form of its own
+    assert [example.source for example in pool] == ["one", "own", "two"]
+
+
+@pytest.mark.parametrize("wrapped", [lambda path: path, lambda path: [path], Path])
+def test_one_file_is_the_same_pool_however_it_is_named(tmp_path, wrapped):
+    (path,) = several(tmp_path, one=[row("a"), row("b")])
+    pool = FilePool(path=wrapped(path)).load().pool
+    assert [example.source for example in pool] == ["", ""]
+    assert (
+        pool.fingerprint == "dac710f9d62abd9709a72f66ac51b8614ba0026261d27a9ec31c1828a19284eb"
+    )  # as when one file was all
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels"),
+    [
+        (["x/train.jsonl", "y/train.jsonl.gz"], ["x/train", "y/train"]),
+        (["x/a/train.csv", "y/a/train.csv", "y/b/test.csv"], ["x/a/train", "y/a/train", "test"]),
+        (["x/rows.json", "x/rows.jsonl"], ["rows.json", "rows.jsonl"]),
+        (["rows.v1.jsonl", "rows.v2.jsonl.gz"], ["rows.v1", "rows.v2"]),
+    ],
+)
+def test_sources_are_distinct(paths, labels):
+    assert file_labels(paths) == labels
+
+
+def test_ids_over_several_files_are_distinct_and_stay(tmp_path):
+    paths = several(tmp_path, one=[row("a"), row("b")], two=[row("b"), row("c")])
+    pool = FilePool(path=paths).load().pool
+    assert len(set(pool.ids)) == 4 and pool.ids[2] == f"{pool.ids[1]}-2"
+    # what an example is called does not depend on the files beside its own
+    assert FilePool(path=paths[0]).load().pool.ids == pool.ids[:2]
+    assert pool.ids[3] in FilePool(path=paths[1]).load().pool.ids
+
+
+def test_an_id_given_in_two_files_names_both_places(tmp_path):
+    one, two = several(tmp_path, one=[row("a", id=1)], two=[row("b", id=0), row("c", id=1)])
+    message = refusal(FilePool(path=[one, two]))
+    assert f"the id '1' is given to {one} line 1 and to {two} line 2" in message
+    assert len(FilePool(path=[one, two], columns={"id": None}).load().pool) == 3
+
+
+def test_a_mistake_in_one_of_several_files_names_it(tmp_path):
+    one, two, none = several(tmp_path, one=[row("a")], two=[row("b"), row("")], none=[])
+    assert f"{two} line 2: " in refusal(FilePool(path=[one, two]))
+    assert len(FilePool(path=[one, two], drop_invalid=True).load().pool) == 2
+    assert f"{none}: there are no rows" in refusal(FilePool(path=[one, none]))
+    other = several(tmp_path, other=[{"question": "a"}])[0]
+    assert f"{other}: the columns match no form" in refusal(FilePool(path=[one, other]))
+    assert "no.jsonl does not exist" in refusal(FilePool(path=[one, str(tmp_path / "no.jsonl")]))
+    assert f"names {one} more than once" in refusal(FilePool(path=[one, f"{tmp_path}/../{tmp_path.name}/one.jsonl"]))
+    assert "is no file" in refusal(FilePool(path=[one, None]))
+    assert "nothing to read from" in refusal(FilePool(path=[]))
+
+
+def test_a_limit_counts_over_all_files(tmp_path):
+    paths = several(tmp_path, one=[row("a"), row("b")], two=[row("c"), row("d")], none=[])
+    assert [example.response for example in FilePool(path=paths, limit=3).load().pool] == ["A", "B", "C"]
+    assert len(FilePool(path=paths, limit=2).load().pool) == 2

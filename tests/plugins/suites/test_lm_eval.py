@@ -224,8 +224,8 @@ def test_a_group_has_one_headline_over_the_items_of_all_its_tasks() -> None:
 
 
 def test_arc_easy_from_the_local_file(shared_data: Path) -> None:
-    conf = Path(__file__).resolve().parents[3] / "conf"
-    suite = LmEval(tasks=["arc_easy_local"], include_path=str(conf / "tasks"), data_root=str(shared_data), limit=8)
+    tasks = Path(__file__).resolve().parents[3] / "plugins" / "suites" / "tasks"
+    suite = LmEval(tasks=["arc_easy_local"], include_path=str(tasks), data_root=str(shared_data), limit=8)
     ref = ModelRef(name="stories", path=str(shared_data / "models/stories-260k"), max_length=512)
     found = suite.evaluate(ref, Context())
     assert {score.metric: len(score.items) for score in found} == {"acc_norm": 8, "acc": 0}
