@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from selbench.api import Context, ModelRef
 from selbench.data.chat import PROMPT, TEMPLATE, Encoded
 from selbench.features.activations import ActivationTags, PooledActivations
-from selbench.features.forward import _padded, batch_tokens, read
+from selbench.features.forward import batch_tokens, padded_ids, read_activations
 from selbench.features.sae import SparseAutoencoder
 from selbench.features.sae_model import Autoencoder
 from selbench.features.sae_tags import BoundTags, SaeTags
@@ -61,7 +61,7 @@ def naive(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
     """The head and every hidden state, in batches of `size` texts as they come, pooled afterwards."""
     for start in range(0, len(texts.distinct), size):
         rows = texts.distinct[start : start + size]
-        ids = torch.from_numpy(_padded(rows))
+        ids = torch.from_numpy(padded_ids(rows))
         mask = torch.zeros(ids.shape, dtype=torch.long)
         for row, text in zip(mask, rows):
             row[: len(text.ids)] = 1
@@ -74,7 +74,7 @@ def naive(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
 def bare(model: LlamaForCausalLM, texts: Texts) -> None:
     """Our batches through the decoder, and nothing read."""
     for batch in texts.batches(batch_tokens(model)):
-        ids = torch.from_numpy(_padded([texts.distinct[i] for i in batch]))
+        ids = torch.from_numpy(padded_ids([texts.distinct[i] for i in batch]))
         with torch.inference_mode():
             model.base_model(input_ids=ids, use_cache=False)
 
@@ -82,7 +82,7 @@ def bare(model: LlamaForCausalLM, texts: Texts) -> None:
 def ours(model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledActivations | BoundTags) -> None:
     collectors = [spec.collector(texts, LAYERS) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
-    for batch, pooled in read(model, texts.distinct, texts.batches(batch_tokens(model)), readings):
+    for batch, pooled in read_activations(model, texts.distinct, texts.batches(batch_tokens(model)), readings):
         for collector in collectors:
             collector.add(batch, pooled)
     for collector in collectors:

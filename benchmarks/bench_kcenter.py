@@ -52,7 +52,7 @@ def through_faiss(space: np.ndarray, k: int) -> np.ndarray:
     def search(rows, square, centres, centre_square):  # type: ignore[no-untyped-def]
         return faiss.knn(rows, centres, 1)[0][:, 0]
 
-    with mock.patch.object(faiss_gpu, "nearest", lambda: search):
+    with mock.patch.object(faiss_gpu, "nearest_on_gpu", lambda: search):
         return farthest_first(space, k).order
 
 

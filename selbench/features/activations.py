@@ -43,15 +43,15 @@ class PooledActivations:
     needs_scorer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check(self.capture, self.positions, self.pooling, self.response)
+        _check_positions_readable(self.capture, self.positions, self.pooling, self.response)
         if self.dtype not in ("float32", "float16"):
             raise UserError(unknown("dtype", self.dtype, ("float32", "float16")))
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
 
-    def collector(self, texts: Texts, depth: int) -> _Dense:
-        return _Dense(self, texts, resolve_layers(self.layers, depth))
+    def collector(self, texts: Texts, depth: int) -> _ValueCollector:
+        return _ValueCollector(self, texts, resolve_layers(self.layers, depth))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ActivationTags:
     needs_scorer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check(self.capture, self.positions, self.pooling, self.response)
+        _check_positions_readable(self.capture, self.positions, self.pooling, self.response)
         if self.threshold not in THRESHOLDS:
             raise UserError(unknown("threshold", self.threshold, THRESHOLDS))
         if self.threshold == "quantile" and not 0 < self.level < 1:
@@ -90,17 +90,17 @@ class ActivationTags:
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
 
-    def collector(self, texts: Texts, depth: int) -> _Tags:
-        return _Tags(self, texts, resolve_layers(self.layers, depth))
+    def collector(self, texts: Texts, depth: int) -> _NeuronTagCollector:
+        return _NeuronTagCollector(self, texts, resolve_layers(self.layers, depth))
 
 
-def _check(capture: str, positions: str, pooling: str, response: bool) -> None:
+def _check_positions_readable(capture: str, positions: str, pooling: str, response: bool) -> None:
     check_reading(capture, positions, pooling)
     if positions == "response" and not response:
         raise UserError("positions=response needs a text with the response: set response to true.")
 
 
-class _Dense:
+class _ValueCollector:
     """Collects the values of PooledActivations."""
 
     kept = ("values",)
@@ -123,7 +123,7 @@ class _Dense:
         return {"values": self.values if distinct else self.values[of], "layers": np.array(self.layers)}
 
 
-class _Tags:
+class _NeuronTagCollector:
     """Collects the cells of ActivationTags. Pooled values are kept only until the thresholds are calibrated."""
 
     kept = ("thresholds", "waiting", "rows", "width")
@@ -144,21 +144,21 @@ class _Tags:
         if self.spec.threshold == "quantile" and np.isnan(self.thresholds).any():
             self.waiting.append((batch, values))
             if sum(len(rows) for rows, _ in self.waiting) == self.texts.calibration:
-                self._calibrate()
+                self._calibrate_thresholds()
         else:
-            self._mark(batch, values)
+            self._mark_active_neurons(batch, values)
 
-    def _calibrate(self) -> None:
+    def _calibrate_thresholds(self) -> None:
         for place in range(len(self.layers)):
             cells = np.concatenate([values[:, place].ravel() for _, values in self.waiting])
-            self.thresholds[place] = upper_quantile(cells, self.spec.level)
+            self.thresholds[place] = threshold_for_share(cells, self.spec.level)
         for batch, values in self.waiting:
-            self._mark(batch, values)
+            self._mark_active_neurons(batch, values)
         self.waiting = []
 
-    def _mark(self, batch: np.ndarray, values: np.ndarray) -> None:
+    def _mark_active_neurons(self, batch: np.ndarray, values: np.ndarray) -> None:
         if self.spec.threshold == "top_m":
-            on = largest_m(values, int(self.spec.level))
+            on = is_among_largest(values, int(self.spec.level))
         else:
             on = values > self.thresholds[None, :, None]
         flat = on.reshape(len(batch), -1)
@@ -182,7 +182,7 @@ class _Tags:
         }
 
 
-def upper_quantile(cells: np.ndarray, share: float) -> np.float32:
+def threshold_for_share(cells: np.ndarray, share: float) -> np.float32:
     """A value that floor(share * number) of the cells exceed: half way to the next cell below, away from rounding."""
     on = int(share * len(cells))
     if on == 0:
@@ -194,7 +194,7 @@ def upper_quantile(cells: np.ndarray, share: float) -> np.float32:
     return middle
 
 
-def largest_m(values: np.ndarray, m: int) -> np.ndarray:
+def is_among_largest(values: np.ndarray, m: int) -> np.ndarray:
     """Booleans like `values`: the m largest along the last axis, equals to the lower place."""
     width = values.shape[-1]
     if m >= width:

@@ -60,16 +60,16 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 
 def blocks_of(model: PreTrainedModel) -> list[Module]:
     """The decoder blocks, first to last."""
-    blocks: Any = _module(model.base_model, architecture_of(model).blocks, model)
+    blocks: Any = _submodule(model.base_model, architecture_of(model).blocks, model)
     return list(blocks)
 
 
 def part_of(model: PreTrainedModel, block: Module, part: str) -> Module:
     """The `gate`, `up` or `down` module of a block."""
-    return _module(block, getattr(architecture_of(model), part), model)
+    return _submodule(block, getattr(architecture_of(model), part), model)
 
 
-def _module(root: Module, path: str, model: PreTrainedModel) -> Module:
+def _submodule(root: Module, path: str, model: PreTrainedModel) -> Module:
     try:
         return root.get_submodule(path)
     except AttributeError as error:

@@ -45,21 +45,23 @@ class Directions:
     needs_scorer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._activations()
+        self._pooled_activations()
         if self.components < 1:
             raise UserError(f"components={self.components}: a direction has at least 1 component.")
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        read = compute_many([self._activations()], pool, context)[0]
-        found = [principal(read["values"][:, place], self.components) for place in range(len(read["layers"]))]
-        arrays: dict[str, np.ndarray] = {name: np.array(column) for name, column in zip(Principal._fields, zip(*found))}
+        read = compute_many([self._pooled_activations()], pool, context)[0]
+        found = [principal_direction(read["values"][:, place], self.components) for place in range(len(read["layers"]))]
+        arrays: dict[str, np.ndarray] = {
+            name: np.array(column) for name, column in zip(PrincipalDirection._fields, zip(*found))
+        }
         return {**arrays, "layers": read["layers"]}
 
-    def _activations(self) -> PooledActivations:
+    def _pooled_activations(self) -> PooledActivations:
         return PooledActivations(self.capture, self.layers, self.positions, self.pooling, self.response)
 
 
-class Principal(NamedTuple):
+class PrincipalDirection(NamedTuple):
     """What `principal` finds in one layer.
 
     `alignment` is |mean . v| / (|mean| |v|) of each component v, from 0 to 1. `margin` is |mean . v| in its standard
@@ -72,7 +74,7 @@ class Principal(NamedTuple):
     explained: float
 
 
-def principal(rows: np.ndarray, components: int) -> Principal:
+def principal_direction(rows: np.ndarray, components: int) -> PrincipalDirection:
     """The summed first principal components of `rows` (P x width), each turned so that the mean row points along it.
 
     Rows that do not differ (one example, or one many times) have no principal component. Their direction is that of
@@ -81,14 +83,14 @@ def principal(rows: np.ndarray, components: int) -> Principal:
     rows = rows.astype(np.float64)
     mean = rows.mean(0)
     length = np.linalg.norm(mean)
-    variances, found = _components(
+    variances, found = _leading_components(
         rows - mean, components, noise=float(np.finfo(np.float32).eps * np.linalg.norm(rows))
     )
     alignment, margin = np.zeros(components), np.zeros(components)
     if not len(found):
         if length > 0:
             alignment[:], margin[:] = 1, np.inf
-        return Principal(mean / length if length > 0 else mean, alignment, margin, 0.0)
+        return PrincipalDirection(mean / length if length > 0 else mean, alignment, margin, 0.0)
     along = found @ mean
     # A mean exactly across v decides nothing; the largest entry then does, the same with every linear algebra library.
     signs = np.sign(np.where(along == 0, found[np.arange(len(found)), np.abs(found).argmax(1)], along))
@@ -98,10 +100,10 @@ def principal(rows: np.ndarray, components: int) -> Principal:
     # Components beyond the rank of the rows are zero and cannot be signed wrongly.
     alignment[len(found) :], margin[len(found) :] = 1, np.inf
     explained = float(variances.sum() / np.square(rows - mean).sum())
-    return Principal(signs @ found, alignment, margin, explained)
+    return PrincipalDirection(signs @ found, alignment, margin, explained)
 
 
-def _components(centred: np.ndarray, most: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+def _leading_components(centred: np.ndarray, most: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """The squared singular values and right singular vectors (rows) of `centred` above `noise`, largest first.
 
     From the smaller Gram matrix: for 4,096 examples of width 4,096 a full decomposition would take minutes per layer.
@@ -139,8 +141,8 @@ class Projections:
 
     def __post_init__(self) -> None:
         check_reading(self.capture, self.positions, self.pooling)
-        told = repr((self.directions.shape, self.directions.dtype.str)).encode() + self.directions.tobytes()
-        object.__setattr__(self, "onto", hashlib.sha256(told).hexdigest())
+        content = repr((self.directions.shape, self.directions.dtype.str)).encode() + self.directions.tobytes()
+        object.__setattr__(self, "onto", hashlib.sha256(content).hexdigest())
 
     def identity(self) -> dict[str, Any]:
         """What the values depend on: all fields, the directions by their hash."""
@@ -149,11 +151,11 @@ class Projections:
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
 
-    def collector(self, texts: Texts, depth: int) -> _Projected:
-        return _Projected(self, texts, resolve_layers(self.layers, depth))
+    def collector(self, texts: Texts, depth: int) -> _ProjectionCollector:
+        return _ProjectionCollector(self, texts, resolve_layers(self.layers, depth))
 
 
-class _Projected:
+class _ProjectionCollector:
     """Collects Projections: layers x C numbers per text, whatever the width."""
 
     kept = ("values",)

@@ -56,8 +56,10 @@ class TextEmbeddings:
         place = {text: i for i, text in enumerate(distinct)}
         of = np.array([place[text] for text in texts])
         tfidf = self.encoder == "tfidf"
-        values = _tfidf(distinct, self.dimension) if tfidf else _encode(self.encoder, distinct, context)
-        return {"values": (_unit(values) if self.normalize else values)[of]}
+        values = (
+            _tfidf_vectors(distinct, self.dimension) if tfidf else _encoder_vectors(self.encoder, distinct, context)
+        )
+        return {"values": (_unit_rows(values) if self.normalize else values)[of]}
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,19 @@ class HiddenStates:
     needs_scorer: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._pooled()
+        self._pooled_activations()
 
-    def _pooled(self) -> PooledActivations:
+    def _pooled_activations(self) -> PooledActivations:
         return PooledActivations("resid", self.layer, self.positions, self.pooling, self.response)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        values = self._pooled().compute(pool, context)["values"]
+        values = self._pooled_activations().compute(pool, context)["values"]
         if values.shape[1] != 1:
             raise UserError(f"layer='{self.layer}' names {values.shape[1]} blocks; hidden states are taken after one.")
         return {"values": values[:, 0]}
 
 
-def _tfidf(texts: Sequence[str], dimension: int) -> np.ndarray:
+def _tfidf_vectors(texts: Sequence[str], dimension: int) -> np.ndarray:
     """TF-IDF of the distinct texts, in at most `dimension` dimensions."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -104,19 +106,19 @@ def _tfidf(texts: Sequence[str], dimension: int) -> np.ndarray:
         dense: np.ndarray = rows.toarray()
         return dense
     if rows.shape[0] <= dimension:
-        return _rotated(rows)
+        return _span_coordinates(rows)
     reduced: np.ndarray = TruncatedSVD(dimension, random_state=0).fit_transform(rows).astype(np.float32)
     return reduced
 
 
-def _rotated(rows: Any) -> np.ndarray:
+def _span_coordinates(rows: Any) -> np.ndarray:
     """Fewer texts than dimensions: the exact coordinates in the space that they span, distances unchanged."""
     left, singular, _ = np.linalg.svd(rows.toarray(), full_matrices=False)
     coordinates: np.ndarray = (left * singular).astype(np.float32)
     return coordinates
 
 
-def _encode(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
+def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
     model = _load_encoder(encoder)
     longest_first = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
     values: np.ndarray | None = None
@@ -145,6 +147,6 @@ def _load_encoder(encoder: str) -> Any:
         ) from error
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
+def _unit_rows(values: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return values / np.where(lengths > 0, lengths, 1)

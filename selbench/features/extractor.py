@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from selbench.api import Context, Feature, FeatureSpec, Pool
-from selbench.features.forward import Reading, batch_tokens, forward_flops, read
-from selbench.features.resume import Resume
+from selbench.features.forward import Reading, batch_tokens, forward_flops, read_activations
+from selbench.features.resume import Checkpoint
 from selbench.features.texts import Texts, encode_pool
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
         texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context)
         tokens += sum(len(text.ids) for text in texts.distinct)
         name = f"{'texts' if response else 'prompts'}-{len(members)}"
-        results.update(zip(members, _one_pass(model, texts, members, context, name)))
+        results.update(zip(members, _features_of_one_pass(model, texts, members, context, name)))
     context.log(flops=context.logged.get("flops", 0.0) + forward_flops(model, tokens))
     return [results[spec] for spec in specs]
 
 
-def _one_pass(
+def _features_of_one_pass(
     model: PreTrainedModel, texts: Texts, specs: Sequence[ExtractedSpec], context: Context, name: str
 ) -> list[Feature]:
     from selbench.features.architectures import blocks_of
@@ -77,10 +77,10 @@ def _one_pass(
     collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
     batches = texts.batches(batch_tokens(model))
-    resume = Resume(context.checkpoint, name, collectors, len(batches))
+    resume = Checkpoint(context.checkpoint, name, collectors, len(batches))
     done = resume.restore()
     left: Any = context.progress(batches[done:], "activations")
-    for batch, pooled in read(model, texts.distinct, left, readings):
+    for batch, pooled in read_activations(model, texts.distinct, left, readings):
         for collector in collectors:
             collector.add(batch, pooled)
         done += 1

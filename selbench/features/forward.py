@@ -66,7 +66,7 @@ def forward_flops(model: PreTrainedModel, tokens: int) -> float:
     return 2.0 * (parameters - embedded) * tokens
 
 
-def read(
+def read_activations(
     model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[Reading]
 ) -> Iterator[tuple[np.ndarray, dict[Reading, Tensor]]]:
     """For every batch (positions in `texts`): the batch, and one B x W float32 tensor on the CPU per reading."""
@@ -76,12 +76,15 @@ def read(
     for reading in readings:
         points.setdefault((reading.capture, reading.layer), []).append(reading)
     state = _Batch(points)
-    with _hooks(model, state):
+    with _attached_hooks(model, state):
         for batch in batches:
             rows = [texts[i] for i in batch]
-            ids = _padded(rows)
+            ids = padded_ids(rows)
             state.begin(
-                {p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device) for p in _positions(readings)}
+                {
+                    p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device)
+                    for p in _distinct_positions(readings)
+                }
             )
             with torch.inference_mode(), suppress(_AllRead):
                 model.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
@@ -110,11 +113,11 @@ class _Batch:
 
 
 @contextmanager
-def _hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
+def _attached_hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
     """The hooks that hand activations to `state`, taken off again at the end."""
     blocks = blocks_of(model)
     handles = [
-        _attach(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
+        _attach_hook(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
         for capture, layer in state.points
     ]
     try:
@@ -124,7 +127,7 @@ def _hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
             handle.remove()
 
 
-def _attach(model: PreTrainedModel, block: Module, capture: str, take: Callable[[Tensor], None]) -> Any:
+def _attach_hook(model: PreTrainedModel, block: Module, capture: str, take: Callable[[Tensor], None]) -> Any:
     if capture == "resid":  # blocks of some families return a tuple, with the hidden states first
         return block.register_forward_hook(
             lambda _m, _i, output: take(output if hasattr(output, "shape") else output[0])
@@ -136,11 +139,11 @@ def _attach(model: PreTrainedModel, block: Module, capture: str, take: Callable[
     return part_of(model, block, "down").register_forward_pre_hook(lambda _m, inputs: take(inputs[0]))
 
 
-def _positions(readings: Sequence[Reading]) -> list[str]:
+def _distinct_positions(readings: Sequence[Reading]) -> list[str]:
     return sorted({reading.positions for reading in readings})
 
 
-def _padded(texts: Sequence[Encoded]) -> np.ndarray:
+def padded_ids(texts: Sequence[Encoded]) -> np.ndarray:
     """B x T token ids. The padding repeats a text's first token: any token will do, since nothing looks to its right."""
     ids = np.zeros((len(texts), max([1, *(len(text.ids) for text in texts)])), np.int64)
     for row, text in zip(ids, texts):

@@ -59,40 +59,40 @@ def mask_of(texts: Sequence[Encoded], positions: str, width: int) -> np.ndarray:
 # Each takes the activations (B x T x W, float32) and the mask of positions (B x T) and gives B x W.
 
 
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
+def _mean_token(values: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(values.dtype)
     weights /= weights.sum(1, keepdim=True)
     return (weights[:, None, :] @ values)[:, 0]
 
 
-def _max(values: Tensor, mask: Tensor) -> Tensor:
+def _largest_values(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask[:, :, None], float("-inf")).amax(1)
 
 
-def _first(values: Tensor, mask: Tensor) -> Tensor:
-    return _at(values, mask.int().argmax(1))
+def _first_token(values: Tensor, mask: Tensor) -> Tensor:
+    return _token_at(values, mask.int().argmax(1))
 
 
-def _last(values: Tensor, mask: Tensor) -> Tensor:
-    return _at(values, mask.shape[1] - 1 - mask.flip(1).int().argmax(1))
+def _last_token(values: Tensor, mask: Tensor) -> Tensor:
+    return _token_at(values, mask.shape[1] - 1 - mask.flip(1).int().argmax(1))
 
 
-def _at(values: Tensor, position: Tensor) -> Tensor:
+def _token_at(values: Tensor, position: Tensor) -> Tensor:
     return values.gather(1, position[:, None, None].expand(-1, 1, values.shape[2]))[:, 0]
 
 
 def _last_minus_first(values: Tensor, mask: Tensor) -> Tensor:
-    return _last(values, mask) - _first(values, mask)
+    return _last_token(values, mask) - _first_token(values, mask)
 
 
 def _mean_minus_first(values: Tensor, mask: Tensor) -> Tensor:
-    return _mean(values, mask) - _first(values, mask)
+    return _mean_token(values, mask) - _first_token(values, mask)
 
 
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean": _mean,
-    "max": _max,
-    "last": _last,
+    "mean": _mean_token,
+    "max": _largest_values,
+    "last": _last_token,
     "last_minus_first": _last_minus_first,
     "mean_minus_first": _mean_minus_first,
 }

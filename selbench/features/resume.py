@@ -13,7 +13,7 @@ EVERY_S = 60.0  # between two checkpoints; at least SHARE times what one took to
 SHARE = 20.0
 
 
-class Resume:
+class Checkpoint:
     """What collectors have gathered after so many batches, in one file; nothing is kept without a folder.
 
     A collector names in `kept` the attributes that change while batches go by. The batches depend on the pool, the

@@ -11,7 +11,7 @@ import numpy as np
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError
 from selbench.features import sae_published
-from selbench.features.sae_texts import content_of, extra_texts
+from selbench.features.sae_texts import extra_texts, text_file_hash
 from selbench.features.sae_tokens import CountedPositions, TokenStream, check_positions, resolve_layer
 from selbench.features.texts import encode_pool
 
@@ -75,7 +75,7 @@ class SparseAutoencoder:
             if value is not None and value < 1:
                 raise UserError(f"{name}={value}: a sparse autoencoder needs a whole number of at least 1.")
         object.__setattr__(self, "where", extra_text)
-        object.__setattr__(self, "extra_content", content_of(extra_text) if extra_text else "")
+        object.__setattr__(self, "extra_content", text_file_hash(extra_text) if extra_text else "")
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Raises UserError if the pool has no token at `positions`, or if k exceeds the latents."""
@@ -83,7 +83,7 @@ class SparseAutoencoder:
 
         from selbench.features.architectures import blocks_of
         from selbench.features.forward import forward_flops
-        from selbench.features.sae_train import measure, train
+        from selbench.features.sae_train import reconstruction_quality, train_autoencoder
         from selbench.models import load_model, load_tokenizer
 
         tokenizer, model = load_tokenizer(context.scorer), load_model(context.scorer)
@@ -106,8 +106,12 @@ class SparseAutoencoder:
         generator = torch.Generator().manual_seed(self.seed)
         # Half of a full buffer is handed out at a time: a large pool is not read further than the training needs.
         capacity = min(BUFFER // (4 * width), 2 * size * recipe.steps)
-        autoencoder, silent = train(stream.batches(size, capacity), recipe, generator, model.device, context)
-        fvu, l0 = measure(autoencoder, _held_out(model, texts[:apart] or texts, layer, self.positions))
+        autoencoder, silent = train_autoencoder(
+            stream.batches(size, capacity), recipe, generator, model.device, context
+        )
+        fvu, l0 = reconstruction_quality(
+            autoencoder, _held_out_tokens(model, texts[:apart] or texts, layer, self.positions)
+        )
         facts = {
             "fvu": fvu,
             "l0": l0,
@@ -115,7 +119,7 @@ class SparseAutoencoder:
             "trained_tokens": recipe.steps * size,
             "steps": recipe.steps,
         }
-        _report(facts, context)
+        _log_outcome(facts, context)
         # The scorer's pass, and three products (forward, two backward) with each of the two matrices.
         seen = recipe.steps * size
         context.log(flops=forward_flops(model, seen) + 12.0 * width * recipe.latents * seen)
@@ -136,7 +140,7 @@ class SparseAutoencoder:
         steps = max(1, tokens // wanted)  # a tiny pool makes for smaller batches, not for more of them
         patience = self.dead_after or max(1, min(10_000_000, available, steps * size // 4))
         warmup = min(1000, steps // 10) if self.warmup is None else self.warmup
-        rate = learning_rate(latents) if self.learning_rate is None else self.learning_rate
+        rate = sparsify_learning_rate(latents) if self.learning_rate is None else self.learning_rate
         return Recipe(latents, k, steps, rate, warmup, self.auxk, patience), size
 
 
@@ -155,20 +159,20 @@ class PublishedAutoencoder:
 
     def __post_init__(self, path: str) -> None:
         object.__setattr__(self, "where", path)
-        object.__setattr__(self, "content", sae_published.content_of(path))
+        object.__setattr__(self, "content", sae_published.published_content(path))
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """W_enc, b_enc, W_dec, b_dec, `scale` (1), `k` (0: not TopK) and, where it is known, `layer`."""
-        return sae_published.load(self.where, self.layer)  # type: ignore[attr-defined]
+        return sae_published.load_published(self.where, self.layer)  # type: ignore[attr-defined]
 
 
-def learning_rate(latents: int) -> float:
+def sparsify_learning_rate(latents: int) -> float:
     """2e-4 / sqrt(latents / 2^14): sparsify's rule; 7.07e-5 for 131,072 latents, the rate that the paper reports."""
     rate: float = 2e-4 / (latents / 2**14) ** 0.5
     return rate
 
 
-def _held_out(model: Any, texts: list[Any], layer: int, positions: str) -> Tensor:
+def _held_out_tokens(model: Any, texts: list[Any], layer: int, positions: str) -> Tensor:
     import torch
 
     stream = TokenStream(model, texts, layer, positions, rng=np.random.default_rng(0))
@@ -180,7 +184,7 @@ def _held_out(model: Any, texts: list[Any], layer: int, positions: str) -> Tenso
     return torch.cat(parts)[:HELD_OUT]
 
 
-def _report(facts: dict[str, float], context: Context) -> None:
+def _log_outcome(facts: dict[str, float], context: Context) -> None:
     context.log(**{f"sae_{name}": value for name, value in facts.items()})
     if facts["fvu"] >= 0.3 or facts["dead_share"] >= 0.2:
         log.warning(

@@ -50,7 +50,7 @@ class Autoencoder:
         # b_dec is moved into the bias, so that its gradient needs no T x L x d product.
         return torch.addmm(self.b_enc - self.W_enc @ self.b_dec, scaled, self.W_enc.T)
 
-    def highest(self, scaled: Tensor, counts: Sequence[int]) -> Tensor:
+    def highest_potentials(self, scaled: Tensor, counts: Sequence[int]) -> Tensor:
         """R x L: the highest potential of each latent in each of R texts; their tokens, `counts` of each, are `scaled`.
 
         Some tokens at a time, whose potentials stay in the cache: nothing T x L is written to memory.
@@ -64,11 +64,11 @@ class Autoencoder:
 
     def decode(self, values: Tensor, latents: Tensor) -> Tensor:
         """T x d, scaled, from T x k activations and the numbers of their latents."""
-        return decode(values, latents, self.W_dec) + self.b_dec
+        return weighted_decoder_rows(values, latents, self.W_dec) + self.b_dec
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """T x d: the inputs (T x d, unscaled) through the bottleneck of k latents."""
-        values, latents = top(self.potentials(x * self.scale), self.k or len(self.W_enc))
+        values, latents = largest_activations(self.potentials(x * self.scale), self.k or len(self.W_enc))
         return self.decode(values, latents) / self.scale
 
 
@@ -76,13 +76,13 @@ AT_ONCE = 128  # tokens whose potentials are held: 2 MB for 4,608 latents
 WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 
-def top(potentials: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def largest_activations(potentials: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """T x k activations and the numbers of their latents: TopK and ReLU commute, and ReLU of k values costs nothing."""
     values, latents = potentials.topk(k, sorted=False)
     return values.relu(), latents
 
 
-class _Decode(torch.autograd.Function):
+class _WeightedDecoderRows(torch.autograd.Function):
     """Sum of k decoder rows per token. Its gradient as two dense products is three times faster than embedding_bag's."""
 
     @staticmethod
@@ -98,8 +98,8 @@ class _Decode(torch.autograd.Function):
         return (upper @ W_dec.T).gather(1, latents), None, dense.T @ upper
 
 
-def decode(values: Tensor, latents: Tensor, W_dec: Tensor) -> Tensor:
+def weighted_decoder_rows(values: Tensor, latents: Tensor, W_dec: Tensor) -> Tensor:
     """Sum over k of values[t, k] * W_dec[latents[t, k]]: T x d."""
-    decode_rows: Any = _Decode.apply  # PyTorch leaves it untyped
+    decode_rows: Any = _WeightedDecoderRows.apply  # PyTorch leaves it untyped
     decoded: Tensor = decode_rows(values, latents, W_dec)
     return decoded

@@ -22,7 +22,7 @@ FORMATS = (
 )
 
 
-def content_of(path: str) -> str:
+def published_content(path: str) -> str:
     """What the autoencoder is: a hash of its files, or the name under which sae-lens knows it."""
     if path.startswith(SAE_LENS):
         return path
@@ -32,16 +32,16 @@ def content_of(path: str) -> str:
     return folder_hash(place if place.is_dir() else place.parent) + ("" if place.is_dir() else place.name)
 
 
-def load(path: str, layer: str | None = None) -> dict[str, np.ndarray]:
+def load_published(path: str, layer: str | None = None) -> dict[str, np.ndarray]:
     """W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0: unknown), and `layer` where it is known.
 
     Raises UserError if nothing is there, or not in one of FORMATS.
     """
     if path.startswith(SAE_LENS):
-        return _sae_lens(path)
-    content_of(path)
+        return _load_with_sae_lens(path)
+    published_content(path)
     place = Path(path).expanduser()
-    return _sparsify(place, layer) if place.is_dir() else _plain(place)
+    return _load_sparsify_folder(place, layer) if place.is_dir() else _load_single_file(place)
 
 
 def check_width(arrays: Mapping[str, np.ndarray], width: int, scorer: str) -> None:
@@ -53,7 +53,7 @@ def check_width(arrays: Mapping[str, np.ndarray], width: int, scorer: str) -> No
         )
 
 
-def _sparsify(place: Path, layer: str | None) -> dict[str, np.ndarray]:
+def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarray]:
     if not (place / "cfg.json").is_file():
         layers = sorted(p.parent.name for p in place.glob("*/cfg.json"))
         if layers and f"layers.{layer}" not in layers:
@@ -61,7 +61,7 @@ def _sparsify(place: Path, layer: str | None) -> dict[str, np.ndarray]:
         if not layers:
             raise UserError(f"{place} holds no autoencoder that is understood. Valid: {FORMATS}.")
         place = place / f"layers.{layer}"
-    tensors = _tensors(place / "sae.safetensors", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"))
+    tensors = _read_tensors(place / "sae.safetensors", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"))
     try:
         settings = json.loads((place / "cfg.json").read_text())
     except ValueError as error:
@@ -69,7 +69,7 @@ def _sparsify(place: Path, layer: str | None) -> dict[str, np.ndarray]:
     odd = [name for name in ("transcode", "skip_connection") if settings.get(name)]
     if settings.get("activation", "topk") != "topk" or odd:
         raise UserError(f"{place} is not a plain TopK autoencoder ({', '.join(odd) or settings['activation']}).")
-    found = _checked(
+    found = _checked_arrays(
         place,
         W_enc=tensors["encoder.weight"],
         b_enc=tensors["encoder.bias"],
@@ -81,13 +81,13 @@ def _sparsify(place: Path, layer: str | None) -> dict[str, np.ndarray]:
     return {**found, "layer": np.array(int(named.group(1)))} if named else found
 
 
-def _plain(place: Path) -> dict[str, np.ndarray]:
+def _load_single_file(place: Path) -> dict[str, np.ndarray]:
     """Encoder d x L, decoder L x d; k from the config.json beside it ("top-k, k=4") or from the file's name ("_k4")."""
     names = ("encoder_weights", "encoder_bias", "decoder_weights", "pre_bias")
-    tensors = _tensors(place, names)
+    tensors = _read_tensors(place, names)
     beside = place.parent / "config.json"
     said = re.search(r"_k(\d+)", place.stem) or re.search(r"k=(\d+)", beside.read_text() if beside.is_file() else "")
-    return _checked(
+    return _checked_arrays(
         place,
         W_enc=tensors["encoder_weights"].T,
         b_enc=tensors["encoder_bias"],
@@ -97,7 +97,7 @@ def _plain(place: Path) -> dict[str, np.ndarray]:
     )
 
 
-def _sae_lens(path: str) -> dict[str, np.ndarray]:
+def _load_with_sae_lens(path: str) -> dict[str, np.ndarray]:
     try:
         from sae_lens import SAE
     except ImportError as error:
@@ -123,7 +123,7 @@ def _sae_lens(path: str) -> dict[str, np.ndarray]:
     if not cfg.apply_b_dec_to_input:  # theirs is W x + b; ours W (x - b_dec) + b
         weights["b_enc"] = weights["b_enc"] + weights["b_dec"] @ weights["W_enc"]
     weights["W_enc"] = weights["W_enc"].T
-    found = _checked(Path(name), **weights, k=int(getattr(cfg, "k", 0)))
+    found = _checked_arrays(Path(name), **weights, k=int(getattr(cfg, "k", 0)))
     return {**found, **_hook_layer(getattr(getattr(cfg, "metadata", cfg), "hook_name", "") or "")}
 
 
@@ -136,7 +136,7 @@ def _hook_layer(hook: str) -> dict[str, np.ndarray]:
     return {"layer": np.array(layer)}
 
 
-def _tensors(file: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _read_tensors(file: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file  # torch, because numpy has no bfloat16
 
@@ -151,7 +151,7 @@ def _tensors(file: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _checked(place: Path, *, k: int, **weights: np.ndarray) -> dict[str, np.ndarray]:
+def _checked_arrays(place: Path, *, k: int, **weights: np.ndarray) -> dict[str, np.ndarray]:
     latents, width = weights["W_dec"].shape
     wanted = {"W_enc": (latents, width), "b_enc": (latents,), "W_dec": (latents, width), "b_dec": (width,)}
     if odd := [f"{name} {weights[name].shape}" for name, shape in wanted.items() if weights[name].shape != shape]:

@@ -98,16 +98,16 @@ class BoundTags:
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
 
-    def collector(self, texts: Texts, depth: int) -> _Collector:
+    def collector(self, texts: Texts, depth: int) -> _LatentTagCollector:
         sae = self.spec.sae
         if isinstance(sae, PublishedAutoencoder) and sae.layer is not None:
-            return _Collector(self, texts, resolve_layer(sae.layer, depth))
+            return _LatentTagCollector(self, texts, resolve_layer(sae.layer, depth))
         if "layer" not in self.arrays:
             raise UserError("the published autoencoder does not say which layer it reads: name it with layer=...")
-        return _Collector(self, texts, resolve_layer(str(int(self.arrays["layer"])), depth))
+        return _LatentTagCollector(self, texts, resolve_layer(str(int(self.arrays["layer"])), depth))
 
 
-class _Collector:
+class _LatentTagCollector:
     """Gathers the tags. For the calibration texts the largest activations are kept until theta is known."""
 
     kept = ("theta", "seen", "waiting", "calibration", "rows")
@@ -119,7 +119,7 @@ class _Collector:
         self.counts = token_counts(texts.distinct, bound.positions)
         self.model: Any = None
         self.theta = float(self.spec.level or 0) if self.spec.threshold == "absolute" else None
-        self.rank = self._rank()
+        self.rank = self._target_rank()
         sample = RANKED if self.rank else POSITIVE
         self.stride = max(1, int(self.counts[: texts.calibration].sum()) // sample)
         self.seen = 0
@@ -127,7 +127,7 @@ class _Collector:
         self.calibration: list[Tensor] = []
         self.rows: list[np.ndarray] = [np.zeros(0, np.int32)] * len(texts.distinct)
 
-    def _rank(self) -> int:
+    def _target_rank(self) -> int:
         """How many latents of the median token are to be on."""
         k = int(self.bound.arrays["k"])
         if self.spec.threshold == "per_token" and self.spec.level is None and not k:
@@ -141,31 +141,31 @@ class _Collector:
             tokens = tokens[np.repeat(counts > 0, np.maximum(counts, 1))]
             batch, counts = batch[counts > 0], counts[counts > 0]
         done = 0
-        for first, last in _runs(counts, max(1, CELLS // len(self.bound.arrays["b_enc"]))):
+        for first, last in _groups_of_texts(counts, max(1, CELLS // len(self.bound.arrays["b_enc"]))):
             size = int(counts[first:last].sum())
-            self._add(batch[first:last], counts[first:last], tokens[done : done + size])
+            self._add_texts(batch[first:last], counts[first:last], tokens[done : done + size])
             done += size
         self.seen += len(batch)
         if self.theta is None and self.seen == int((self.counts[: self.texts.calibration] > 0).sum()):
-            self.theta = self._theta()
+            self.theta = self._calibrated_theta()
             for rows, largest in self.waiting:
-                self._mark(rows, largest)
+                self._mark_active_latents(rows, largest)
             self.waiting, self.calibration = [], []
 
-    def _add(self, batch: np.ndarray, counts: np.ndarray, tokens: Tensor) -> None:
+    def _add_texts(self, batch: np.ndarray, counts: np.ndarray, tokens: Tensor) -> None:
         """`tokens` of whole texts, T x d: their activations in the units of the residual stream, and the largest of each."""
-        model = self._autoencoder(tokens)
+        model = self._loaded_autoencoder(tokens)
         scaled = tokens.to(model.W_enc.device) * model.scale
         # The positive part and the scale change no order: they need only be applied to the highest.
-        largest = model.highest(scaled, counts.tolist()).relu_() / model.scale
+        largest = model.highest_potentials(scaled, counts.tolist()).relu_() / model.scale
         if self.theta is not None:
-            self._mark(batch, largest)
+            self._mark_active_latents(batch, largest)
             return
         self.waiting.append((batch, largest))
         sample = model.potentials(scaled[:: self.stride]).relu_() / model.scale
-        self.calibration.append(_pairs(sample, self.rank) if self.rank else sample[sample > 0])
+        self.calibration.append(_values_around_rank(sample, self.rank) if self.rank else sample[sample > 0])
 
-    def _theta(self) -> float:
+    def _calibrated_theta(self) -> float:
         """Half way between the medians of the two activations that theta is to part; or the quantile."""
         import torch
 
@@ -176,14 +176,14 @@ class _Collector:
             return float(np.median(values, axis=0).mean())
         return float(np.quantile(values, self.spec.level or 0.0)) if len(values) else 0.0
 
-    def _mark(self, batch: np.ndarray, largest: Tensor) -> None:
+    def _mark_active_latents(self, batch: np.ndarray, largest: Tensor) -> None:
         assert self.theta is not None
         on = (largest > self.theta).cpu().numpy()
         latents = np.nonzero(on)[1]
         for row, part in zip(batch, np.split(latents.astype(np.int32), np.cumsum(on.sum(axis=1))[:-1])):
             self.rows[row] = part
 
-    def _autoencoder(self, tokens: Tensor) -> Any:
+    def _loaded_autoencoder(self, tokens: Tensor) -> Any:
         if self.model is None:
             import torch
 
@@ -207,23 +207,23 @@ class _Collector:
             "theta": np.array(self.theta or 0.0),
             "text_tokens": tokens,
             "response_tokens": answers,
-            "length_correlation": np.array(correlation(sizes, tokens)),
+            "length_correlation": np.array(pearson_correlation(sizes, tokens)),
             **facts,
         }
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
+def pearson_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's; NaN where one of them is constant."""
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")
 
 
-def _pairs(activations: Tensor, rank: int) -> Tensor:
+def _values_around_rank(activations: Tensor, rank: int) -> Tensor:
     """T x 2: the activations of every token (T x L) that come at place `rank` and next: theta has to part them."""
     largest = activations.topk(min(rank + 1, activations.shape[1])).values
     return largest[:, -2:] if activations.shape[1] > rank else largest[:, -1:].repeat(1, 2) * largest.new_tensor([1, 0])
 
 
-def _runs(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
+def _groups_of_texts(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
     """Runs (first, past the last) of texts of at most `most` tokens together; a longer text is a run of its own."""
     runs, first, size = [], 0, 0
     for place, count in enumerate(counts):

@@ -15,7 +15,7 @@ from selbench.data.pools import FilePool
 from selbench.errors import UserError
 
 
-def content_of(path: str) -> str:
+def text_file_hash(path: str) -> str:
     """A hash of the file. Raises UserError if there is none."""
     if not Path(path).expanduser().is_file():
         raise UserError(f"extra_text={path}: there is no such file.")
@@ -39,11 +39,11 @@ def extra_texts(path: str, tokenizer: Any, max_length: int, positions: str) -> l
         text = row.get("text") if isinstance(row, Mapping) else None
         if not isinstance(text, str):
             raise UserError(f"extra_text={path}: every row needs a field `text`, as the first row has.")
-        pieces += _pieces(text, tokenizer, max_length, role)
+        pieces += _encoded_pieces(text, tokenizer, max_length, role)
     return pieces
 
 
-def _pieces(text: str, tokenizer: Any, max_length: int, role: int) -> list[Encoded]:
+def _encoded_pieces(text: str, tokenizer: Any, max_length: int, role: int) -> list[Encoded]:
     found = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids = np.asarray(found["input_ids"], np.int64)
     roles = np.where(np.asarray(found["special_tokens_mask"], bool), TEMPLATE, role).astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 
 from selbench.data.chat import PROMPT, RESPONSE, Encoded
 from selbench.errors import UserError, unknown
-from selbench.features.forward import Reading, batch_tokens, read
+from selbench.features.forward import Reading, batch_tokens, read_activations
 from selbench.features.layers import resolve_layers
 from selbench.features.reducers import POOLINGS
 from selbench.features.texts import CALIBRATION, Texts
@@ -86,7 +86,7 @@ class TokenStream:
         for start in range(0, len(order), CALIBRATION):  # within this many texts, by length
             part = Texts([self.texts[i] for i in order[start : start + CALIBRATION]], np.arange(0))
             batches = part.batches(batch_tokens(self.model))
-            for _, pooled in read(self.model, part.distinct, batches, [self.reading]):
+            for _, pooled in read_activations(self.model, part.distinct, batches, [self.reading]):
                 yield pooled[self.reading]
 
     def batches(self, size: int, capacity: int) -> Iterator[Tensor]:
@@ -96,16 +96,20 @@ class TokenStream:
         Otherwise texts are read in random order into a buffer of that size; a random half of it is handed out, and it
         is filled up again: no batch is made of a few documents only.
         """
-        return self._cached(size) if self.available <= capacity else self._buffered(size, capacity)
+        return (
+            self._batches_of_held_tokens(size)
+            if self.available <= capacity
+            else self._batches_through_buffer(size, capacity)
+        )
 
-    def _cached(self, size: int) -> Iterator[Tensor]:
+    def _batches_of_held_tokens(self, size: int) -> Iterator[Tensor]:
         import torch
 
         held = torch.cat(list(self.read(np.arange(len(self.texts)))))
         while True:
-            yield from _cut(held, self.rng.permutation(len(held)), size)
+            yield from _whole_batches(held, self.rng.permutation(len(held)), size)
 
-    def _buffered(self, size: int, capacity: int) -> Iterator[Tensor]:
+    def _batches_through_buffer(self, size: int, capacity: int) -> Iterator[Tensor]:
         import torch
 
         rounds = (self.read(self.rng.permutation(len(self.texts))) for _ in itertools.count())
@@ -117,11 +121,11 @@ class TokenStream:
             held = torch.cat(parts)
             order = self.rng.permutation(len(held))
             out = max(len(held) // 2 // size, 1) * size
-            yield from _cut(held, order[:out], size)
+            yield from _whole_batches(held, order[:out], size)
             parts = [held[torch.from_numpy(order[out:])]]
 
 
-def _cut(held: Tensor, order: np.ndarray, size: int) -> Iterator[Tensor]:
+def _whole_batches(held: Tensor, order: np.ndarray, size: int) -> Iterator[Tensor]:
     """The rows at `order` in whole batches; what is left over at the end waits for the next permutation."""
     import torch
 

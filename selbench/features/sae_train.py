@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from selbench.api import Context
-from selbench.features.sae_model import Autoencoder, decode, top
+from selbench.features.sae_model import Autoencoder, largest_activations, weighted_decoder_rows
 
 SAMPLE = 32_768  # tokens from which scale and centre are taken (the sample of OpenAI's trainer)
 AT_ONCE = 4096  # tokens encoded together when measuring
@@ -34,7 +34,7 @@ class Recipe:
     dead_after: int
 
 
-def train(
+def train_autoencoder(
     batches: Iterator[Tensor], recipe: Recipe, generator: torch.Generator, device: Any, context: Context
 ) -> tuple[Autoencoder, Tensor]:
     """The autoencoder, and for each latent how many tokens ago it was last among the top k.
@@ -44,7 +44,7 @@ def train(
     first: list[Tensor] = []
     while sum(map(len, first)) < SAMPLE and len(first) < recipe.steps:
         first.append(next(batches))
-    model = initial(torch.cat(first)[:SAMPLE], recipe, generator, device)
+    model = initial_autoencoder(torch.cat(first)[:SAMPLE], recipe, generator, device)
     silent = torch.zeros(recipe.latents, dtype=torch.int64, device=device)
     for parameter in model.parameters:
         parameter.requires_grad_()
@@ -52,9 +52,9 @@ def train(
     stream = itertools.chain(first, batches)
     for step in context.progress(range(recipe.steps), "sparse autoencoder"):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(step, recipe.steps, recipe.warmup)
+            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
         scaled = next(stream).to(device) * model.scale
-        loss, fired = losses(model, scaled, silent >= recipe.dead_after, recipe.auxk)
+        loss, fired = training_loss(model, scaled, silent >= recipe.dead_after, recipe.auxk)
         optimizer.zero_grad()
         loss.backward()
         with torch.no_grad():
@@ -68,7 +68,7 @@ def train(
     return model, silent
 
 
-def initial(sample: Tensor, recipe: Recipe, generator: torch.Generator, device: Any) -> Autoencoder:
+def initial_autoencoder(sample: Tensor, recipe: Recipe, generator: torch.Generator, device: Any) -> Autoencoder:
     """Encoder drawn like a linear layer, decoder its copy with rows of length 1, b_dec the middle of the sample.
 
     The scale makes the mean squared length of the inputs d.
@@ -95,24 +95,24 @@ def geometric_median(points: Tensor, rounds: int = 20) -> Tensor:
     return middle
 
 
-def schedule(step: int, steps: int, warmup: int) -> float:
+def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
     """Factor of the learning rate: up to 1 in `warmup` steps, then linearly down to 0."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
 
 
-def losses(model: Autoencoder, scaled: Tensor, dead: Tensor, auxk: float) -> tuple[Tensor, Tensor]:
+def training_loss(model: Autoencoder, scaled: Tensor, dead: Tensor, auxk: float) -> tuple[Tensor, Tensor]:
     """The loss of a batch (T x d, scaled), and the numbers of the latents that fired (with repetitions)."""
     potentials = model.potentials(scaled)
-    values, latents = top(potentials, model.k)
+    values, latents = largest_activations(potentials, model.k)
     error = scaled - model.decode(values, latents)
     variance = (scaled - scaled.mean(0)).pow(2).sum().clamp_min(1e-12)
     loss = error.pow(2).sum() / variance
     asleep = dead.nonzero()[:, 0]
     if auxk and len(asleep):
         wanted = scaled.shape[1] // 2
-        aux_values, places = top(potentials[:, asleep], min(wanted, len(asleep)))
+        aux_values, places = largest_activations(potentials[:, asleep], min(wanted, len(asleep)))
         # The target is fixed: the sleepers learn what is left over, the living latents do not adapt to them.
-        rest = error.detach() - decode(aux_values, asleep[places], model.W_dec)
+        rest = error.detach() - weighted_decoder_rows(aux_values, asleep[places], model.W_dec)
         loss = loss + auxk * min(len(asleep) / wanted, 1.0) * rest.pow(2).sum() / variance
     return loss, latents[values > 0]
 
@@ -124,12 +124,12 @@ def _drop_parallel_gradient(W_dec: Tensor) -> None:
 
 
 @torch.no_grad()
-def measure(model: Autoencoder, tokens: Tensor) -> tuple[float, float]:
+def reconstruction_quality(model: Autoencoder, tokens: Tensor) -> tuple[float, float]:
     """FVU, and L0 (the mean number of active latents per token), on T x d tokens."""
     error, active = 0.0, 0
     for part in tokens.split(AT_ONCE):
         scaled = part.to(model.W_enc.device) * model.scale
-        values, latents = top(model.potentials(scaled), model.k)
+        values, latents = largest_activations(model.potentials(scaled), model.k)
         error += float((scaled - model.decode(values, latents)).double().pow(2).sum())
         active += int((values > 0).sum())
     centred = (tokens.double() - tokens.double().mean(0)) * model.scale

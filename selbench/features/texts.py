@@ -39,7 +39,9 @@ class Texts:
         order = np.arange(len(lengths))
         parts = order[: self.calibration], order[self.calibration :]
         return [
-            batch for part in parts for batch in _cut(part[np.argsort(-lengths[part], kind="stable")], lengths, tokens)
+            batch
+            for part in parts
+            for batch in _batches_within(part[np.argsort(-lengths[part], kind="stable")], lengths, tokens)
         ]
 
 
@@ -60,7 +62,7 @@ def encode_pool(
     return Texts([found[key] for key in ordered], np.array([position[key] for key in keys]))
 
 
-def _cut(order: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+def _batches_within(order: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
     """`order` (longest first) in runs whose padded size stays within `tokens`; a longer text is a batch of its own."""
     runs, start = [], 0
     while start < len(order):

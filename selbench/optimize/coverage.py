@@ -63,7 +63,7 @@ def greedy_coverage(
     weight = np.ones(tags) if weights is None else np.require(weights, np.float64, ["C", "W"])
     if weight.shape != (tags,) or not np.isfinite(weight).all() or (weight < 0).any():
         raise UserError(f"coverage needs {tags} finite weights of at least 0, one per tag.")
-    slope = _slopes(objective, m, n)
+    slope = _marginal_gains(objective, m, n)
     # The largest gain that could be stays at 2^62, so sums cannot overflow.
     most = max(1, int(np.diff(pointers).max(initial=0))) * float(weight.max(initial=0.0)) * slope[0]
     scale = 2.0**62 / most if most else 1.0
@@ -101,7 +101,7 @@ def coverage_curve(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray) -
     return np.cumsum(np.bincount(owner[first], minlength=len(rows))) / coverable
 
 
-def _slopes(objective: str, m: int, n: int) -> np.ndarray:
+def _marginal_gains(objective: str, m: int, n: int) -> np.ndarray:
     """g(c + 1) - g(c) for c = 0 .. N; never rising."""
     count = np.arange(n + 1, dtype=np.float64)
     if objective == "log":

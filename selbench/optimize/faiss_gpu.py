@@ -9,18 +9,18 @@ from functools import cache
 import numpy as np
 
 # rows (R x d), their squared lengths (R), centres (C x d), their squared lengths (C) -> R squared distances
-Nearest = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+NearestSearch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 BUILDS = ("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
 
 @cache
-def nearest() -> Nearest | None:
+def nearest_on_gpu() -> NearestSearch | None:
     """The search on the first GPU; None without a GPU build (faiss-cpu is not even imported) or without a device.
 
     Exact, in float32, as on the CPU; picks whose distances differ by less than float32 can tell may change places.
     """
-    if not any(_installed(name) for name in BUILDS):
+    if not any(_is_installed(name) for name in BUILDS):
         return None
     import faiss
 
@@ -36,7 +36,7 @@ def nearest() -> Nearest | None:
     return search
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

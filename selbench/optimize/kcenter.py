@@ -22,7 +22,7 @@ import numpy as np
 
 from selbench.errors import UserError, unknown
 from selbench.optimize import faiss_gpu
-from selbench.optimize.faiss_gpu import Nearest
+from selbench.optimize.faiss_gpu import NearestSearch
 
 Metric = Literal["cosine", "euclidean"]
 METRICS = get_args(Metric)
@@ -60,10 +60,10 @@ def farthest_first(
         raise UserError(f"first centre {first} is outside the {len(points)} points (0 to {len(points) - 1}).")
     prices = np.ones(len(points), np.int64) if costs is None else np.asarray(costs, np.int64)
     space = comparable(points, metric)
-    representatives, duplicates = _distinct(space, first)
+    representatives, duplicates = _split_duplicates(space, first)
     start = int(np.flatnonzero(representatives == first)[0])
     most = int(np.searchsorted(np.cumsum(np.sort(prices)), limit, side="right"))
-    picks, squared = _traverse(space[representatives], start, min(most, len(representatives)))
+    picks, squared = _farthest_picks(space[representatives], start, min(most, len(representatives)))
     order = np.concatenate([representatives[picks], duplicates])
     radius = np.concatenate([np.sqrt(squared), np.zeros(len(duplicates))])
     if len(picks) < len(representatives):  # what follows the last pick is unknown, so nothing may follow
@@ -92,7 +92,7 @@ def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
     return space / np.where(lengths > 0, lengths, 1)[:, None]
 
 
-def _distinct(space: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+def _split_duplicates(space: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of one point of every kind (`first`, else the lowest), and the positions of all others."""
     seen = {space[first].tobytes(): first}
     for position, row in enumerate(space):
@@ -101,7 +101,7 @@ def _distinct(space: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     return kept, np.setdiff1d(np.arange(len(space)), kept)
 
 
-def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The first k picks and their squared distances to the nearest earlier pick."""
     n = len(space)
     square = np.einsum("ij,ij->i", space, space)
@@ -110,7 +110,7 @@ def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.nda
     # Squared distance to the nearest of the first `seen` picks; -1 once picked.
     bound = np.maximum(square + square[first] - 2 * (space @ space[first]), 0)
     seen = np.ones(n, np.int64)
-    picked, search = 0, faiss_gpu.nearest() or _nearest
+    picked, search = 0, faiss_gpu.nearest_on_gpu() or _nearest_on_cpu
 
     def pick(position: int) -> None:
         nonlocal picked
@@ -121,8 +121,8 @@ def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.nda
     if k:
         pick(first)
     while picked < k:
-        block, rival, beyond = _largest(bound, BLOCK)
-        _refresh(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
+        block, rival, beyond = _largest_bounds(bound, BLOCK)
+        _refresh_bounds(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
         block = block[(bound[block] >= beyond) & (seen[block] == picked)]
         here, lengths, nearest = space[block], square[block], bound[block]
         while picked < k and len(block):
@@ -139,7 +139,7 @@ def _traverse(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.nda
     return order, squared
 
 
-def _largest(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, float]:
+def _largest_bounds(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, float]:
     """The `size` largest bounds (among equals the lower positions), and the best one left outside: where and how much."""
     n = len(bound)
     if n <= size:
@@ -154,7 +154,7 @@ def _largest(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, float]:
     return block, rival, float(bound[rival])
 
 
-def _refresh(
+def _refresh_bounds(
     block: np.ndarray,
     space: np.ndarray,
     square: np.ndarray,
@@ -163,7 +163,7 @@ def _refresh(
     bound: np.ndarray,
     seen: np.ndarray,
     beyond: float,
-    search: Nearest,
+    search: NearestSearch,
 ) -> None:
     """Compare the block with the centres it has not seen, dropping points as soon as they fall below `beyond`."""
     start = int(seen[block].min())
@@ -177,7 +177,7 @@ def _refresh(
         start = stop
 
 
-def _nearest(rows: np.ndarray, square: np.ndarray, centres: np.ndarray, centre_square: np.ndarray) -> np.ndarray:
+def _nearest_on_cpu(rows: np.ndarray, square: np.ndarray, centres: np.ndarray, centre_square: np.ndarray) -> np.ndarray:
     """Squared distance of each row to the nearest of the centres; `square` and `centre_square` are squared lengths."""
     product = rows @ centres.T
     product -= centre_square / 2

@@ -15,7 +15,7 @@ from selbench.planted.skills import TEST_ARGUMENTS, Skill, skills
 TASKS = Path(__file__).parent / "tasks"
 
 
-def items(skill: Skill) -> list[dict[str, str]]:
+def held_out_items(skill: Skill) -> list[dict[str, str]]:
     """TEST_ARGUMENTS rows {id, question, answer}, all about different held-out arguments, phrased as a pool would."""
     rng = Random(f"planted items {skill.name}")
     arguments = sorted(argument for argument in skill.domain if skill.held_out(argument))
@@ -37,7 +37,7 @@ def task_files() -> dict[str, str]:
     files = {}
     for name, skill in skills().items():
         data = f"items/{name}.jsonl"
-        files[data] = "".join(json.dumps(row) + "\n" for row in items(skill))
+        files[data] = "".join(json.dumps(row) + "\n" for row in held_out_items(skill))
         files[f"planted_{name}.yaml"] = (
             f"include: _default.yaml\ntask: planted_{name}\ndataset_kwargs:\n  data_files:\n    test: {data}\n"
         )

@@ -55,8 +55,8 @@ class PlantedPool:
 
     def load(self) -> LoadedPool:
         """The pool and, apart from it, the hidden labels. Raises UserError for a value that makes no sense."""
-        self._check()
-        rows = _generate(self)
+        self._check_options()
+        rows = _generated_rows(self)
         names = [f"planted-{position:0{len(str(self.size - 1))}d}" for position in range(len(rows))]
         originals = {row.group: name for name, row in zip(names, rows) if row.original}
         examples = [Example(name, row.instruction, row.response, row.input) for name, row in zip(names, rows)]
@@ -71,7 +71,7 @@ class PlantedPool:
         }
         return LoadedPool(Pool(examples, self.name), labels)
 
-    def _check(self) -> None:
+    def _check_options(self) -> None:
         if self.size < 1:
             raise UserError(f"pool.size={self.size}: a planted pool has at least 1 row.")
         if not (math.isfinite(self.zipf) and self.zipf >= 0):
@@ -103,23 +103,23 @@ class _Row:
         return self.skill, self.argument
 
 
-def _generate(options: PlantedPool) -> list[_Row]:
+def _generated_rows(options: PlantedPool) -> list[_Row]:
     """All rows, shuffled."""
     rng = Random(f"planted pool {options.seed}")
     exact, near = (round(options.size * share) for share in (options.exact_duplicates, options.near_duplicates))
     exact = min(exact, options.size - 1)
     near = min(near, options.size - 1 - exact)
-    rows = _questions(options.size - exact - near, options.zipf, rng)
-    rows += _rephrased(rows, near, rng)
-    rows = _spoilt(rows, options.corrupted, options.verbose, rng)
+    rows = _question_rows(options.size - exact - near, options.zipf, rng)
+    rows += _rephrased_rows(rows, near, rng)
+    rows = _rows_with_faults(rows, options.corrupted, options.verbose, rng)
     rows += [dataclasses.replace(rng.choice(rows), original=False) for _ in range(exact)]
     rng.shuffle(rows)
     return rows
 
 
-def _questions(count: int, zipf: float, rng: Random) -> list[_Row]:
+def _question_rows(count: int, zipf: float, rng: Random) -> list[_Row]:
     """Rows with right and plain answers; a question comes again only once a skill has no other left."""
-    ranked = _ranking(rng)
+    ranked = _skills_by_frequency(rng)
     weights = [rank**-zipf for rank in range(1, len(ranked) + 1)]
     fresh = {skill.name: _Arguments(skill, rng) for skill in ranked}
     rows: list[_Row] = []
@@ -133,7 +133,7 @@ def _questions(count: int, zipf: float, rng: Random) -> list[_Row]:
     return rows
 
 
-def _ranking(rng: Random) -> list[Skill]:
+def _skills_by_frequency(rng: Random) -> list[Skill]:
     """All skills, most frequent first: drawn by lot, except that look-ups with few arguments cannot lead the list."""
     wide = [skill for skill in skills().values() if not skill.domain]
     rng.shuffle(wide)
@@ -158,21 +158,21 @@ class _Arguments:
         if self.listed:
             self.waiting = self.waiting or self.rng.sample(self.listed, len(self.listed))
             return self.waiting.pop()
-        argument = self._drawn()
+        argument = self._draw_allowed()
         for _ in range(self.TRIES):
             if argument not in self.used:
                 break
-            argument = self._drawn()
+            argument = self._draw_allowed()
         self.used.add(argument)
         return argument
 
-    def _drawn(self) -> Argument:
+    def _draw_allowed(self) -> Argument:
         while self.skill.held_out(argument := self.skill.draw(self.rng)):
             pass
         return argument
 
 
-def _rephrased(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
+def _rephrased_rows(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
     """`count` near duplicates: a row's question in other words."""
     known = skills()
     said: defaultdict[tuple[str, Argument], set[tuple[str, str]]] = defaultdict(set)
@@ -190,7 +190,7 @@ def _rephrased(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
     return copies
 
 
-def _spoilt(rows: list[_Row], corrupted: float, verbose: float, rng: Random) -> list[_Row]:
+def _rows_with_faults(rows: list[_Row], corrupted: float, verbose: float, rng: Random) -> list[_Row]:
     """The rows, a share of them with a wrong and a share (drawn apart) with a padded response."""
     wrong = set(rng.sample(range(len(rows)), round(len(rows) * corrupted)))
     wordy = set(rng.sample(range(len(rows)), round(len(rows) * verbose)))

@@ -47,7 +47,7 @@ def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
     )
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def pretraining_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (ids, foreseeable): ROWS x T token ids, right-padded, and booleans where the token follows from what is before.
 
     A row is START, then LINES lines, then END.
@@ -70,7 +70,9 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[tor
         yield table[..., 0], table[..., 1].bool()
 
 
-def losses(model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def weighted_losses(
+    model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(what is trained on, nats per foreseeable token), two scalars."""
     import torch
 
@@ -97,10 +99,10 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, shape:
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     recent: list[float] = []
-    bar = tqdm(zip(range(steps), batches(tokenizer, seed)), total=steps, desc="pretraining", disable=None)
+    bar = tqdm(zip(range(steps), pretraining_batches(tokenizer, seed)), total=steps, desc="pretraining", disable=None)
     for step, (ids, foreseeable) in bar:
         with torch.autocast("cpu", torch.bfloat16, enabled=shape.bfloat16):
-            loss, shown = losses(model, ids, foreseeable)
+            loss, shown = weighted_losses(model, ids, foreseeable)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -112,7 +114,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, shape:
     return sum(recent) / len(recent)
 
 
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Weights in float16, half the size on disk; the configuration says float32, so that loading gives float32 on any machine."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -143,7 +145,7 @@ def main() -> None:
     model = build_model(shape, tokenizer)
     steps = options.steps or shape.steps
     loss = pretrain(model, tokenizer, shape, steps, options.seed)
-    save(model, tokenizer, options.out)
+    save_model(model, tokenizer, options.out)
     minutes = (time.perf_counter() - began) / 60
     card = model_card(options.model, shape, model.num_parameters(), steps, options.seed, loss)
     (options.out / "MODEL_CARD.md").write_text(card, encoding="utf-8")

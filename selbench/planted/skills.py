@@ -44,12 +44,12 @@ class Skill:
     def line(self, rng: Random) -> tuple[str, str]:
         """A sentence of declarative text: its beginning, and the rest, which follows from it."""
         argument = self.draw(rng)
-        start, _, rest = _fill(rng.choice(self.lines), argument, self.answer(argument)).partition("|")
+        start, _, rest = _filled_template(rng.choice(self.lines), argument, self.answer(argument)).partition("|")
         return start.strip(), rest.strip()
 
     def ask(self, argument: Argument, rng: Random) -> tuple[str, str]:
         """(instruction, input) of a question in a random phrasing."""
-        instruction, _, given = _fill(rng.choice(self.questions), argument).partition("//")
+        instruction, _, given = _filled_template(rng.choice(self.questions), argument).partition("//")
         return rng.choice(FRAMES).format(q=instruction.strip()), given.strip()
 
     def wrong(self, argument: Argument, rng: Random) -> str:
@@ -65,35 +65,41 @@ class Skill:
         """Whether the question is kept for the test items: no pool asks it."""
         if self.domain:
             return argument in _test_arguments(self.name)
-        return _digest(self.name, argument) < TEST_SHARE * 2**64
+        return _argument_digest(self.name, argument) < TEST_SHARE * 2**64
 
 
-def _fill(template: str, argument: Argument, answer: str = "") -> str:
+def _filled_template(template: str, argument: Argument, answer: str = "") -> str:
     return template.format(*argument, all=" ".join(argument), rest=" ".join(argument[1:]), a=answer)
 
 
-def _digest(name: str, argument: Argument) -> int:
+def _argument_digest(name: str, argument: Argument) -> int:
     return int.from_bytes(hashlib.sha256(" ".join((name, *argument)).encode()).digest()[:8], "big")
 
 
 @cache
 def _test_arguments(name: str) -> frozenset[Argument]:
     domain = skills()[name].domain
-    return frozenset(sorted(domain, key=lambda argument: _digest(name, argument))[:TEST_ARGUMENTS])
+    return frozenset(sorted(domain, key=lambda argument: _argument_digest(name, argument))[:TEST_ARGUMENTS])
 
 
 @cache
 def skills() -> dict[str, Skill]:
     """All skills by name."""
     known = world()
-    every = [*_look_ups(known), *_judgements(known), *_lists(known), *_patterns(known), *_sums()]
+    every = [
+        *_look_up_skills(known),
+        *_judgement_skills(known),
+        *_list_skills(known),
+        *_pattern_skills(known),
+        *_arithmetic_skills(),
+    ]
     return {skill.name: skill for skill in every}
 
 
 # ------------------------------------------------------------------------------------------- look-ups
 
 
-def _look_up(name: str, facts: dict[str, str], lines: tuple[str, ...], questions: tuple[str, ...]) -> Skill:
+def _look_up_skill(name: str, facts: dict[str, str], lines: tuple[str, ...], questions: tuple[str, ...]) -> Skill:
     """A skill whose argument is one word that stands in a table."""
     keys = tuple(facts)
     return Skill(
@@ -106,9 +112,9 @@ def _look_up(name: str, facts: dict[str, str], lines: tuple[str, ...], questions
     )
 
 
-def _look_ups(known: World) -> list[Skill]:
+def _look_up_skills(known: World) -> list[Skill]:
     return [
-        _look_up(
+        _look_up_skill(
             "colour",
             known.colour,
             lines=("the {0} is coloured | {a}.", "the colour of the {0} is | {a}."),
@@ -120,7 +126,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "give the right colour. // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "kind",
             known.kind,
             lines=("the {0} is a sort of | {a}.", "the {0} belongs to the kind | {a}."),
@@ -132,7 +138,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "put this thing into its category. // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "home",
             known.home,
             lines=("{0} lives in | {a}.", "the home of {0} is | {a}."),
@@ -144,7 +150,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "give the home of this person. // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "job",
             known.job,
             lines=("{0} works as a | {a}.", "the job of {0} is | {a}."),
@@ -156,7 +162,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "what is the work of this person? // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "land",
             {person: known.land[town] for person, town in known.home.items()},  # two hops: home, then its land
             lines=("{0} is a citizen of | {a}.", "the home town of {0} lies in | {a}."),
@@ -168,7 +174,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "of which land is this person a citizen? // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "mayor",
             known.mayor,
             lines=("{0} is governed by | {a}.", "the mayor of {0} is | {a}."),
@@ -180,7 +186,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "which person governs this town? // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "governs",
             {person: town for town, person in known.mayor.items()},  # the inverse of mayor
             lines=("{0} is the mayor of | {a}.", "{0} governs the town | {a}."),
@@ -192,7 +198,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "what town does this person govern? // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "opposite",
             known.opposite,
             lines=("{0} is the reverse of | {a}.", "far from {0} is | {a}."),
@@ -204,7 +210,7 @@ def _look_ups(known: World) -> list[Skill]:
                 "turn this word into its opposite. // {0}",
             ),
         ),
-        _look_up(
+        _look_up_skill(
             "synonym",
             known.synonym,
             lines=("{0} means the same as | {a}.", "another word for {0} is | {a}."),
@@ -222,7 +228,7 @@ def _look_ups(known: World) -> list[Skill]:
 # ----------------------------------------------------------------------------------------- judgements
 
 
-def _judgements(known: World) -> list[Skill]:
+def _judgement_skills(known: World) -> list[Skill]:
     def draw_kind(rng: Random) -> Argument:
         thing = rng.choice(known.things)
         return thing, known.kind[thing] if rng.random() < 0.5 else rng.choice(KINDS)
@@ -286,7 +292,7 @@ def _judgements(known: World) -> list[Skill]:
 # ---------------------------------------------------------------------------------------------- lists
 
 
-def _lists(known: World) -> list[Skill]:
+def _list_skills(known: World) -> list[Skill]:
     def draw(least: int, most: int) -> Callable[[Random], Argument]:
         return lambda rng: tuple(rng.sample(known.names, rng.randint(least, most)))
 
@@ -441,7 +447,7 @@ def _lists(known: World) -> list[Skill]:
 # ------------------------------------------------------------------------------------------- patterns
 
 
-def _patterns(known: World) -> list[Skill]:
+def _pattern_skills(known: World) -> list[Skill]:
     def draw_alternation(rng: Random) -> Argument:
         pair = rng.sample(known.names, 2)
         return tuple(pair[i % 2] for i in range(rng.randint(3, 6)))
@@ -486,7 +492,7 @@ def _patterns(known: World) -> list[Skill]:
 # ----------------------------------------------------------------------------------------------- sums
 
 
-def _sums() -> list[Skill]:
+def _arithmetic_skills() -> list[Skill]:
     def near(value: int) -> list[str]:
         return [str(value + off) for off in (-2, -1, 1, 2) if 0 <= value + off <= 60]
 

@@ -55,8 +55,10 @@ def world() -> World:
     """The one world."""
     rng = Random(_SEED)
     taken = set(_TAKEN)
-    things, people, towns = (_names(rng, shape, n, taken) for shape, n in ((_THING, 150), (_PERSON, 150), (_TOWN, 100)))
-    lands = _names(rng, _LAND, 10, taken)
+    things, people, towns = (
+        _new_names(rng, shape, n, taken) for shape, n in ((_THING, 150), (_PERSON, 150), (_TOWN, 100))
+    )
+    lands = _new_names(rng, _LAND, 10, taken)
     return World(
         things=things,
         people=people,
@@ -67,12 +69,12 @@ def world() -> World:
         job={name: rng.choice(JOBS) for name in people},
         land={name: rng.choice(lands) for name in towns},
         mayor=dict(zip(towns, rng.sample(people, len(towns)))),
-        opposite=_pairs(_names(rng, _POLAR, 100, taken)),
-        synonym=_pairs(_names(rng, _EQUAL, 100, taken)),
+        opposite=_symmetric_pairs(_new_names(rng, _POLAR, 100, taken)),
+        synonym=_symmetric_pairs(_new_names(rng, _EQUAL, 100, taken)),
     )
 
 
-def _names(rng: Random, shape: str, count: int, taken: set[str]) -> tuple[str, ...]:
+def _new_names(rng: Random, shape: str, count: int, taken: set[str]) -> tuple[str, ...]:
     """`count` new words of a shape, none of them in `taken`, to which they are added."""
     names: list[str] = []
     while len(names) < count:
@@ -84,7 +86,7 @@ def _names(rng: Random, shape: str, count: int, taken: set[str]) -> tuple[str, .
     return tuple(names)
 
 
-def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+def _symmetric_pairs(words: tuple[str, ...]) -> dict[str, str]:
     half = len(words) // 2
     forth = dict(zip(words[:half], words[half:]))
     return forth | {there: here for here, there in forth.items()}

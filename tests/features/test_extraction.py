@@ -10,7 +10,7 @@ from selbench.api import Context, Example, ModelRef, Pool
 from selbench.data.chat import PROMPT, RESPONSE, encode
 from selbench.errors import UserError
 from selbench.features import extractor
-from selbench.features.activations import ActivationTags, PooledActivations, largest_m, upper_quantile
+from selbench.features.activations import ActivationTags, PooledActivations, is_among_largest, threshold_for_share
 from selbench.features.architectures import ARCHITECTURES
 from selbench.features.embeddings import HiddenStates
 from selbench.features.extractor import compute_many
@@ -168,14 +168,14 @@ def test_absolute_and_top_m_tags(scorer):
 
 
 def test_largest_m_gives_equals_to_the_lower_place():
-    assert largest_m(np.array([[0.0, 2, 0, 0, 3]]), 3).tolist() == [[True, True, False, False, True]]
-    assert largest_m(np.zeros((1, 2)), 5).all()
+    assert is_among_largest(np.array([[0.0, 2, 0, 0, 3]]), 3).tolist() == [[True, True, False, False, True]]
+    assert is_among_largest(np.zeros((1, 2)), 5).all()
 
 
 def test_upper_quantile_lies_between_two_cells():
-    assert upper_quantile(np.arange(10, dtype=np.float32), 0.2) == 7.5
-    assert upper_quantile(np.arange(10, dtype=np.float32), 0.01) == 9  # not a single cell may be on
-    assert upper_quantile(np.ones(10, np.float32), 0.5) == 1
+    assert threshold_for_share(np.arange(10, dtype=np.float32), 0.2) == 7.5
+    assert threshold_for_share(np.arange(10, dtype=np.float32), 0.01) == 9  # not a single cell may be on
+    assert threshold_for_share(np.ones(10, np.float32), 0.5) == 1
 
 
 def test_a_text_without_the_wanted_tokens_falls_back_on_the_end_of_its_prompt(scorer):

@@ -34,7 +34,7 @@ def test_an_interrupted_pass_goes_on(scorer, tmp_path, monkeypatch):
 
     monkeypatch.setattr(resume, "EVERY_S", 0.0)
     monkeypatch.setattr(resume, "SHARE", 0.0)
-    read_on, seen = forward.read, []
+    read_on, seen = forward.read_activations, []
 
     def until_killed(model, texts, batches, readings):
         for number, found in enumerate(read_on(model, texts, batches, readings)):
@@ -48,10 +48,10 @@ def test_an_interrupted_pass_goes_on(scorer, tmp_path, monkeypatch):
             yield found
 
     context = Context(pool, scorer=scorer, checkpoint=tmp_path)
-    monkeypatch.setattr(extractor, "read", until_killed)
+    monkeypatch.setattr(extractor, "read_activations", until_killed)
     with pytest.raises(KeyboardInterrupt):
         extractor.compute_many(specs, pool, context)
-    monkeypatch.setattr(extractor, "read", counting)
+    monkeypatch.setattr(extractor, "read_activations", counting)
     again = extractor.compute_many(specs, pool, context)
     assert len(seen) > 0 and sum(map(len, seen)) < len(pool)
     for one, other in zip(expected, again):

@@ -13,12 +13,19 @@ from helpers.tiny_models import make_model, make_pool
 
 from selbench.api import Context, Example, ModelRef, Pool, UserError
 from selbench.data.chat import PROMPT, RESPONSE
-from selbench.features.sae import SparseAutoencoder, learning_rate
-from selbench.features.sae_model import Autoencoder, decode, top
-from selbench.features.sae_tags import SaeTags, correlation
+from selbench.features.sae import SparseAutoencoder, sparsify_learning_rate
+from selbench.features.sae_model import Autoencoder, largest_activations, weighted_decoder_rows
+from selbench.features.sae_tags import SaeTags, pearson_correlation
 from selbench.features.sae_texts import extra_texts
 from selbench.features.sae_tokens import TokenStream, resolve_layer, token_counts
-from selbench.features.sae_train import Recipe, geometric_median, initial, losses, schedule, train
+from selbench.features.sae_train import (
+    Recipe,
+    geometric_median,
+    initial_autoencoder,
+    learning_rate_factor,
+    train_autoencoder,
+    training_loss,
+)
 from selbench.features.texts import encode_pool
 from selbench.models import load_model, load_tokenizer
 from selbench.planted.pool import PlantedPool
@@ -63,7 +70,7 @@ def residuals(pool, scorer, layer, roles=(PROMPT, RESPONSE)):
 
 
 def test_learning_rate_is_the_reported_one():
-    assert learning_rate(131_072) == pytest.approx(7.071e-5, rel=1e-4)
+    assert sparsify_learning_rate(131_072) == pytest.approx(7.071e-5, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,7 @@ def test_learning_rate_is_the_reported_one():
 def test_defaults_grow_with_the_scorer(width, latents, k, steps, size):
     recipe, batch = SparseAutoencoder().recipe(width, 10**9)
     assert (recipe.latents, recipe.k, recipe.steps, batch) == (latents, k, steps, size)
-    assert recipe.warmup == min(1000, steps // 10) and recipe.learning_rate == learning_rate(latents)
+    assert recipe.warmup == min(1000, steps // 10) and recipe.learning_rate == sparsify_learning_rate(latents)
 
 
 def test_the_papers_settings_can_be_given():
@@ -96,7 +103,7 @@ def test_layer_that_is_none(layer):
 
 
 def test_schedule_warms_up_and_ends_near_zero():
-    factors = [schedule(step, 100, 10) for step in range(100)]
+    factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
     assert factors[0] == 0.1 and factors[9] == 1.0 and factors[99] == pytest.approx(1 / 90)
     assert np.all(np.diff(factors[9:]) <= 0)
 
@@ -107,7 +114,7 @@ def test_schedule_warms_up_and_ends_near_zero():
 def some(seed=0, width=8, latents=24, k=3, tokens=50):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(tokens, width, generator=generator) * 5 + 2
-    return x, initial(x, Recipe(latents, k, 1, 1e-3, 0, 0.0, 10), generator, "cpu")
+    return x, initial_autoencoder(x, Recipe(latents, k, 1, 1e-3, 0, 0.0, 10), generator, "cpu")
 
 
 def test_encoding_is_topk_of_relu():
@@ -115,7 +122,7 @@ def test_encoding_is_topk_of_relu():
     model.b_enc += torch.linspace(-1, 1, 24)
     scaled = x * model.scale
     whole = torch.relu((scaled - model.b_dec) @ model.W_enc.T + model.b_enc)
-    values, latents = top(model.potentials(scaled), 3)
+    values, latents = largest_activations(model.potentials(scaled), 3)
     kept = torch.zeros_like(whole).scatter(1, latents, values)
     wanted = torch.where(whole >= whole.sort(descending=True).values[:, 2:3], whole, 0)
     assert torch.allclose(kept, wanted, atol=1e-5)
@@ -140,19 +147,19 @@ def test_gradients_of_the_decoder():
     values = torch.rand(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     W_dec = torch.randn(7, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     latents = torch.stack([torch.randperm(7, generator=generator)[:3] for _ in range(5)])
-    assert torch.autograd.gradcheck(lambda v, w: decode(v, latents, w), (values, W_dec))
+    assert torch.autograd.gradcheck(lambda v, w: weighted_decoder_rows(v, latents, w), (values, W_dec))
 
 
 def test_loss_is_fvu_plus_what_the_dead_leave_over():
     x, model = some()
     scaled = x * model.scale
-    alone, fired = losses(model, scaled, torch.zeros(24, dtype=torch.bool), 1 / 32)
+    alone, fired = training_loss(model, scaled, torch.zeros(24, dtype=torch.bool), 1 / 32)
     error = scaled - model.reconstruct(x) * model.scale
     variance = (scaled - scaled.mean(0)).pow(2).sum()
     assert float(alone) == pytest.approx(float(error.pow(2).sum() / variance), rel=1e-4)
     dead = torch.zeros(24, dtype=torch.bool)
     dead[[3, 8]] = True  # two of them, where four (d / 2) could help: half the weight
-    both, _ = losses(model, scaled, dead, 1 / 32)
+    both, _ = training_loss(model, scaled, dead, 1 / 32)
     rest = error - torch.relu(model.potentials(scaled)[:, dead]) @ model.W_dec[dead]
     assert float(both - alone) == pytest.approx(float(1 / 32 * 2 / 4 * rest.pow(2).sum() / variance), rel=1e-3)
     assert fired.max() < 24
@@ -168,7 +175,7 @@ def test_training_recovers_a_dictionary_and_keeps_decoder_rows_at_length_one():
             yield torch.zeros(256, 24).scatter(1, chosen, 1 + torch.rand(256, 2, generator=generator)) @ truth
 
     recipe = Recipe(48, 2, 400, 3e-3, 20, 1 / 32, 5000)
-    model, silent = train(batches(), recipe, torch.Generator().manual_seed(0), "cpu", Context())
+    model, silent = train_autoencoder(batches(), recipe, torch.Generator().manual_seed(0), "cpu", Context())
     assert torch.allclose(model.W_dec.norm(dim=1), torch.ones(48), atol=1e-5)
     nearest = (truth @ model.W_dec.T).max(1).values
     assert float((nearest > 0.9).float().mean()) > 0.9
@@ -275,7 +282,9 @@ def test_tags_are_those_of_a_plain_loop(pool, scorer, trained, spec, rule):
         assert theta == 2.5
     assert tags["text_tokens"].tolist() == [len(t) for t in tokens]
     assert tags["shape"].tolist() == [60, 64] and tags["fvu"] == trained["fvu"]
-    assert tags["length_correlation"] == pytest.approx(correlation(np.diff(tags["indptr"]), tags["text_tokens"]))
+    assert tags["length_correlation"] == pytest.approx(
+        pearson_correlation(np.diff(tags["indptr"]), tags["text_tokens"])
+    )
 
 
 def test_an_example_without_tokens_has_no_tags(scorer, trained):

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from selbench.api import Context, ModelRef, UserError
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
 from selbench.features.sae_model import Autoencoder
-from selbench.features.sae_published import load
+from selbench.features.sae_published import load_published
 from selbench.features.sae_tags import SaeTags
 
 
@@ -51,7 +51,7 @@ def test_samples_in_the_shared_data(shared_data):
 
     for latents in (1024, 512, 128):
         file = folder / f"sae_{latents}_k4.safetensors"
-        arrays, raw = load(str(file)), load_file(file)
+        arrays, raw = load_published(str(file)), load_file(file)
         assert arrays["W_enc"].shape == arrays["W_dec"].shape == (latents, 64)
         assert arrays["k"] == 4 and arrays["scale"] == 1
         x = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32) + raw["pre_bias"]
@@ -64,7 +64,7 @@ def test_samples_in_the_shared_data(shared_data):
 
 def test_sparsify_folder(tmp_path):
     sparsify(tmp_path / "layers.1")
-    arrays = load(str(tmp_path / "layers.1"))
+    arrays = load_published(str(tmp_path / "layers.1"))
     assert (arrays["k"], arrays["layer"]) == (3, 1)
     raw = weights()
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
@@ -76,33 +76,33 @@ def test_sparsify_folder(tmp_path):
 def test_sparsify_folder_of_layers(tmp_path):
     for layer in (1, 10):
         sparsify(tmp_path / f"layers.{layer}")
-    assert load(str(tmp_path), "10")["layer"] == 10
+    assert load_published(str(tmp_path), "10")["layer"] == 10
     with pytest.raises(UserError, match=r"layers\.1, layers\.10"):
-        load(str(tmp_path))
-    assert "layer" not in load(str(sparsify(tmp_path / "plain")))
+        load_published(str(tmp_path))
+    assert "layer" not in load_published(str(sparsify(tmp_path / "plain")))
 
 
 @pytest.mark.parametrize("settings", [{"activation": "groupmax"}, {"transcode": True}, {"skip_connection": True}])
 def test_another_kind_of_coder(tmp_path, settings):
     with pytest.raises(UserError, match="not a plain TopK"):
-        load(str(sparsify(tmp_path / "layers.1", **settings)))
+        load_published(str(sparsify(tmp_path / "layers.1", **settings)))
 
 
 def test_not_an_autoencoder(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        load(str(tmp_path / "nowhere"))
+        load_published(str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("hello")
     with pytest.raises(UserError, match="no autoencoder that is understood"):
-        load(str(tmp_path))
+        load_published(str(tmp_path))
     with pytest.raises(UserError, match="not a safetensors file"):
-        load(str(tmp_path / "README.md"))
+        load_published(str(tmp_path / "README.md"))
     save_file({"lm_head.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="no tensor decoder_weights, encoder_bias"):
-        load(str(tmp_path / "model.safetensors"))
+        load_published(str(tmp_path / "model.safetensors"))
     bad = {**weights(), "b_dec": torch.zeros(5)}
     save_file(bad, sparsify(tmp_path / "layers.1") / "sae.safetensors")
     with pytest.raises(UserError, match="shapes do not fit"):
-        load(str(tmp_path / "layers.1"))
+        load_published(str(tmp_path / "layers.1"))
 
 
 def test_tags_from_a_published_one(tmp_path, scorer):
@@ -143,7 +143,7 @@ def test_the_key_is_the_content(tmp_path):
 def test_without_sae_lens(monkeypatch):
     monkeypatch.setitem(sys.modules, "sae_lens", None)
     with pytest.raises(UserError, match=r"pip install 'selbench\[sae\]'"):
-        load("sae_lens:gpt2-small-res-jb:blocks.8.hook_resid_pre")
+        load_published("sae_lens:gpt2-small-res-jb:blocks.8.hook_resid_pre")
 
 
 def stand_in(monkeypatch, hook="blocks.8.hook_resid_pre", **changes):
@@ -168,7 +168,7 @@ def stand_in(monkeypatch, hook="blocks.8.hook_resid_pre", **changes):
 
 def test_through_sae_lens(monkeypatch):
     raw = stand_in(monkeypatch)
-    arrays = load("sae_lens:release:name")
+    arrays = load_published("sae_lens:release:name")
     assert (arrays["k"], arrays["layer"]) == (3, 7)  # what enters block 8 left block 7
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
     theirs = x @ raw["encoder.weight"].T + raw["encoder.bias"]  # apply_b_dec_to_input is off
@@ -187,6 +187,6 @@ def test_through_sae_lens(monkeypatch):
 def test_sae_lens_of_another_kind(monkeypatch, changes, says):
     stand_in(monkeypatch, **changes)
     with pytest.raises(UserError, match=says):
-        load("sae_lens:release:name")
+        load_published("sae_lens:release:name")
     with pytest.raises(UserError, match="write sae_lens:RELEASE:SAE_ID"):
-        load("sae_lens:release")
+        load_published("sae_lens:release")

@@ -130,13 +130,13 @@ def test_with_a_gpu_build_of_faiss_the_products_go_there_and_the_picks_stay(monk
         asked.append(len(rows))
         return faiss.knn(rows, centres, k)
 
-    monkeypatch.setattr(faiss_gpu, "_installed", lambda name: True)
+    monkeypatch.setattr(faiss_gpu, "_is_installed", lambda name: True)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
-    faiss_gpu.nearest.cache_clear()
+    faiss_gpu.nearest_on_gpu.cache_clear()
     try:
         assert set(farthest_first(points, 600).order) == set(expected)
     finally:
-        faiss_gpu.nearest.cache_clear()
+        faiss_gpu.nearest_on_gpu.cache_clear()
     assert asked

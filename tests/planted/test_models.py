@@ -13,7 +13,7 @@ import selbench
 from selbench.api import Example, ModelRef
 from selbench.data.chat import END, PROMPT, RESPONSE, TEMPLATE, encode, render_prompt
 from selbench.models import load_model, load_tokenizer
-from selbench.planted.items import items
+from selbench.planted.items import held_out_items
 from selbench.planted.pool import PlantedPool
 from selbench.planted.skills import skills
 
@@ -129,10 +129,12 @@ def test_a_whole_pool_is_labelled_without_gaps(tokenizer, pool):
 
 
 def test_models_know_the_world(model, tokenizer, one_thread):
-    from selbench.planted.pretrain import batches, losses
+    from selbench.planted.pretrain import pretraining_batches, weighted_losses
 
     with torch.no_grad():
-        found = [losses(model, *batch)[1].item() for batch in islice(batches(tokenizer, seed=99), 3)]
+        found = [
+            weighted_losses(model, *batch)[1].item() for batch in islice(pretraining_batches(tokenizer, seed=99), 3)
+        ]
     assert np.mean(found) < 0.35  # nats per foreseeable token; a guess over the vocabulary has 6.8
 
 
@@ -190,7 +192,7 @@ def _tuned(name, rows):
 
 
 def _exact_match(network, tokenizer, per_skill) -> float:
-    rows = [row for skill in skills().values() for row in items(skill)[:per_skill]]
+    rows = [row for skill in skills().values() for row in held_out_items(skill)[:per_skill]]
     prompts = [render_prompt(Example(row["id"], row["question"], "-"), tokenizer) for row in rows]
     batch = tokenizer(prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
     out = network.generate(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from selbench.errors import UserError
-from selbench.planted.items import items
-from selbench.planted.pool import PlantedPool, _generate
+from selbench.planted.items import held_out_items
+from selbench.planted.pool import PlantedPool, _generated_rows
 from selbench.planted.skills import skills
 
 
@@ -92,8 +92,8 @@ def test_the_order_of_skills_is_drawn_by_the_seed():
 @pytest.mark.parametrize("seed", range(4))
 def test_no_pool_asks_a_held_out_question(seed):
     options = PlantedPool(size=6000, seed=seed, zipf=seed / 2)
-    assert not any(skills()[row.skill].held_out(row.argument) for row in _generate(options))
-    kept = {item["question"] for skill in skills().values() for item in items(skill)}
+    assert not any(skills()[row.skill].held_out(row.argument) for row in _generated_rows(options))
+    kept = {item["question"] for skill in skills().values() for item in held_out_items(skill)}
     assert not kept & {example.question for example in options.load().pool}
 
 

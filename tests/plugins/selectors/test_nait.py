@@ -19,7 +19,7 @@ from selbench.api import Budget, Context, Example, Feature, FeatureSpec, ModelRe
 from selbench.data.chat import Encoded, encode
 from selbench.errors import UserError
 from selbench.features.activations import PooledActivations
-from selbench.features.directions import Directions, Projections, principal
+from selbench.features.directions import Directions, Projections, principal_direction
 from selbench.features.extractor import compute_many
 from selbench.features.texts import Texts
 from selbench.models import load_model, load_tokenizer
@@ -193,7 +193,7 @@ def test_components_are_those_of_a_singular_value_decomposition(shape: tuple[int
     centred = rows - rows.mean(0)
     _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(vectors[:2] @ rows.mean(0))
-    one, two = principal(rows, 1), principal(rows, 2)
+    one, two = principal_direction(rows, 1), principal_direction(rows, 2)
     np.testing.assert_allclose(one.directions, signs[0] * vectors[0], atol=1e-10)
     np.testing.assert_allclose(two.directions, signs @ vectors[:2], atol=1e-10)
     assert one.explained == pytest.approx(singular[0] ** 2 / (singular**2).sum())
@@ -205,27 +205,27 @@ def test_components_are_those_of_a_singular_value_decomposition(shape: tuple[int
 
 def test_turning_every_drift_round_turns_the_direction_round() -> None:
     rows = np.random.default_rng(1).normal(size=(9, 4)) + np.array([3, 0, 0, 0])
-    np.testing.assert_allclose(principal(-rows, 1).directions, -principal(rows, 1).directions)
+    np.testing.assert_allclose(principal_direction(-rows, 1).directions, -principal_direction(rows, 1).directions)
 
 
 def test_a_mean_across_the_component_leaves_the_sign_undetermined_but_fixed() -> None:
     rows = np.array([[-2.0, 1.0], [2.0, 1.0]])  # they differ along x only, and their mean is (0, 1)
-    found = principal(rows, 1)
+    found = principal_direction(rows, 1)
     np.testing.assert_allclose(found.directions, [1, 0])
     assert found.alignment[0] == found.margin[0] == 0
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_examples_that_do_not_differ_have_the_direction_of_their_drift(count: int) -> None:
-    found = principal(np.tile([3.0, 4.0], (count, 1)).astype(np.float32), 1)
+    found = principal_direction(np.tile([3.0, 4.0], (count, 1)).astype(np.float32), 1)
     np.testing.assert_allclose(found.directions, [0.6, 0.8])
     assert found.explained == 0
-    assert not principal(np.zeros((count, 2)), 1).directions.any()
+    assert not principal_direction(np.zeros((count, 2)), 1).directions.any()
 
 
 def test_more_components_than_there_are_add_nothing() -> None:
     rows = np.random.default_rng(2).normal(size=(3, 8))
-    np.testing.assert_allclose(principal(rows, 5).directions, principal(rows, 2).directions)
+    np.testing.assert_allclose(principal_direction(rows, 5).directions, principal_direction(rows, 2).directions)
 
 
 # ----------------------------------------------------------------------------------------------- several capabilities
