@@ -1,4 +1,4 @@
-"""Features read from the scorer's activations: binary tags (MADS), or the pooled values themselves."""
+"""Features read from the scorer's activations: their pooled values, or binary tags of strongly activated neurons (MADS)."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ THRESHOLDS = get_args(NeuronThreshold)
 
 @dataclass(frozen=True)
 class PooledActivations:
-    """One vector per example and layer.
+    """The scorer's activations, pooled over the positions of a text: one vector per example and layer.
 
-    `capture`: ffn_gate = act(gate(x)), ffn_prod = act(gate(x)) * up(x), ffn_up_abs = |up(x)|, or resid, the output of
-    the block (before any final norm, also at the last block). `layers`: see layers.py. `positions` and `pooling`: see
-    reducers.py. `response`: whether the model reads the response after the prompt. `dtype`: float32 or float16.
+    Feature: `values` (N x layers x width) and `layers` (L integers, the 0-based numbers of the blocks).
 
-    Gives `values` (N x layers x width) and `layers` (their numbers).
+    Raises UserError for an option that is not valid. The captures of a feed-forward network with h = down(act(gate(x))
+    * up(x)) are ffn_gate = act(gate(x)), ffn_prod = act(gate(x)) * up(x) and ffn_up_abs = |up(x)|. The capture resid is
+    the residual stream: the output of the block, before any final norm, at the last block too.
     """
 
-    capture: Capture = "resid"
-    layers: str = "all"
-    positions: Positions = "prompt"
-    pooling: Pooling = "mean"
-    response: bool = False
-    dtype: str = "float32"
+    capture: Capture = "resid"  # the point of a block that is read
+    layers: str = "all"  # the blocks that are read, as resolve_layers understands them
+    positions: Positions = "prompt"  # the tokens that count, see reducers.positions_of
+    pooling: Pooling = "mean"  # how the counted tokens become one vector, see reducers.POOLINGS
+    response: bool = False  # whether the scorer reads the response after the prompt
+    dtype: str = "float32"  # type of the stored values: float32 or float16
 
     needs_scorer: ClassVar[bool] = True
 
@@ -58,23 +58,27 @@ class PooledActivations:
 class ActivationTags:
     """Which (layer, neuron) pairs each example strongly activates: a sparse binary matrix.
 
-    A neuron is on where its pooled value is above a threshold. `threshold` says which:
-    quantile: per layer, so that the share `level` of all (text, neuron) cells is on, calibrated on a random 1,024 of
-    the distinct texts (on all of them where there are no more). absolute: the value `level` itself.
-    top_m: the `level` largest of each layer in each text, equals to the lower neuron.
-    The other fields are those of PooledActivations; ffn_prod is compared by its absolute value.
+    A neuron is on where its pooled value exceeds a threshold; of ffn_prod the absolute value is compared. The rules:
 
-    Gives CSR rows, `indptr` (N + 1) and `indices` (column = place of the layer among `layers` * width + neuron, rising
-    in a row), with `shape`; `layers` (their numbers), `thresholds` and `on_share` (share of cells on), each per layer.
+    - quantile: one threshold per layer, such that the share `level` of all (text, neuron) entries is on. It is
+      calibrated on 1,024 distinct texts chosen at random, or on all distinct texts if there are no more.
+    - absolute: the threshold is `level`.
+    - top_m: the `level` largest neurons of each layer are on in each text; ties go to the lower neuron.
+
+    Feature: the matrix in CSR form as `indptr` (N + 1), `indices` (column numbers, ascending within a row) and `shape`
+    (N, columns); neuron j of the i-th chosen layer is column i * width + j. `layers` (the 0-based numbers of the
+    blocks), `thresholds` (NaN for top_m) and `on_share` (share of entries that are on) have one number per layer.
+
+    Raises UserError for an option that is not valid.
     """
 
-    capture: Capture = "ffn_gate"
+    capture: Capture = "ffn_gate"  # this and the next three: as in PooledActivations
     layers: str = "middle"
     positions: Positions = "prompt"
     pooling: Pooling = "mean"
-    threshold: NeuronThreshold = "quantile"
-    level: float = 0.01
-    response: bool = False
+    threshold: NeuronThreshold = "quantile"  # the rule by which a neuron is on
+    level: float = 0.01  # what the rule needs: a share, a value, or a number of neurons
+    response: bool = False  # whether the scorer reads the response after the prompt
 
     needs_scorer: ClassVar[bool] = True
 
@@ -101,7 +105,7 @@ def _check_positions_readable(capture: str, positions: str, pooling: str, respon
 
 
 class _ValueCollector:
-    """Collects the values of PooledActivations."""
+    """Collects PooledActivations."""
 
     kept = ("values",)
 
@@ -119,12 +123,13 @@ class _ValueCollector:
 
     def result(self) -> Feature:
         of = self.texts.of
+        # With every text distinct and in order, indexing would only copy the largest array of the feature.
         distinct = len(of) == len(self.texts.distinct) and np.array_equal(of, np.arange(len(of)))
         return {"values": self.values if distinct else self.values[of], "layers": np.array(self.layers)}
 
 
 class _NeuronTagCollector:
-    """Collects the cells of ActivationTags. Pooled values are kept only until the thresholds are calibrated."""
+    """Collects ActivationTags. Pooled values are kept only until the thresholds are calibrated."""
 
     kept = ("thresholds", "waiting", "rows", "width")
 
@@ -132,7 +137,7 @@ class _NeuronTagCollector:
         self.readings = [Reading(spec.capture, layer, spec.positions, spec.pooling) for layer in layers]
         self.spec, self.texts, self.layers = spec, texts, layers
         self.thresholds = np.full(len(layers), spec.level if spec.threshold == "absolute" else np.nan, np.float32)
-        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self.waiting: list[tuple[np.ndarray, np.ndarray]] = []  # batches read before the thresholds are known
         self.rows: list[np.ndarray | None] = [None] * len(texts.distinct)
         self.width = 0
 
@@ -143,6 +148,7 @@ class _NeuronTagCollector:
         self.width = values.shape[2]
         if self.spec.threshold == "quantile" and np.isnan(self.thresholds).any():
             self.waiting.append((batch, values))
+            # The calibration texts fill whole batches at the start of the pass, so their number is met exactly.
             if sum(len(rows) for rows, _ in self.waiting) == self.texts.calibration:
                 self._calibrate_thresholds()
         else:
@@ -150,8 +156,8 @@ class _NeuronTagCollector:
 
     def _calibrate_thresholds(self) -> None:
         for place in range(len(self.layers)):
-            cells = np.concatenate([values[:, place].ravel() for _, values in self.waiting])
-            self.thresholds[place] = threshold_for_share(cells, self.spec.level)
+            pooled = np.concatenate([values[:, place].ravel() for _, values in self.waiting])
+            self.thresholds[place] = threshold_for_share(pooled, self.spec.level)
         for batch, values in self.waiting:
             self._mark_active_neurons(batch, values)
         self.waiting = []
@@ -182,20 +188,23 @@ class _NeuronTagCollector:
         }
 
 
-def threshold_for_share(cells: np.ndarray, share: float) -> np.float32:
-    """A value that floor(share * number) of the cells exceed: half way to the next cell below, away from rounding."""
-    on = int(share * len(cells))
+def threshold_for_share(values: np.ndarray, share: float) -> np.float32:
+    """The threshold that floor(share * number) of the values exceed; none exceeds it if that number is 0.
+
+    It lies half way between the lowest value above it and the highest below, so that rounding moves none across it.
+    """
+    on = int(share * len(values))
     if on == 0:
-        highest: np.float32 = cells.max()
+        highest: np.float32 = values.max()
         return highest
-    place = len(cells) - on
-    parted = np.partition(cells, [place - 1, place])
+    place = len(values) - on
+    parted = np.partition(values, [place - 1, place])
     middle: np.float32 = np.float32((np.float64(parted[place - 1]) + np.float64(parted[place])) / 2)
     return middle
 
 
 def is_among_largest(values: np.ndarray, m: int) -> np.ndarray:
-    """Booleans like `values`: the m largest along the last axis, equals to the lower place."""
+    """Booleans of the shape of `values`: whether an entry is among the m largest of the last axis; ties go to the lower place."""
     width = values.shape[-1]
     if m >= width:
         return np.ones(values.shape, bool)

@@ -1,7 +1,4 @@
-"""Where the parts of a decoder are: one line per model family.
-
-A module path is relative: `blocks` to the decoder without its head (`model.base_model`), the others to one block.
-"""
+"""The modules of a decoder that are read: one entry per model family."""
 
 from __future__ import annotations
 
@@ -17,21 +14,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Module paths of the feed-forward network: h = down(gate * up).
+    """Module paths of the blocks and of the feed-forward network in a block, h = down(act(gate(x)) * up(x)).
 
-    The output of `gate` is act(gate(x)), the output of `up` is up(x), the input of `down` is their product. A
-    network without a gate, h = down(act(up(x))), names its activation as `gate`; its ffn_gate and ffn_prod are equal.
+    A network without a gate, h = down(act(up(x))), names its activation function as `gate`; its captures ffn_gate and
+    ffn_prod are then equal.
     """
 
-    blocks: str
-    gate: str
-    up: str
-    down: str
+    blocks: str  # the list of blocks, relative to the decoder without its head (model.base_model)
+    gate: str  # the activation function, whose output is act(gate(x)); this and the next two are relative to a block
+    up: str  # the up projection, whose output is up(x)
+    down: str  # the down projection, whose input is the product of the two
 
 
 LLAMA = Architecture("layers", "mlp.act_fn", "mlp.up_proj", "mlp.down_proj")
 
-# By `model_type` of the model's configuration. Every entry is tested on a small random model of its family.
+# The key is `model_type` of the model's configuration. Every entry is tested on a small random model of its family.
 ARCHITECTURES: dict[str, Architecture] = {
     "llama": LLAMA,
     "mistral": LLAMA,
@@ -46,7 +43,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_of(model: PreTrainedModel) -> Architecture:
-    """The entry of the model's family. Raises UserError, saying what to declare, for a family that has none."""
+    """The entry of the model's family. Raises UserError, which says what to declare, for a family without an entry."""
     kind = model.config.model_type
     if kind not in ARCHITECTURES:
         raise UserError(
@@ -59,13 +56,13 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 
 
 def blocks_of(model: PreTrainedModel) -> list[Module]:
-    """The decoder blocks, first to last."""
+    """The decoder blocks, first to last. Raises UserError if the family's entry does not fit the model."""
     blocks: Any = _submodule(model.base_model, architecture_of(model).blocks, model)
     return list(blocks)
 
 
 def part_of(model: PreTrainedModel, block: Module, part: str) -> Module:
-    """The `gate`, `up` or `down` module of a block."""
+    """The module of a block that `part` ("gate", "up" or "down") names. Raises UserError as blocks_of does."""
     return _submodule(block, getattr(architecture_of(model), part), model)
 
 

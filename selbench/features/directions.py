@@ -1,6 +1,7 @@
-"""Directions in activation space: found on a few target examples (NAIT), and a pool's activations projected on them.
+"""Directions in activation space (NAIT): found on a few target examples; the pool's activations are projected on them.
 
-Neither side holds the activations of the pool: a batch is projected as it goes by, and only the products are kept.
+The activations of the pool are never held: each batch is projected as it is read, and only the products are kept.
+The method is described in docs/methods/nait.md.
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Directions:
-    """Per layer, the first principal component of a pool's pooled activations, signed like their mean.
+    """Per layer, the first principal component of a pool's pooled activations, turned to point along their mean.
 
-    With several `components`, their sum: projecting on it adds up the projections. Each one has length 1. The other
-    fields are those of PooledActivations, whose N x layers x width values are held while this is computed.
+    With several components the direction is their sum, each of length 1, so that a projection on it is the sum of the
+    projections. The pool's PooledActivations (N x layers x width) are held while the directions are computed.
 
-    Gives `directions` (layers x width); how sure each sign is, `alignment` and `margin` (layers x components, see
-    Principal); `explained`, the share of the variance that the components hold (layers); and `layers` (their numbers).
+    Feature: `directions` (layers x width); `alignment` and `margin`, which tell how sure each sign is (layers x
+    components, see PrincipalDirection); `explained`, the share of the variance along the components (one number per
+    layer); and `layers` (the 0-based numbers of the blocks).
+
+    Raises UserError for an option that is not valid.
     """
 
-    capture: Capture = "resid"
+    capture: Capture = "resid"  # this and the next four: as in PooledActivations
     layers: str = "all"
     positions: Positions = "every"
     pooling: Pooling = "last_minus_first"
     response: bool = True
-    components: int = 1
+    components: int = 1  # how many principal components are added up
 
     needs_scorer: ClassVar[bool] = True
 
@@ -62,23 +66,22 @@ class Directions:
 
 
 class PrincipalDirection(NamedTuple):
-    """What `principal` finds in one layer.
+    """The direction of one layer, and how sure the sign of each of its C components v is.
 
-    `alignment` is |mean . v| / (|mean| |v|) of each component v, from 0 to 1. `margin` is |mean . v| in its standard
-    errors: below about 2, other examples of the same kind might well have given v the other sign.
+    A margin below about 2 means that other examples of the same kind might well have given v the other sign.
     """
 
-    directions: np.ndarray
-    alignment: np.ndarray
-    margin: np.ndarray
-    explained: float
+    directions: np.ndarray  # width numbers: the sum of the C components
+    alignment: np.ndarray  # C numbers: |mean . v| / (|mean| |v|), from 0 to 1
+    margin: np.ndarray  # C numbers: |mean . v| in standard errors
+    explained: float  # share of the variance of the rows along the components
 
 
 def principal_direction(rows: np.ndarray, components: int) -> PrincipalDirection:
-    """The summed first principal components of `rows` (P x width), each turned so that the mean row points along it.
+    """The sum of the first principal components of `rows` (P x width), each turned so that the mean row points along it.
 
-    Rows that do not differ (one example, or one many times) have no principal component. Their direction is that of
-    their mean, the first component of uncentred rows, with an `explained` of 0; it is zero if they are.
+    Rows that are all equal have no principal component. Their direction is that of their mean (the first component
+    without centring), or zero if the rows are zero; `explained` is then 0.
     """
     rows = rows.astype(np.float64)
     mean = rows.mean(0)
@@ -92,21 +95,23 @@ def principal_direction(rows: np.ndarray, components: int) -> PrincipalDirection
             alignment[:], margin[:] = 1, np.inf
         return PrincipalDirection(mean / length if length > 0 else mean, alignment, margin, 0.0)
     along = found @ mean
-    # A mean exactly across v decides nothing; the largest entry then does, the same with every linear algebra library.
+    # A mean that is orthogonal to v gives it no sign. Its largest entry is then made positive, so that the result does
+    # not depend on the linear algebra library.
     signs = np.sign(np.where(along == 0, found[np.arange(len(found)), np.abs(found).argmax(1)], along))
     errors = np.sqrt(variances / (len(rows) * (len(rows) - 1)))
     alignment[: len(found)] = np.abs(along) / length if length > 0 else 0
     margin[: len(found)] = np.abs(along) / errors
-    # Components beyond the rank of the rows are zero and cannot be signed wrongly.
+    # Components beyond the rank of the rows are zero; their sign cannot be wrong.
     alignment[len(found) :], margin[len(found) :] = 1, np.inf
     explained = float(variances.sum() / np.square(rows - mean).sum())
     return PrincipalDirection(signs @ found, alignment, margin, explained)
 
 
 def _leading_components(centred: np.ndarray, most: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """The squared singular values and right singular vectors (rows) of `centred` above `noise`, largest first.
+    """The largest singular values of `centred`, squared, and their right singular vectors (rows), in descending order.
 
-    From the smaller Gram matrix: for 4,096 examples of width 4,096 a full decomposition would take minutes per layer.
+    At most `most` of them, and only singular values above `noise`. They are computed from the smaller Gram matrix,
+    because a full decomposition for 4,096 examples of width 4,096 would take minutes per layer.
     """
     from scipy.linalg import eigh
 
@@ -123,19 +128,19 @@ def _leading_components(centred: np.ndarray, most: int, noise: float) -> tuple[n
 class Projections:
     """Dot products of each example's pooled activations with C given directions per layer.
 
-    `directions` is C x layers x width, as Directions gives them for these `layers` and this `capture`; the other
-    fields are those of PooledActivations.
-
-    Gives `projections` (N x layers x C), `tokens` (N: the length of each text), and `layers` (their numbers).
+    Feature: `projections` (N x layers x C), `tokens` (N integers, the length of each text in tokens) and `layers` (the
+    0-based numbers of the blocks).
     """
 
-    directions: np.ndarray = field(compare=False, repr=False)
-    capture: Capture = "resid"
+    directions: np.ndarray = field(
+        compare=False, repr=False
+    )  # C x layers x width, of these `layers` and this `capture`
+    capture: Capture = "resid"  # this and the next four: as in PooledActivations
     layers: str = "all"
     positions: Positions = "every"
     pooling: Pooling = "last_minus_first"
     response: bool = True
-    onto: str = field(init=False, default="")  # the directions' hash, by which specs are told apart
+    onto: str = field(init=False, default="")  # hash of the directions: stands for them when specs are compared
 
     needs_scorer: ClassVar[bool] = True
 
@@ -145,7 +150,7 @@ class Projections:
         object.__setattr__(self, "onto", hashlib.sha256(content).hexdigest())
 
     def identity(self) -> dict[str, Any]:
-        """What the values depend on: all fields, the directions by their hash."""
+        """What the values depend on: all fields, with a hash in place of the directions."""
         return {name: value for name, value in vars(self).items() if name != "directions"}
 
     def compute(self, pool: Pool, context: Context) -> Feature:
@@ -156,7 +161,7 @@ class Projections:
 
 
 class _ProjectionCollector:
-    """Collects Projections: layers x C numbers per text, whatever the width."""
+    """Collects Projections: layers x C numbers per text, however wide the activations are."""
 
     kept = ("values",)
 

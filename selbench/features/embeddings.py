@@ -18,23 +18,23 @@ from selbench.hashing import folder_hash
 
 TextPart = Literal["instruction", "question", "prompt", "response", "text"]
 TEXTS = get_args(TextPart)
-CHUNK = 1024  # texts encoded between two steps of the progress bar
+CHUNK = 1024  # texts encoded per step of the progress bar
 
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """`values`: N x d float32, one row per example.
+    """One vector per example from a part of its text. Feature: `values` (N x d, float32).
 
-    `encoder`: "tfidf" is fitted on the distinct texts of the pool and needs no model: TF-IDF of words (sublinear),
-    reduced by a truncated SVD with a fixed seed to `dimension` or what the pool allows. Anything else is the name or
-    the folder of a sentence-transformers model, whose own dimension is kept. `text`: the part of an example that is
-    embedded, an attribute of Example. `normalize`: rows of length 1 (a text without any word stays at zero).
+    The encoder "tfidf" needs no model: sublinear TF-IDF of words, fitted on the distinct texts of the pool and reduced
+    by a truncated SVD with a fixed seed. A pool with fewer words or fewer texts than `dimension` gets fewer dimensions.
+
+    Raises UserError for an option that is not valid and, when it computes, for an encoder that cannot be loaded.
     """
 
-    encoder: str = "tfidf"
-    dimension: int = 256
-    text: TextPart = "instruction"
-    normalize: bool = True
+    encoder: str = "tfidf"  # "tfidf", or the name or folder of a sentence-transformers model
+    dimension: int = 256  # largest d for tfidf; another encoder keeps its own dimension
+    text: TextPart = "instruction"  # the attribute of Example that is embedded
+    normalize: bool = True  # scale rows to length 1; the row of a text without any word stays zero
 
     needs_scorer: ClassVar[bool] = False
 
@@ -45,14 +45,14 @@ class TextEmbeddings:
             raise UserError(f"dimension={self.dimension} is no dimension: it must be at least 1.")
 
     def identity(self) -> dict[str, Any]:
-        """The fields, with what an encoder's folder holds instead of where it is."""
+        """The fields; an encoder's folder is represented by a hash of its files, not by its path."""
         folder = Path(self.encoder).expanduser()
         encoder = folder_hash(folder) if self.encoder != "tfidf" and folder.is_dir() else self.encoder
         return {**dataclasses.asdict(self), "encoder": encoder}
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         texts = [getattr(example, self.text) for example in pool]
-        distinct = sorted(set(texts))  # equal texts get equal vectors, and the pool's order changes nothing
+        distinct = sorted(set(texts))  # so that equal texts get equal vectors, whatever the order of the pool
         place = {text: i for i, text in enumerate(distinct)}
         of = np.array([place[text] for text in texts])
         tfidf = self.encoder == "tfidf"
@@ -64,13 +64,13 @@ class TextEmbeddings:
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """`values`: N x width float32, the scorer's residual stream after one block, pooled over positions of the prompt.
+    """The scorer's residual stream after one block, pooled. Feature: `values` (N x width, float32).
 
-    `layer`: last, middle, or the number of a block. See PooledActivations for the other fields.
+    Raises UserError for an option that is not valid and, when it computes, if `layer` names more than one block.
     """
 
-    layer: str = "last"
-    pooling: Pooling = "mean"
+    layer: str = "last"  # last, middle, or the 0-based number of a block
+    pooling: Pooling = "mean"  # this and the next two: as in PooledActivations
     positions: Positions = "prompt"
     response: bool = False
 
@@ -90,11 +90,11 @@ class HiddenStates:
 
 
 def _tfidf_vectors(texts: Sequence[str], dimension: int) -> np.ndarray:
-    """TF-IDF of the distinct texts, in at most `dimension` dimensions."""
+    """TF-IDF vectors of the distinct texts, in at most `dimension` dimensions (one zero column if no text has a word)."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # Words of one letter and numbers count: in short instructions they often tell two apart.
+    # One-letter words and numbers count, because they are often all that distinguishes two short instructions.
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32)
     try:
         rows = vectorizer.fit_transform(texts)
@@ -112,7 +112,7 @@ def _tfidf_vectors(texts: Sequence[str], dimension: int) -> np.ndarray:
 
 
 def _span_coordinates(rows: Any) -> np.ndarray:
-    """Fewer texts than dimensions: the exact coordinates in the space that they span, distances unchanged."""
+    """The exact coordinates of the rows in the space that they span: no more dimensions than rows, distances unchanged."""
     left, singular, _ = np.linalg.svd(rows.toarray(), full_matrices=False)
     coordinates: np.ndarray = (left * singular).astype(np.float32)
     return coordinates
@@ -120,6 +120,7 @@ def _span_coordinates(rows: Any) -> np.ndarray:
 
 def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
     model = _load_encoder(encoder)
+    # Texts of similar length share a batch, which keeps padding short.
     longest_first = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
     values: np.ndarray | None = None
     starts: Any = context.progress(range(0, len(texts), CHUNK), "embed")

@@ -1,7 +1,7 @@
 """Many features from one forward pass of the scorer over the pool.
 
-A spec that wants to take part has a field `response` and a method `collector(texts, depth)`. The
-collector says what it wants read (`readings`), is handed every batch (`add`) and gives the feature (`result`).
+A spec takes part if it has a field `response` and a method `collector(texts, depth)`. The collector lists what is to be
+read (`readings`), receives every batch (`add`) and returns the feature (`result`).
 """
 
 from __future__ import annotations
@@ -22,31 +22,42 @@ if TYPE_CHECKING:
 
 
 class Collector(Protocol):
-    """Gathers one feature while batches of distinct texts go by; calibration texts come first."""
+    """Gathers one feature from the batches of distinct texts; the calibration texts come first."""
 
-    readings: list[Reading]
+    readings: list[Reading]  # the pooled activations that `add` receives
 
     @property
     def kept(self) -> Sequence[str]:
-        """The attributes that `add` changes: what an interrupted pass goes on with (see resume)."""
+        """Names of the attributes that `add` changes: they are saved so that an interrupted pass can be resumed."""
         ...
 
-    def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None: ...
-    def result(self) -> Feature: ...
+    def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None:
+        """Take one batch: B positions in Texts.distinct, and a B x width float32 tensor for each reading."""
+        ...
+
+    def result(self) -> Feature:
+        """The feature, with one row per example of the pool, after all batches were added."""
+        ...
 
 
 class ExtractedSpec(FeatureSpec, Protocol):
     """A feature that this module can compute together with others."""
 
     @property
-    def response(self) -> bool: ...
-    def collector(self, texts: Texts, depth: int) -> Collector: ...
+    def response(self) -> bool:
+        """Whether the scorer reads the response after the prompt."""
+        ...
+
+    def collector(self, texts: Texts, depth: int) -> Collector:
+        """A new collector of this feature, for these texts and a scorer of `depth` blocks."""
+        ...
 
 
 def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
-    """The features of all specs, in their order: one pass for all that read the same text (`response`).
+    """The features of all specs, in the order of the specs; specs with the same `response` share one forward pass.
 
-    Computed together or alone, a feature has the same bits: batches depend on the texts and not on the specs.
+    A feature has the same bits whether it is computed alone or with others, because batches depend on the texts only.
+    The FLOPs of the passes are added to `flops` in the context's log.
     """
     from selbench.models import load_model, load_tokenizer
 
@@ -77,12 +88,12 @@ def _features_of_one_pass(
     collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
     batches = texts.batches(batch_tokens(model))
-    resume = Checkpoint(context.checkpoint, name, collectors, len(batches))
-    done = resume.restore()
+    checkpoint = Checkpoint(context.checkpoint, name, collectors, len(batches))
+    done = checkpoint.restore()
     left: Any = context.progress(batches[done:], "activations")
     for batch, pooled in read_activations(model, texts.distinct, left, readings):
         for collector in collectors:
             collector.add(batch, pooled)
         done += 1
-        resume.save(done)
+        checkpoint.save(done)
     return [collector.result() for collector in collectors]

@@ -1,8 +1,8 @@
 """One forward pass over texts, from which any number of pooled activations are read.
 
-Texts are padded on the right and the model is causal, so that what is read from a text does not depend on what
-comes after it: no attention mask is needed, which leaves the fastest attention kernel in use. The pass has no
-language-model head, keeps no key-value cache, and stops inside the last block as soon as everything asked for is read.
+Texts are padded on the right and the model is causal: the activations of a text do not depend on the padding after it.
+So no attention mask is needed, and PyTorch can use its fastest attention kernel. The pass leaves out the language-model
+head, keeps no key-value cache, and stops inside the last block as soon as everything asked for is read.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ CAPTURES = get_args(Capture)
 
 @dataclass(frozen=True)
 class Reading:
-    """What to read: at which point of which block, from which positions of a text, pooled how."""
+    """What to read from every text: the activations at one point of one block, pooled over some positions."""
 
-    capture: str
-    layer: int
-    positions: str
-    pooling: str
+    capture: str  # the point of the block, one of CAPTURES
+    layer: int  # the 0-based number of the block
+    positions: str  # the tokens that count, one of reducers.POSITIONS
+    pooling: str  # how they become one vector, a key of reducers.POOLINGS
 
 
 class _AllRead(Exception):
@@ -43,7 +43,7 @@ class _AllRead(Exception):
 
 
 def check_reading(capture: str, positions: str, pooling: str) -> None:
-    """Raise UserError for a word that is not one of ours."""
+    """Raise UserError if a capture, positions or pooling is not one of the valid names."""
     for what, value, valid in (
         ("capture", capture, CAPTURES),
         ("positions", positions, POSITIONS),
@@ -54,12 +54,15 @@ def check_reading(capture: str, positions: str, pooling: str) -> None:
 
 
 def batch_tokens(model: PreTrainedModel) -> int:
-    """Tokens per batch, with padding: enough to keep a GPU busy; on a CPU, few enough to stay near its cache."""
+    """Tokens per batch, padding included: enough to keep a GPU busy, and on a CPU few enough to suit its cache."""
     return 4096 if model.device.type == "cpu" else 32768
 
 
 def forward_flops(model: PreTrainedModel, tokens: int) -> float:
-    """2 x parameters x tokens of a pass without head and embedding (Kaplan et al. 2020, section 2.1), over all layers."""
+    """FLOPs of a forward pass: 2 x parameters x tokens (Kaplan et al. 2020, section 2.1), without head and embedding.
+
+    All layers are counted, although a pass stops at the last one that is read.
+    """
     decoder: Any = model.base_model
     embedded: int = decoder.get_input_embeddings().weight.numel()
     parameters: int = sum(p.numel() for p in decoder.parameters())
@@ -69,7 +72,10 @@ def forward_flops(model: PreTrainedModel, tokens: int) -> float:
 def read_activations(
     model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[Reading]
 ) -> Iterator[tuple[np.ndarray, dict[Reading, Tensor]]]:
-    """For every batch (positions in `texts`): the batch, and one B x W float32 tensor on the CPU per reading."""
+    """Run the model over the batches, each given as B positions in `texts`.
+
+    Yields for every batch the batch itself and, for each reading, a B x width float32 tensor on the CPU.
+    """
     import torch
 
     points: dict[tuple[str, int], list[Reading]] = {}
@@ -92,7 +98,7 @@ def read_activations(
 
 
 class _Batch:
-    """What has been read from the batch under way."""
+    """The activations read so far from the current batch."""
 
     def __init__(self, points: Mapping[tuple[str, int], list[Reading]]) -> None:
         self.points = points
@@ -114,7 +120,7 @@ class _Batch:
 
 @contextmanager
 def _attached_hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
-    """The hooks that hand activations to `state`, taken off again at the end."""
+    """Attach the hooks that hand activations to `state`; remove them on leaving the context."""
     blocks = blocks_of(model)
     handles = [
         _attach_hook(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
@@ -144,7 +150,7 @@ def _distinct_positions(readings: Sequence[Reading]) -> list[str]:
 
 
 def padded_ids(texts: Sequence[Encoded]) -> np.ndarray:
-    """B x T token ids. The padding repeats a text's first token: any token will do, since nothing looks to its right."""
+    """B x T token ids, padded on the right with the text's first token; any token would do, since the model is causal."""
     ids = np.zeros((len(texts), max([1, *(len(text.ids) for text in texts)])), np.int64)
     for row, text in zip(ids, texts):
         if len(text.ids):

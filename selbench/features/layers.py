@@ -1,4 +1,4 @@
-"""Naming layers: middle, all, last, stride:2, middle_third, or a list such as 1,8,15."""
+"""Names of layers: middle, all, last, stride:2, middle_third, or a list such as 1,8,15."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from selbench.errors import UserError
 
 
 def resolve_layers(layers: str, depth: int) -> list[int]:
-    """0-based numbers of the blocks that `layers` names in a decoder of `depth` blocks, rising.
+    """0-based numbers, in ascending order, of the blocks that `layers` names in a decoder of `depth` blocks.
 
-    middle: block floor(depth / 2). middle_third: blocks floor(depth / 3) to ceil(2 depth / 3) - 1. stride:s: blocks
-    0, s, 2s, ... A list counts from 0; the last block is depth - 1, or -1.
+    - middle: block floor(depth / 2)
+    - middle_third: blocks floor(depth / 3) to ceil(2 depth / 3) - 1
+    - stride:s: blocks 0, s, 2s, ...
+    - a list such as 1,8,-1: blocks counted from 0, or from the end if negative
+
+    Raises UserError for a name that is not one of these, or for a block that the decoder does not have.
     """
     named = {
         "middle": [depth // 2],
@@ -21,7 +25,7 @@ def resolve_layers(layers: str, depth: int) -> list[int]:
         return named[layers]
     try:
         if layers.startswith("stride:"):
-            step = int(layers.removeprefix("stride:"))  # 0 is no step: range() raises ValueError
+            step = int(layers.removeprefix("stride:"))  # range() raises ValueError for a step of 0
             chosen = list(range(0, depth, step))
         else:
             chosen = [int(part) for part in layers.split(",")]

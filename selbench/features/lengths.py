@@ -1,4 +1,4 @@
-"""How long the responses are."""
+"""The length of the responses in tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selbench.api import Context, Feature, Pool
 
 @dataclass(frozen=True)
 class ResponseLength:
-    """Tokens of each response under the scorer's tokenizer: `tokens` (N integers), without template or end token."""
+    """Tokens of each response under the scorer's tokenizer, without template and end token. Feature: `tokens` (N integers)."""
 
     needs_scorer: ClassVar[bool] = True
 

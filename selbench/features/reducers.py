@@ -1,4 +1,4 @@
-"""From the activations of every token to one vector per text: which positions count, and how they are pooled."""
+"""Which tokens of a text count, and how their activations are pooled into one vector per text."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ POSITIONS = get_args(Positions)
 
 
 def positions_of(text: Encoded, positions: str) -> np.ndarray:
-    """T booleans: the tokens that count.
+    """Which of the T tokens of a text count: T booleans.
 
-    prompt: what the user wrote. response: what the assistant wrote. all: both. None of these holds the BOS, the
-    template's or the end token, whose activations are huge and alike in every text. last: only the text's last
-    token, from which a model would answer. every: all tokens, template and BOS too.
+    - prompt: what the user wrote
+    - response: what the assistant wrote
+    - all: prompt and response
+    - last: only the last token of the text, from which a model would go on
+    - every: all tokens, including BOS and template
 
-    A text with none of them (an empty instruction, a response cut off) falls back on the last token before the
-    response, so that every text has a vector.
+    The first three leave out the BOS, the tokens of the template and the end token, whose activations are huge and
+    similar in every text. If no token of a text counts (an empty instruction, a response cut off), the last token
+    before the response does, so that every text has a vector.
     """
     roles = text.roles
     if positions == "last":
@@ -46,7 +49,7 @@ def positions_of(text: Encoded, positions: str) -> np.ndarray:
 
 
 def mask_of(texts: Sequence[Encoded], positions: str, width: int) -> np.ndarray:
-    """B x width booleans, false on the padding to the right of each text."""
+    """Which tokens of each text count: B x width booleans, false on the padding to the right of a text."""
     mask = np.zeros((len(texts), width), bool)
     for row, text in zip(mask, texts):
         if len(text.ids):
@@ -56,7 +59,7 @@ def mask_of(texts: Sequence[Encoded], positions: str, width: int) -> np.ndarray:
     return mask
 
 
-# Each takes the activations (B x T x W, float32) and the mask of positions (B x T) and gives B x W.
+# A pooling function takes activations (B x T x W, float32) and the mask of counted tokens (B x T), and returns B x W.
 
 
 def _mean_token(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A long pass over a pool that goes on where it was interrupted."""
+"""Checkpoints of a long pass over a pool: an interrupted pass is resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from selbench.files import written_aside
 
-EVERY_S = 60.0  # between two checkpoints; at least SHARE times what one took to write
-SHARE = 20.0
+EVERY_S = 60.0  # seconds between two checkpoints, at least
+SHARE = 20.0  # the pause is also at least this many times as long as the last checkpoint took to write
 
 
 class Checkpoint:
-    """What collectors have gathered after so many batches, in one file; nothing is kept without a folder.
+    """One file with what the collectors have gathered so far; without a folder, nothing is saved.
 
-    A collector names in `kept` the attributes that change while batches go by. The batches depend on the pool, the
-    model and the kind of device; `batches` is how many there are, and a file of another number is left alone.
+    A collector names in `kept` the attributes that are saved. The number of batches, which depends on the pool, the
+    model and the kind of device, is part of the file's name: a checkpoint of another number of batches is not read.
     """
 
     def __init__(self, folder: Path | None, name: str, collectors: Sequence[Any], batches: int) -> None:
@@ -26,7 +26,7 @@ class Checkpoint:
         self.due = time.monotonic() + EVERY_S
 
     def restore(self) -> int:
-        """The number of batches that need not be read again, with the collectors as they were then."""
+        """Bring the collectors to the state of the checkpoint; return the number of batches they have seen (0 without one)."""
         import torch
 
         if not self.path or not self.path.is_file():
@@ -37,13 +37,14 @@ class Checkpoint:
         return int(done)
 
     def save(self, done: int) -> None:
-        """Written aside and renamed, when it is time."""
+        """Write a checkpoint after `done` batches, if enough time has passed since the last."""
         import torch
 
         begun = time.monotonic()
         if not self.path or begun < self.due:
             return
         states = [{name: getattr(collector, name) for name in collector.kept} for collector in self.collectors]
+        # A pass that is killed while it writes leaves the previous checkpoint whole.
         with written_aside(self.path) as aside:
             torch.save((done, states), aside)
         now = time.monotonic()

@@ -20,49 +20,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("selbench.features")
 
-HELD_OUT = 16_384  # tokens at most on which the trained autoencoder is measured
-BUFFER = 1 << 30  # bytes of activations held at once
+HELD_OUT = 16_384  # largest number of tokens on which the trained autoencoder is measured
+BUFFER = 1 << 30  # largest number of bytes of activations held at once
 
 
 @dataclass(frozen=True)
 class SparseAutoencoder:
-    """A TopK autoencoder trained on the scorer's residual stream over the tokens of the pool.
+    """A TopK sparse autoencoder trained on the scorer's residual stream over the tokens of the pool.
 
-    After methods.md 3.1 and 3.6, the recipe that the reported settings of arXiv 2502.14050 point to (EleutherAI's
-    sparsify): batch 4,096 tokens, rate 2e-4 / sqrt(latents / 2^14), warm-up, linear decay, Adam. The paper: last layer,
-    131,072 latents, k = 128, 10 billion tokens.
+    The recipe is that of EleutherAI's sparsify, to which the settings reported in arXiv 2502.14050 point: Adam, 4,096
+    tokens per step, learning rate 2e-4 / sqrt(latents / 2^14), warm-up and linear decay. The paper trains on the last
+    layer with 131,072 latents, k = 128 and 10 billion tokens. Ours are the layer, the number of latents, k, the number
+    of tokens and the way in which they shrink for small scorers (docs/methods/sae.md; measured in
+    benchmarks/bench_sae.py). A round reads each distinct text once (ours): duplicates do not count double.
 
-    layer: see sae_tokens.resolve_layer; 2/3 of the depth is methods.md's choice.
-    latents, k: None chooses by the width d: 16 d, and d / 4 but at most 64.
-    tokens: None is latents^2 / 20, at least 200,000 and at most 100 million (reached at width 2,800).
-    batch: tokens per step; None is 4,096, or fewer where that would make fewer than 200 steps; never more than the
-        pool has. 16 d, 64, 4,096 and 100 million are methods.md's for scorers of 0.5B to 3B; how they shrink for
-        smaller ones is ours, measured in benchmarks/bench_sae.py.
-    learning_rate: None is the formula; warmup: None is 1,000 steps, at most a tenth of all (ours).
-    auxk: weight of the auxiliary loss. dead_after: tokens of silence after which a latent is dead; None is 10 million,
-        at most one round over the tokens and at most a quarter of the training (ours).
-    positions: prompt, response or all; never the BOS, the template, or the end token.
-    extra_text: a file with more text to train on: JSON Lines with a field `text`, or any pool file.
+    Feature, for width d and L latents: the weights W_enc and W_dec (L x d), b_enc (L) and b_dec (d), `scale`, `k`,
+    `layer` (0-based), and what the training reached:
 
-    Each distinct text of the pool is read once per round (ours): duplicates do not count double. Gives W_enc and W_dec
-    (L x d), b_enc (L), b_dec (d), `scale`, `k`, `layer`, and what came of it: `fvu` and `l0` on held-out texts (a
-    twentieth of the distinct texts; of a pool with fewer than 20, the training texts), `dead_share` (latents silent for
-    the last `dead_after` tokens of the training), `trained_tokens`, `steps`. FVU < 0.3 and dead_share < 0.2 is
-    methods.md's bar; below it, a warning.
+    - `fvu` (fraction of variance unexplained) and `l0` (mean number of active latents per token), on a twentieth of
+      the distinct texts, which is held out; on the training texts if the pool has fewer than 20 distinct texts
+    - `dead_share`: share of latents that were silent for the last `dead_after` tokens of the training
+    - `trained_tokens` and `steps`
+
+    A warning is logged if FVU is 0.3 or more, or dead_share 0.2 or more (our bounds). Raises UserError for an option
+    that is not valid.
     """
 
-    layer: str = "2/3"
-    latents: int | None = None
-    k: int | None = None
+    layer: str = "2/3"  # the block that is read, as sae_tokens.resolve_layer understands it
+    latents: int | None = None  # L; None: 16 d
+    k: int | None = None  # active latents per token; None: d / 4, at most 64
+    # Tokens of the whole training. None: latents^2 / 20, at least 200,000 and at most 100 million.
     tokens: int | None = None
+    # Tokens per step, never more than the pool has. None: 4,096, or fewer if that makes fewer than 200 steps.
     batch: int | None = None
-    learning_rate: float | None = None
-    warmup: int | None = None
-    auxk: float = 1 / 32
+    learning_rate: float | None = None  # at its peak; None: 2e-4 / sqrt(latents / 2^14)
+    warmup: int | None = None  # steps; None: 1,000, at most a tenth of all
+    auxk: float = 1 / 32  # weight of the auxiliary loss, which revives dead latents
+    # Tokens of silence after which a latent is dead. None: 10 million, at most one round over the pool's tokens and at
+    # most a quarter of the training.
     dead_after: int | None = None
-    positions: CountedPositions = "all"
-    seed: int = 0
-    extra_text: InitVar[str | None] = None  # the key holds what the file says, not where it is
+    positions: CountedPositions = "all"  # prompt, response or all; never BOS, template or end token
+    seed: int = 0  # of the initial weights and the order of the tokens
+    # A file with more text to train on: JSON Lines with a field `text`, or any pool file. The key of the stage holds a
+    # hash of the file, `extra_content`, so that a file may move without a new training.
+    extra_text: InitVar[str | None] = None
     extra_content: str = field(init=False, default="")
 
     needs_scorer: ClassVar[bool] = True
@@ -78,7 +79,7 @@ class SparseAutoencoder:
         object.__setattr__(self, "extra_content", text_file_hash(extra_text) if extra_text else "")
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        """Raises UserError if the pool has no token at `positions`, or if k exceeds the latents."""
+        """Train the autoencoder. Raises UserError if the pool has no token at `positions`, or if k exceeds the latents."""
         import torch
 
         from selbench.features.architectures import blocks_of
@@ -104,7 +105,8 @@ class SparseAutoencoder:
             )
         recipe, size = self.recipe(width, stream.available)
         generator = torch.Generator().manual_seed(self.seed)
-        # Half of a full buffer is handed out at a time: a large pool is not read further than the training needs.
+        # Half of a full buffer is handed out at a time. Twice the tokens of the training are therefore enough, and a
+        # large pool is not read further than the training needs.
         capacity = min(BUFFER // (4 * width), 2 * size * recipe.steps)
         autoencoder, silent = train_autoencoder(
             stream.batches(size, capacity), recipe, generator, model.device, context
@@ -120,14 +122,15 @@ class SparseAutoencoder:
             "steps": recipe.steps,
         }
         _log_outcome(facts, context)
-        # The scorer's pass, and three products (forward, two backward) with each of the two matrices.
+        # FLOPs: the scorer's forward pass, and per token three products (one forward, two backward) of 2 d L each with
+        # both W_enc and W_dec.
         seen = recipe.steps * size
         context.log(flops=forward_flops(model, seen) + 12.0 * width * recipe.latents * seen)
         arrays = {name: np.array(value) for name, value in facts.items()}
         return {**autoencoder.arrays(), "layer": np.array(layer), **arrays}
 
     def recipe(self, width: int, available: int) -> tuple[Any, int]:
-        """The Recipe for a scorer of this width and a round of `available` tokens; and the tokens per step."""
+        """The Recipe and the tokens per step, for a scorer of this width and a round of `available` tokens."""
         from selbench.features.sae_train import Recipe
 
         latents = self.latents or 16 * width
@@ -137,7 +140,7 @@ class SparseAutoencoder:
         tokens = self.tokens or min(max(200_000, latents**2 // 20), 100_000_000)
         wanted = self.batch or max(1, min(4096, tokens // 200))
         size = min(wanted, available)
-        steps = max(1, tokens // wanted)  # a tiny pool makes for smaller batches, not for more of them
+        steps = max(1, tokens // wanted)  # a tiny pool has smaller batches, not more of them
         patience = self.dead_after or max(1, min(10_000_000, available, steps * size // 4))
         warmup = min(1000, steps // 10) if self.warmup is None else self.warmup
         rate = sparsify_learning_rate(latents) if self.learning_rate is None else self.learning_rate
@@ -146,13 +149,15 @@ class SparseAutoencoder:
 
 @dataclass(frozen=True)
 class PublishedAutoencoder:
-    """An autoencoder that others have trained, from a local folder or through sae-lens; see sae_published.load.
+    """An autoencoder that others have trained, read from a local file or folder, or through sae-lens.
 
-    layer: the block whose output it reads; None takes it from the name of the folder or of the hook.
+    Feature: W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0 if it is not TopK) and, where it is
+    known, `layer` (0-based).
     """
 
-    path: InitVar[str]  # the key holds what is there, not where it is
-    layer: str | None = None
+    # One of sae_published.FORMATS. The key of the stage holds a hash of the files, `content`, so that they may move.
+    path: InitVar[str]
+    layer: str | None = None  # the block whose output it reads; None: taken from the name of the folder or of the hook
     content: str = field(init=False, default="")
 
     needs_scorer: ClassVar[bool] = False
@@ -162,17 +167,21 @@ class PublishedAutoencoder:
         object.__setattr__(self, "content", sae_published.published_content(path))
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        """W_enc, b_enc, W_dec, b_dec, `scale` (1), `k` (0: not TopK) and, where it is known, `layer`."""
+        """Load the autoencoder. Raises UserError if it cannot be read (see sae_published.load_published)."""
         return sae_published.load_published(self.where, self.layer)  # type: ignore[attr-defined]
 
 
 def sparsify_learning_rate(latents: int) -> float:
-    """2e-4 / sqrt(latents / 2^14): sparsify's rule; 7.07e-5 for 131,072 latents, the rate that the paper reports."""
+    """2e-4 / sqrt(latents / 2^14), the rule of sparsify.
+
+    For 131,072 latents it gives 7.07e-5, the rate that arXiv 2502.14050 reports.
+    """
     rate: float = 2e-4 / (latents / 2**14) ** 0.5
     return rate
 
 
 def _held_out_tokens(model: Any, texts: list[Any], layer: int, positions: str) -> Tensor:
+    """T x d activations of the first texts, T being HELD_OUT or what there is."""
     import torch
 
     stream = TokenStream(model, texts, layer, positions, rng=np.random.default_rng(0))

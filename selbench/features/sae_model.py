@@ -1,7 +1,8 @@
 """The TopK sparse autoencoder as tensors. Imports torch: import it inside functions.
 
-z = TopK(ReLU(W_enc (s x - b_dec) + b_enc)) and x' = (W_dec^T z + b_dec) / s, with s the scale of the inputs. After
-Gao et al. 2024 (arXiv 2406.04093) and EleutherAI's sparsify, whose settings arXiv 2502.14050 appears to use.
+An input x is encoded as z = TopK(ReLU(W_enc (s x - b_dec) + b_enc)) and decoded as x' = (W_dec^T z + b_dec) / s; s is the
+scale of the inputs, which training chooses such that their mean squared length is d. After Gao et al. 2024 (arXiv
+2406.04093) and EleutherAI's sparsify, whose settings arXiv 2502.14050 appears to use.
 """
 
 from __future__ import annotations
@@ -18,43 +19,42 @@ from torch.nn.functional import embedding_bag
 
 @dataclass(eq=False)
 class Autoencoder:
-    """W_enc and W_dec are L x d (a latent's direction is a row), b_enc has L numbers, b_dec d.
+    """The weights for width d and L latents; a latent's direction is a row of W_dec."""
 
-    `k` is 0 where the autoencoder is not of the TopK kind: then every positive activation counts.
-    """
-
-    W_enc: Tensor
-    b_enc: Tensor
-    W_dec: Tensor
-    b_dec: Tensor
-    k: int
-    scale: float = 1.0
+    W_enc: Tensor  # L x d
+    b_enc: Tensor  # L
+    W_dec: Tensor  # L x d
+    b_dec: Tensor  # d
+    k: int  # active latents per token; 0: not a TopK autoencoder, every positive activation counts
+    scale: float = 1.0  # factor of the inputs before they are encoded
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], device: Any = "cpu") -> Autoencoder:
-        """From the arrays of a SparseAutoencoder feature or of a published autoencoder."""
+        """The autoencoder from the arrays of a SparseAutoencoder or PublishedAutoencoder feature."""
         weights = {name: torch.from_numpy(np.array(arrays[name], np.float32)).to(device) for name in WEIGHTS}
         return cls(**weights, k=int(arrays["k"]), scale=float(arrays["scale"]))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The inverse of `of`."""
+        """The weights, `k` and `scale` as NumPy arrays, from which `of` makes the autoencoder again."""
         weights = {name: getattr(self, name).detach().cpu().numpy() for name in WEIGHTS}
         return {**weights, "k": np.array(self.k), "scale": np.array(self.scale)}
 
     @property
     def parameters(self) -> list[Tensor]:
+        """The four weights, in the order of WEIGHTS."""
         return [getattr(self, name) for name in WEIGHTS]
 
     def potentials(self, scaled: Tensor) -> Tensor:
-        """T x L: W_enc (x - b_dec) + b_enc of inputs that are already scaled. Their positive part is the activation."""
-        # b_dec is moved into the bias, so that its gradient needs no T x L x d product.
+        """T x L: W_enc (x - b_dec) + b_enc for inputs x (T x d) that are already scaled. The positive part is the activation."""
+        # b_dec is folded into the bias: its gradient is then W_enc times L numbers, not a T x L x d product.
         return torch.addmm(self.b_enc - self.W_enc @ self.b_dec, scaled, self.W_enc.T)
 
     def highest_potentials(self, scaled: Tensor, counts: Sequence[int]) -> Tensor:
-        """R x L: the highest potential of each latent in each of R texts; their tokens, `counts` of each, are `scaled`.
+        """R x L: the highest potential of each latent in each of R texts.
 
-        Some tokens at a time, whose potentials stay in the cache: nothing T x L is written to memory.
+        `scaled` (T x d) holds the tokens of all texts, one text after the other; `counts` says how many each text has.
         """
+        # A few tokens at a time, whose potentials stay in the processor's cache: no T x L array is written to memory.
         bias = self.b_enc - self.W_enc @ self.b_dec
         rows = []
         for text in scaled.split(list(counts)):
@@ -63,27 +63,28 @@ class Autoencoder:
         return torch.stack(rows) + bias
 
     def decode(self, values: Tensor, latents: Tensor) -> Tensor:
-        """T x d, scaled, from T x k activations and the numbers of their latents."""
+        """T x d scaled reconstructions from T x k activations and the numbers of their latents."""
         return weighted_decoder_rows(values, latents, self.W_dec) + self.b_dec
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """T x d: the inputs (T x d, unscaled) through the bottleneck of k latents."""
+        """T x d: the reconstructions of unscaled inputs (T x d) from their k most active latents."""
         values, latents = largest_activations(self.potentials(x * self.scale), self.k or len(self.W_enc))
         return self.decode(values, latents) / self.scale
 
 
-AT_ONCE = 128  # tokens whose potentials are held: 2 MB for 4,608 latents
+AT_ONCE = 128  # tokens whose potentials are computed at once: 2 MB for 4,608 latents
 WEIGHTS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 
 def largest_activations(potentials: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """T x k activations and the numbers of their latents: TopK and ReLU commute, and ReLU of k values costs nothing."""
+    """The k largest activations of each token and the numbers of their latents, both T x k, in no particular order."""
+    # TopK and ReLU commute; applied last, ReLU is needed for k values per token only.
     values, latents = potentials.topk(k, sorted=False)
     return values.relu(), latents
 
 
 class _WeightedDecoderRows(torch.autograd.Function):
-    """Sum of k decoder rows per token. Its gradient as two dense products is three times faster than embedding_bag's."""
+    """Sum of k decoder rows per token, with a gradient of two dense products: three times faster than embedding_bag's."""
 
     @staticmethod
     def forward(context: Any, values: Tensor, latents: Tensor, W_dec: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class _WeightedDecoderRows(torch.autograd.Function):
 
 
 def weighted_decoder_rows(values: Tensor, latents: Tensor, W_dec: Tensor) -> Tensor:
-    """Sum over k of values[t, k] * W_dec[latents[t, k]]: T x d."""
+    """T x d: the sum over j of values[t, j] * W_dec[latents[t, j]], for T x k values and latents."""
     decode_rows: Any = _WeightedDecoderRows.apply  # PyTorch leaves it untyped
     decoded: Tensor = decode_rows(values, latents, W_dec)
     return decoded

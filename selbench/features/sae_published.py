@@ -1,4 +1,4 @@
-"""Autoencoders that others have published, as the arrays that a SparseAutoencoder feature has."""
+"""Published autoencoders, read into the same arrays as a SparseAutoencoder feature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = (
 
 
 def published_content(path: str) -> str:
-    """What the autoencoder is: a hash of its files, or the name under which sae-lens knows it."""
+    """What identifies the autoencoder: a hash of its files, or its name in sae-lens. Raises UserError if it is missing."""
     if path.startswith(SAE_LENS):
         return path
     place = Path(path).expanduser()
@@ -33,9 +33,11 @@ def published_content(path: str) -> str:
 
 
 def load_published(path: str, layer: str | None = None) -> dict[str, np.ndarray]:
-    """W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0: unknown), and `layer` where it is known.
+    """The arrays W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0: unknown), and `layer` where it is known.
 
-    Raises UserError if nothing is there, or not in one of FORMATS.
+    In a folder with one folder per layer, `layer` names the one that is loaded.
+
+    Raises UserError if `path` does not exist, has none of FORMATS, or holds a kind of autoencoder that is not supported.
     """
     if path.startswith(SAE_LENS):
         return _load_with_sae_lens(path)
@@ -54,6 +56,7 @@ def check_width(arrays: Mapping[str, np.ndarray], width: int, scorer: str) -> No
 
 
 def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarray]:
+    """An autoencoder as SparseCoder.save_to_disk of EleutherAI's sparsify writes it: encoder and decoder are L x d."""
     if not (place / "cfg.json").is_file():
         layers = sorted(p.parent.name for p in place.glob("*/cfg.json"))
         if layers and f"layers.{layer}" not in layers:
@@ -82,7 +85,10 @@ def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarra
 
 
 def _load_single_file(place: Path) -> dict[str, np.ndarray]:
-    """Encoder d x L, decoder L x d; k from the config.json beside it ("top-k, k=4") or from the file's name ("_k4")."""
+    """An autoencoder in one safetensors file: the encoder is d x L, the decoder L x d.
+
+    k is read from the file's name ("_k4") or else from the config.json beside the file ("top-k, k=4").
+    """
     names = ("encoder_weights", "encoder_bias", "decoder_weights", "pre_bias")
     tensors = _read_tensors(place, names)
     beside = place.parent / "config.json"
@@ -107,20 +113,22 @@ def _load_with_sae_lens(path: str) -> dict[str, np.ndarray]:
         raise UserError(f"autoencoder={path}: write sae_lens:RELEASE:SAE_ID.")
     try:
         loaded = SAE.from_pretrained(release, name, device="cpu")
-    except Exception as error:  # their errors for a wrong name, a missing file or no network share no base
+    except Exception as error:  # errors for a wrong name, a missing file or no network have no common class
         raise UserError(
             f"sae-lens could not load '{name}' of release '{release}': {str(error).splitlines()[0]}"
         ) from error
-    sae = loaded[0] if isinstance(loaded, tuple) else loaded  # before version 6, with its configuration and sparsity
+    sae = loaded[0] if isinstance(loaded, tuple) else loaded  # versions before 6 return a tuple
     cfg = sae.cfg
     kind = cfg.architecture() if callable(cfg.architecture) else cfg.architecture
     if kind not in ("standard", "topk") or cfg.normalize_activations != "none":
         normal = cfg.normalize_activations
         raise UserError(f"autoencoder={path} is {kind}, normalize_activations={normal}; valid: standard or topk, none.")
-    if getattr(cfg, "rescale_acts_by_decoder_norm", False):  # k is chosen as if decoder rows had length 1
+    if getattr(
+        cfg, "rescale_acts_by_decoder_norm", False
+    ):  # its TopK compares activations as if decoder rows had length 1
         sae.fold_W_dec_norm()
     weights = {n: getattr(sae, n).detach().float().cpu().numpy() for n in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    if not cfg.apply_b_dec_to_input:  # theirs is W x + b; ours W (x - b_dec) + b
+    if not cfg.apply_b_dec_to_input:  # it encodes W x + b, we encode W (x - b_dec) + b
         weights["b_enc"] = weights["b_enc"] + weights["b_dec"] @ weights["W_enc"]
     weights["W_enc"] = weights["W_enc"].T
     found = _checked_arrays(Path(name), **weights, k=int(getattr(cfg, "k", 0)))
@@ -128,7 +136,7 @@ def _load_with_sae_lens(path: str) -> dict[str, np.ndarray]:
 
 
 def _hook_layer(hook: str) -> dict[str, np.ndarray]:
-    """The block whose output a transformer-lens hook reads: its own (resid_post) or the one before (resid_pre)."""
+    """The block whose output a TransformerLens hook reads: its own block (resid_post) or the one before (resid_pre)."""
     named = re.fullmatch(r"blocks\.(\d+)\.hook_resid_(pre|post)", hook)
     layer = int(named.group(1)) - (named.group(2) == "pre") if named else -1
     if layer < 0:
@@ -152,6 +160,7 @@ def _read_tensors(file: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _checked_arrays(place: Path, *, k: int, **weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The weights in float32 with `k` and a scale of 1. Raises UserError if their shapes do not fit together."""
     latents, width = weights["W_dec"].shape
     wanted = {"W_enc": (latents, width), "b_enc": (latents,), "W_dec": (latents, width), "b_dec": (width,)}
     if odd := [f"{name} {weights[name].shape}" for name, shape in wanted.items() if weights[name].shape != shape]:

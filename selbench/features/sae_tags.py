@@ -1,8 +1,9 @@
 """Which latents of a sparse autoencoder each example activates: a sparse binary matrix.
 
-arXiv 2502.14050: at inference a latent is on where its activation exceeds a threshold (a JumpReLU, no TopK), 10 in the
-paper. Methods.md 3.2: an example has the latents that are on at any token of instruction and response (max-pooling,
-inferred from the reported correlation of 0.92 with length), and the threshold is calibrated to the model.
+As in arXiv 2502.14050, a latent is on at a token where its activation exceeds a threshold (a JumpReLU instead of TopK;
+the paper's threshold is 10). Two things are ours (docs/methods/sae.md): an example has the latents that are on at any
+of its tokens, which is inferred from the reported correlation of 0.92 with length, and the threshold is calibrated to
+the model.
 """
 
 from __future__ import annotations
@@ -27,32 +28,37 @@ if TYPE_CHECKING:
 
 LatentThreshold = Literal["per_token", "absolute", "quantile"]
 THRESHOLDS = get_args(LatentThreshold)
-CELLS = 1 << 24  # activations of tokens computed at once: 64 MB
-# Tokens of the calibration texts, evenly spread, whose activations are looked at: two ranks of each
-# are kept for per_token, every positive one for the quantile.
+ENTRIES = 1 << 24  # token activations computed at once: 64 MB
+# Theta is calibrated on about this many tokens of the calibration texts, evenly spaced. The rule per_token keeps two
+# activations of each token, the quantile every positive one: so the latter takes fewer tokens.
 RANKED, POSITIVE = 16_384, 1024
 
 
 @dataclass(frozen=True)
 class SaeTags:
-    """The latents above theta at any counted token of an example.
+    """The latents of each example whose activation exceeds a threshold, theta, at any counted token.
 
-    threshold: per_token: theta such that the median token has `level` active latents (None: k / 8, at least 1).
-        absolute: theta = `level`, in the units of the scorer's residual stream (the paper: 10).
-        quantile: theta is the quantile `level` of the positive activations.
-    The last two need a level. Calibration is on a random 1,024 of the distinct texts, or all where there are no more;
-    of their tokens on about 16,000 (quantile: 1,000), evenly spread.
-    positions: prompt, response or all; never the BOS, the template, or the end token.
+    The rules for theta:
 
-    Gives CSR rows, `indptr` (N + 1) and `indices` (latents, rising in a row) with `shape`; `theta`; `text_tokens` and
-    `response_tokens` (N counts); `length_correlation` of the number of active latents with text_tokens (NaN where one
-    of them is constant; the paper has 0.92); and `fvu`, `l0`, `dead_share` of an autoencoder that was trained here.
+    - per_token: the median token has `level` active latents (None: k / 8, at least 1).
+    - absolute: theta is `level`, in the units of the scorer's residual stream (the paper: 10).
+    - quantile: theta is the quantile `level` of the positive activations.
+
+    The first and the last are calibrated on 1,024 distinct texts chosen at random (all, if there are no more), and on
+    about 16,000 (quantile: 1,000) of their tokens, evenly spaced.
+
+    Feature: the N x L matrix in CSR form as `indptr` (N + 1), `indices` (latents, ascending within a row) and `shape`;
+    `theta`; `text_tokens` and `response_tokens` (N counts); `length_correlation`, Pearson's, of the number of active
+    latents with text_tokens (NaN if one of them is constant; the paper reports 0.92); and `fvu`, `l0` and `dead_share`
+    if the autoencoder is a SparseAutoencoder. Raises UserError for an option that is not valid.
     """
 
     sae: SparseAutoencoder | PublishedAutoencoder
-    threshold: LatentThreshold = "per_token"
-    level: float | None = None
-    positions: CountedPositions = "all"
+    threshold: LatentThreshold = "per_token"  # the rule for theta
+    level: float | None = (
+        None  # what the rule needs: a number of latents, a value, or a share; optional for per_token only
+    )
+    positions: CountedPositions = "all"  # prompt, response or all; never BOS, template or end token
 
     needs_scorer: ClassVar[bool] = True
 
@@ -68,7 +74,11 @@ class SaeTags:
             raise UserError(f"level={self.level}: threshold=per_token needs a whole number of latents, at least 1.")
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        """Raises UserError if a published autoencoder has another width than the scorer, or no known layer or k."""
+        """Read the tags.
+
+        Raises UserError if a published autoencoder has another width than the scorer, or if its layer is not known, or
+        if its k is not known and the rule needs it.
+        """
         feature = self.bound(pool, context).compute(pool, context)
         active, length = float(np.diff(feature["indptr"]).mean()), float(feature["length_correlation"])
         context.log(sae_theta=float(feature["theta"]), sae_active_per_example=active)
@@ -77,8 +87,8 @@ class SaeTags:
         return feature
 
     def bound(self, pool: Pool, context: Context) -> BoundTags:
-        """These tags with their autoencoder at hand (trained if need be), ready for extractor.compute_many."""
-        if isinstance(self.sae, PublishedAutoencoder):  # a copy in the store would only cost space
+        """These tags with the arrays of their autoencoder, trained first if need be: a spec for extractor.compute_many."""
+        if isinstance(self.sae, PublishedAutoencoder):  # not through the store, where a copy would only cost space
             arrays: Feature = self.sae.compute(pool, context)
         else:
             arrays = context.features(self.sae, of=pool)
@@ -108,7 +118,7 @@ class BoundTags:
 
 
 class _LatentTagCollector:
-    """Gathers the tags. For the calibration texts the largest activations are kept until theta is known."""
+    """Collects SaeTags. The largest activations of the calibration texts are kept until theta is known."""
 
     kept = ("theta", "seen", "waiting", "calibration", "rows")
 
@@ -123,12 +133,12 @@ class _LatentTagCollector:
         sample = RANKED if self.rank else POSITIVE
         self.stride = max(1, int(self.counts[: texts.calibration].sum()) // sample)
         self.seen = 0
-        self.waiting: list[tuple[np.ndarray, Tensor]] = []
-        self.calibration: list[Tensor] = []
+        self.waiting: list[tuple[np.ndarray, Tensor]] = []  # texts read before theta is known, with their activations
+        self.calibration: list[Tensor] = []  # the activations from which theta follows
         self.rows: list[np.ndarray] = [np.zeros(0, np.int32)] * len(texts.distinct)
 
     def _target_rank(self) -> int:
-        """How many latents of the median token are to be on."""
+        """How many latents of the median token are to be on; 0 if another rule than per_token is used."""
         k = int(self.bound.arrays["k"])
         if self.spec.threshold == "per_token" and self.spec.level is None and not k:
             raise UserError("this autoencoder has no k to derive theta from: name level=..., or another threshold.")
@@ -137,11 +147,11 @@ class _LatentTagCollector:
     def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None:
         tokens = pooled[self.reading]
         counts = self.counts[batch]
-        if not counts.all():  # a text without a counted token was read at a template token: leave it out
+        if not counts.all():  # a text without a counted token was read at a template token, which is left out
             tokens = tokens[np.repeat(counts > 0, np.maximum(counts, 1))]
             batch, counts = batch[counts > 0], counts[counts > 0]
         done = 0
-        for first, last in _groups_of_texts(counts, max(1, CELLS // len(self.bound.arrays["b_enc"]))):
+        for first, last in _groups_of_texts(counts, max(1, ENTRIES // len(self.bound.arrays["b_enc"]))):
             size = int(counts[first:last].sum())
             self._add_texts(batch[first:last], counts[first:last], tokens[done : done + size])
             done += size
@@ -153,10 +163,14 @@ class _LatentTagCollector:
             self.waiting, self.calibration = [], []
 
     def _add_texts(self, batch: np.ndarray, counts: np.ndarray, tokens: Tensor) -> None:
-        """`tokens` of whole texts, T x d: their activations in the units of the residual stream, and the largest of each."""
+        """Mark the active latents of some texts, or keep their largest activations while theta is not known.
+
+        `tokens` (T x d) are those of the texts in `batch`, `counts` of each. Activations are in the units of the
+        residual stream, not scaled.
+        """
         model = self._loaded_autoencoder(tokens)
         scaled = tokens.to(model.W_enc.device) * model.scale
-        # The positive part and the scale change no order: they need only be applied to the highest.
+        # ReLU and the scale keep the order of the potentials, so they need only be applied to the highest.
         largest = model.highest_potentials(scaled, counts.tolist()).relu_() / model.scale
         if self.theta is not None:
             self._mark_active_latents(batch, largest)
@@ -166,7 +180,7 @@ class _LatentTagCollector:
         self.calibration.append(_values_around_rank(sample, self.rank) if self.rank else sample[sample > 0])
 
     def _calibrated_theta(self) -> float:
-        """Half way between the medians of the two activations that theta is to part; or the quantile."""
+        """Half way between the medians of the two activations that theta separates; or the quantile."""
         import torch
 
         if not self.calibration:
@@ -213,22 +227,25 @@ class _LatentTagCollector:
 
 
 def pearson_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; NaN where one of them is constant."""
+    """Pearson's correlation of two arrays of N numbers; NaN if one of them is constant."""
     return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else float("nan")
 
 
 def _values_around_rank(activations: Tensor, rank: int) -> Tensor:
-    """T x 2: the activations of every token (T x L) that come at place `rank` and next: theta has to part them."""
+    """T x 2: the activations (of T x L) at place `rank` and at the next place of every token, between which theta must lie.
+
+    Where `rank` is L, the next activation is taken to be 0.
+    """
     largest = activations.topk(min(rank + 1, activations.shape[1])).values
     return largest[:, -2:] if activations.shape[1] > rank else largest[:, -1:].repeat(1, 2) * largest.new_tensor([1, 0])
 
 
 def _groups_of_texts(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Runs (first, past the last) of texts of at most `most` tokens together; a longer text is a run of its own."""
-    runs, first, size = [], 0, 0
+    """Groups (first, past the last) of consecutive texts with at most `most` tokens together; a longer text is a group."""
+    groups, first, size = [], 0, 0
     for place, count in enumerate(counts):
         if place > first and size + count > most:
-            runs.append((first, place))
+            groups.append((first, place))
             first, size = place, 0
         size += int(count)
-    return [*runs, (first, len(counts))] if len(counts) else runs
+    return [*groups, (first, len(counts))] if len(counts) else groups

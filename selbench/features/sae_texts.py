@@ -1,4 +1,4 @@
-"""Text from a file, besides the pool's, that a sparse autoencoder may be trained on."""
+"""Text from a file on which a sparse autoencoder is trained in addition to the pool."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from selbench.errors import UserError
 
 
 def text_file_hash(path: str) -> str:
-    """A hash of the file. Raises UserError if there is none."""
+    """The SHA-256 of the file. Raises UserError if the file does not exist."""
     if not Path(path).expanduser().is_file():
         raise UserError(f"extra_text={path}: there is no such file.")
     return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
 def extra_texts(path: str, tokenizer: Any, max_length: int, positions: str) -> list[Encoded]:
-    """Tokens and roles of the file's texts: rows with a `text` and no `instruction`, else a pool file.
+    """Tokens and roles of the texts in a file.
 
-    All tokens of plain text count, whatever `positions` says, except the first of each piece and the special ones.
-    Longer texts come in pieces of `max_length` tokens.
+    A file whose first row has a `text` and no `instruction` holds plain text; any other is read as a pool file. Plain
+    text is cut into pieces of `max_length` tokens. All its tokens count, whatever `positions` is, except special tokens
+    and the first token of each piece.
+
+    Raises UserError if a row of plain text has no `text`.
     """
     file = Path(path).expanduser()
     rows = files.read(file)
@@ -47,6 +50,6 @@ def _encoded_pieces(text: str, tokenizer: Any, max_length: int, role: int) -> li
     found = tokenizer(text, return_special_tokens_mask=True, verbose=False)
     ids = np.asarray(found["input_ids"], np.int64)
     roles = np.where(np.asarray(found["special_tokens_mask"], bool), TEMPLATE, role).astype(np.uint8)
-    # The first token of a sequence acts as its BOS whether or not it is one.
+    # The first token of a sequence has the activations of a BOS, whether or not it is one.
     roles[::max_length] = TEMPLATE
     return [Encoded(ids[s : s + max_length], roles[s : s + max_length]) for s in range(0, len(ids), max_length)]

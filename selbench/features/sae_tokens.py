@@ -1,4 +1,4 @@
-"""Activations of single tokens: every counted position of a text is a row, and none is pooled away."""
+"""Activations of single tokens: one row per counted token of a text, not pooled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-# One more way to pool: not at all. (B x T x W and the mask give one row per counted token, text after text.)
+# A pooling that does not pool: from B x T x W and the mask, one row per counted token, one text after the other.
 TOKENS = "tokens"
 POOLINGS[TOKENS] = lambda values, mask: values[mask]
 
@@ -28,7 +28,11 @@ COUNTED: dict[str, tuple[int, ...]] = {"prompt": (PROMPT,), "response": (RESPONS
 
 
 def resolve_layer(layer: str, depth: int) -> int:
-    """The 0-based block whose output is read: a share of the depth such as 2/3 (block floor(2/3 x depth)), last, or a number."""
+    """The 0-based number of the block that `layer` names in a decoder of `depth` blocks.
+
+    Valid are a share of the depth such as 2/3 (block floor(2/3 x depth)), last, middle, or a number. Raises UserError
+    for anything else, and for several layers.
+    """
     try:
         above, below = (int(part) for part in layer.split("/"))
         share = above / below
@@ -45,27 +49,27 @@ def resolve_layer(layer: str, depth: int) -> int:
 
 
 def reading_of(layer: int, positions: str) -> Reading:
-    """The residual stream after block `layer`, token by token."""
+    """The reading of the residual stream after block `layer`, token by token."""
     return Reading("resid", layer, positions, TOKENS)
 
 
 def check_positions(positions: str) -> None:
-    """Raise UserError unless tokens at `positions` can be counted without the BOS and the template."""
+    """Raise UserError unless `positions` is prompt, response or all, which leave out the BOS and the template."""
     if positions not in COUNTED:
         raise UserError(unknown("positions", positions, COUNTED))
 
 
 def token_counts(texts: Sequence[Encoded], positions: str) -> np.ndarray:
-    """How many tokens of each text count.
+    """How many tokens of each text count: one integer per text.
 
-    A text with none is still read at one position, on which pooled features fall back: that is a template token,
-    which an autoencoder must not see.
+    A text of which none counts is still read at one template token, because pooled features need a value
+    (reducers.positions_of). An autoencoder must not see that token.
     """
     return np.array([int(np.isin(text.roles, COUNTED[positions]).sum()) for text in texts], np.int64)
 
 
 class TokenStream:
-    """The tokens of many texts in random order, as often as wanted."""
+    """The activations of the counted tokens of many texts, in random order and over any number of rounds."""
 
     def __init__(
         self,
@@ -82,19 +86,22 @@ class TokenStream:
         self.model, self.reading, self.rng = model, reading_of(layer, positions), rng
 
     def read(self, order: np.ndarray) -> Iterator[Tensor]:
-        """The tokens (T x d, float32) of the texts at these places, about in this order, some texts at a time."""
-        for start in range(0, len(order), CALIBRATION):  # within this many texts, by length
+        """The tokens (T x d, float32) of the texts at these positions, some texts at a time.
+
+        The order is kept from one group of CALIBRATION texts to the next; within a group texts are sorted by length.
+        """
+        for start in range(0, len(order), CALIBRATION):
             part = Texts([self.texts[i] for i in order[start : start + CALIBRATION]], np.arange(0))
             batches = part.batches(batch_tokens(self.model))
             for _, pooled in read_activations(self.model, part.distinct, batches, [self.reading]):
                 yield pooled[self.reading]
 
     def batches(self, size: int, capacity: int) -> Iterator[Tensor]:
-        """Batches of `size` tokens without end, with `capacity` tokens held.
+        """Endless batches of `size` tokens (size x d, float32), while about `capacity` tokens are held in memory.
 
-        If that is all of them, the scorer reads every text once, and each round over the tokens is a new permutation.
-        Otherwise texts are read in random order into a buffer of that size; a random half of it is handed out, and it
-        is filled up again: no batch is made of a few documents only.
+        If all tokens fit, the scorer reads every text once, and each round over the tokens is a new permutation.
+        Otherwise texts are read in random order into a buffer; a random half of it is handed out, and the buffer is
+        filled again. So no batch consists of the tokens of a few texts only.
         """
         return (
             self._batches_of_held_tokens(size)
@@ -126,7 +133,7 @@ class TokenStream:
 
 
 def _whole_batches(held: Tensor, order: np.ndarray, size: int) -> Iterator[Tensor]:
-    """The rows at `order` in whole batches; what is left over at the end waits for the next permutation."""
+    """The rows at `order` in batches of `size`; a remainder smaller than that is left out."""
     import torch
 
     for start in range(0, len(order) - size + 1, size):

@@ -1,7 +1,7 @@
 """Training a TopK sparse autoencoder. Imports torch: import it inside functions.
 
-The loss is the fraction of variance unexplained (FVU), plus the auxiliary loss of Gao et al. 2024 (arXiv 2406.04093),
-in which dead latents predict what the living ones leave over. Decoder rows keep length 1.
+The loss is the fraction of variance unexplained (FVU) plus the auxiliary loss of Gao et al. 2024 (arXiv 2406.04093), in
+which the dead latents predict the error of the reconstruction. Decoder rows are kept at length 1.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ from torch import Tensor
 from selbench.api import Context
 from selbench.features.sae_model import Autoencoder, largest_activations, weighted_decoder_rows
 
-SAMPLE = 32_768  # tokens from which scale and centre are taken (the sample of OpenAI's trainer)
-AT_ONCE = 4096  # tokens encoded together when measuring
+SAMPLE = 32_768  # tokens from which scale and centre are computed, as many as in OpenAI's trainer
+AT_ONCE = 4096  # tokens encoded at once when the quality is measured
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`auxk`: weight of the auxiliary loss. `dead_after`: a latent is dead once it stayed silent for this many tokens."""
+    """Size and training of an autoencoder, with every default filled in."""
 
     latents: int
-    k: int
+    k: int  # active latents per token
     steps: int
-    learning_rate: float
-    warmup: int
-    auxk: float
-    dead_after: int
+    learning_rate: float  # at its peak
+    warmup: int  # steps
+    auxk: float  # weight of the auxiliary loss
+    dead_after: int  # a latent is dead once it was silent for this many tokens
 
 
 def train_autoencoder(
     batches: Iterator[Tensor], recipe: Recipe, generator: torch.Generator, device: Any, context: Context
 ) -> tuple[Autoencoder, Tensor]:
-    """The autoencoder, and for each latent how many tokens ago it was last among the top k.
+    """The trained autoencoder, and for each latent how many tokens ago it was last active (L integers).
 
-    `batches` are T x d, float32. Everything drawn comes from `generator`, the same on every device.
+    `batches` are T x d, float32. All random numbers come from `generator`, so they are the same on every device.
     """
+    # The first batches are the sample for the initial state; they are then trained on like all others.
     first: list[Tensor] = []
     while sum(map(len, first)) < SAMPLE and len(first) < recipe.steps:
         first.append(next(batches))
@@ -69,9 +70,10 @@ def train_autoencoder(
 
 
 def initial_autoencoder(sample: Tensor, recipe: Recipe, generator: torch.Generator, device: Any) -> Autoencoder:
-    """Encoder drawn like a linear layer, decoder its copy with rows of length 1, b_dec the middle of the sample.
+    """The autoencoder before training, for inputs like `sample` (T x d).
 
-    The scale makes the mean squared length of the inputs d.
+    The encoder is drawn as PyTorch draws a linear layer; the decoder is its copy with rows of length 1; b_dec is the
+    geometric median of the sample. The scale gives the inputs a mean squared length of d.
     """
     width = sample.shape[1]
     scale = float((width / sample.double().pow(2).sum(1).mean().clamp_min(1e-30)).sqrt())
@@ -87,7 +89,7 @@ def initial_autoencoder(sample: Tensor, recipe: Recipe, generator: torch.Generat
 
 
 def geometric_median(points: Tensor, rounds: int = 20) -> Tensor:
-    """The point with the least sum of distances to all T points (T x d), by Weiszfeld's iteration from the mean."""
+    """The point with the least sum of distances to `points` (T x d), by Weiszfeld's iteration from the mean."""
     middle = points.mean(0)
     for _ in range(rounds):
         weight = 1 / (points - middle).norm(dim=1, keepdim=True).clamp_min(1e-6)
@@ -96,12 +98,15 @@ def geometric_median(points: Tensor, rounds: int = 20) -> Tensor:
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Factor of the learning rate: up to 1 in `warmup` steps, then linearly down to 0."""
+    """The factor of the learning rate at `step`: it rises to 1 in `warmup` steps, then falls linearly to 0."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
 
 
 def training_loss(model: Autoencoder, scaled: Tensor, dead: Tensor, auxk: float) -> tuple[Tensor, Tensor]:
-    """The loss of a batch (T x d, scaled), and the numbers of the latents that fired (with repetitions)."""
+    """The loss of a batch (T x d, scaled), and the numbers of the latents that were active, with repetitions.
+
+    `dead` (L booleans) says which latents take part in the auxiliary loss.
+    """
     potentials = model.potentials(scaled)
     values, latents = largest_activations(potentials, model.k)
     error = scaled - model.decode(values, latents)
@@ -111,21 +116,21 @@ def training_loss(model: Autoencoder, scaled: Tensor, dead: Tensor, auxk: float)
     if auxk and len(asleep):
         wanted = scaled.shape[1] // 2
         aux_values, places = largest_activations(potentials[:, asleep], min(wanted, len(asleep)))
-        # The target is fixed: the sleepers learn what is left over, the living latents do not adapt to them.
+        # The error is a fixed target (detached): the dead latents learn it, and the living ones do not adapt to them.
         rest = error.detach() - weighted_decoder_rows(aux_values, asleep[places], model.W_dec)
         loss = loss + auxk * min(len(asleep) / wanted, 1.0) * rest.pow(2).sum() / variance
     return loss, latents[values > 0]
 
 
 def _drop_parallel_gradient(W_dec: Tensor) -> None:
-    """A step along a decoder row would only change its length, which is then set to 1: leave that part out."""
+    """Remove the part of the gradient along each decoder row, which would only change a length that is reset to 1."""
     assert W_dec.grad is not None
     W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
 
 
 @torch.no_grad()
 def reconstruction_quality(model: Autoencoder, tokens: Tensor) -> tuple[float, float]:
-    """FVU, and L0 (the mean number of active latents per token), on T x d tokens."""
+    """FVU and L0 (the mean number of active latents per token) on unscaled tokens (T x d)."""
     error, active = 0.0, 0
     for part in tokens.split(AT_ONCE):
         scaled = part.to(model.W_enc.device) * model.scale

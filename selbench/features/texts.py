@@ -1,4 +1,4 @@
-"""The texts of a pool as tokens, each distinct one once, in an order that does not depend on the pool's."""
+"""The distinct texts of a pool as tokens, in an order that does not depend on the order of the pool."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from selbench.data.chat import Encoded, encode
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CALIBRATION = 1024  # how many distinct texts thresholds are calibrated on
-CHUNK = 2048  # examples tokenised together, which bounds what the tokenizer holds
+CALIBRATION = 1024  # number of distinct texts on which thresholds are calibrated
+CHUNK = 2048  # examples tokenised together: bounds the memory of the tokenizer
 
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """`distinct` (D texts), and for each of the N examples of the pool which one is its (`of`, N positions).
+    """The D distinct texts of a pool of N examples, ordered by a hash of their tokens.
 
-    The distinct texts stand in the order of a hash of their tokens. So the first `calibration` of them are a random
-    sample of the pool's texts that no reordering of the pool changes, and identical examples get identical features.
+    The order makes the first `calibration` texts a random sample that does not depend on the order of the pool.
+    Identical examples share one text, and so get identical features.
     """
 
-    distinct: list[Encoded]
-    of: np.ndarray
+    distinct: list[Encoded]  # D texts
+    of: np.ndarray  # N integers: the position in `distinct` of each example's text
 
     @property
     def calibration(self) -> int:
+        """How many texts, from the first on, are for calibration."""
         return min(CALIBRATION, len(self.distinct))
 
     def batches(self, tokens: int) -> list[np.ndarray]:
-        """Positions in `distinct`, the calibration texts first, then by length, in batches of `tokens` with padding."""
+        """Batches of at most `tokens` tokens, padding included, each as an array of positions in `distinct`.
+
+        The batches of calibration texts come first. Within the two parts texts are sorted from long to short, which
+        keeps padding short and meets the largest batch at the start. A text of more than `tokens` tokens is a batch.
+        """
         lengths = np.array([len(text.ids) for text in self.distinct])
         order = np.arange(len(lengths))
         parts = order[: self.calibration], order[self.calibration :]
@@ -48,7 +53,7 @@ class Texts:
 def encode_pool(
     pool: Pool, tokenizer: PreTrainedTokenizerBase, *, max_length: int, response: bool, context: Context
 ) -> Texts:
-    """Tokens and roles of all examples, through data.chat (which says what the template and the roles are)."""
+    """Tokens and roles of all examples, as data.chat gives them; at most `max_length` tokens each."""
     found: dict[bytes, Encoded] = {}
     keys: list[bytes] = []
     starts: Any = context.progress(range(0, len(pool), CHUNK), "tokenise")
@@ -63,10 +68,10 @@ def encode_pool(
 
 
 def _batches_within(order: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """`order` (longest first) in runs whose padded size stays within `tokens`; a longer text is a batch of its own."""
-    runs, start = [], 0
+    """`order` (longest first) cut into batches of at most `tokens` tokens with padding; a longer text is a batch."""
+    batches, start = [], 0
     while start < len(order):
         size = max(1, tokens // max(1, int(lengths[order[start]])))
-        runs.append(order[start : start + size])
+        batches.append(order[start : start + size])
         start += size
-    return runs
+    return batches
