@@ -1,4 +1,4 @@
-"""Compiling a kernel with numba, kept on disk where the disk can be written to."""
+"""Compiling a kernel with numba; the machine code is cached on disk if a folder can be written to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numba
 
 
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: compile for exactly this one signature, when the module is imported.
+    """A decorator that compiles a function for this one signature, at the time its module is imported.
 
-    Machine code is kept beside the source, or in numba's own folder under the home directory. Where neither can
-    be written (a read-only installation without a home) numba refuses to cache, and we compile in every process.
+    numba caches the machine code beside the source, or in its own folder under the home directory. If neither can be
+    written (a read-only installation without a home), numba refuses to cache, and every process compiles anew.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

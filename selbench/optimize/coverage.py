@@ -1,9 +1,10 @@
 """Greedy maximum coverage over tags: exact, lazy, compiled.
 
-F(S) = sum over tags t of w_t * g(c_t(S)), where c_t(S) is how many chosen items carry tag t and g is concave with
-g(0) = 0. F is monotone and submodular, so the gain of an item only falls while others are chosen: an old gain is an
-upper bound, and an item has to be looked at again only when its bound is the largest left (Minoux 1978). The picks
-are those of the plain greedy, which is within 1 - 1/e of the optimum.
+The objective is F(S) = sum over tags t of w_t * g(c_t(S)), where c_t(S) is the number of chosen items that carry tag t
+and g is concave with g(0) = 0. F is monotone and submodular: the gain of an item never rises while others are chosen.
+So an old gain is an upper bound, and an item needs to be evaluated again only when its bound is the largest (the lazy
+greedy of Minoux 1978). The picks are those of the plain greedy; their F is at least 1 - 1/e of the optimum (Nemhauser
+et al. 1978).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ WEIGHTS = get_args(Weights)
 
 @dataclass(frozen=True, eq=False)
 class Covered:
-    """What the greedy chose: `order` (K positions), `gains` (K, in units of F), `rounds` (how often coverage began anew)."""
+    """The K picks of the greedy."""
 
-    order: np.ndarray
-    gains: np.ndarray
-    rounds: int = 0
+    order: np.ndarray  # K integers: the positions of the items, in the order in which they were picked
+    gains: np.ndarray  # K numbers: what each pick added to F
+    rounds: int = 0  # how many times the coverage was reset
 
 
 def greedy_coverage(
@@ -42,19 +43,24 @@ def greedy_coverage(
     weights: np.ndarray | None = None,
     rounds: bool = True,
 ) -> Covered:
-    """Items in the order of the exact greedy, until the next pick no longer fits.
+    """Pick items in the order of the exact greedy, until the next pick would exceed the limit.
 
     Args:
-        indptr, indices: CSR rows: the distinct tags (0 to `tags` - 1) of each of the N items.
-        limit, costs: what may be spent and what each item costs (N integers; ones by default).
-        objective: g(c): log(1 + c), sqrt(c), min(c, 1) for set_cover or min(c, `m`) for m_cover.
+        indptr, indices: the distinct tags (0 to `tags` - 1) of each of the N items, as rows of a CSR matrix.
+        tags: the number of tags.
+        limit: the largest total cost.
+        costs: the cost of each item (N integers; ones by default).
+        objective: g(c): log(1 + c), sqrt(c), min(c, 1) for set_cover, or min(c, `m`) for m_cover.
+        m: how many items of a tag count for m_cover.
         weights: w_t >= 0, one per tag; ones by default.
-        rounds: when no item left adds anything, forget what is covered and go on with the rest; items that can
-            never add anything come last, in their order. Without rounds the greedy stops there.
+        rounds: when no remaining item adds anything, reset the coverage and go on with the remaining items; items that
+            can never add anything come last, in the order of their positions. If false, the greedy stops there.
 
-    Ties go to the lower position. Gains are summed as 64-bit integers (w_t * g scaled to use their range), so that two
-    sums of the same terms are equal, and neither the order of a row's tags nor that of the pool changes a choice
-    through rounding. Different terms of equal sum, such as log 2 and log 3/2 + log 4/3, are told apart at the 18th digit.
+    Ties go to the lower position. Gains are summed as 64-bit integers (w_t * g, scaled to use their range): sums of the
+    same terms are equal in any order, so neither the order of a row's tags nor that of the pool changes a pick through
+    rounding. Sums that are equal only mathematically, such as log 2 and log 3/2 + log 4/3, may differ in the 18th digit.
+
+    Raises UserError for an unknown objective, for m < 1 and for weights that are not valid.
     """
     if objective not in OBJECTIVES:
         raise UserError(unknown("objective", objective, OBJECTIVES))
@@ -64,10 +70,10 @@ def greedy_coverage(
     if weight.shape != (tags,) or not np.isfinite(weight).all() or (weight < 0).any():
         raise UserError(f"coverage needs {tags} finite weights of at least 0, one per tag.")
     slope = _marginal_gains(objective, m, n)
-    # The largest gain that could be stays at 2^62, so sums cannot overflow.
+    # The scale takes an upper bound of all gains to 2^62, so no sum overflows.
     most = max(1, int(np.diff(pointers).max(initial=0))) * float(weight.max(initial=0.0)) * slope[0]
     scale = 2.0**62 / most if most else 1.0
-    from selbench.optimize.coverage_kernel import lazy_greedy  # compiles when imported, so only when it is needed
+    from selbench.optimize.coverage_kernel import lazy_greedy  # compiles on import, so it is imported only when needed
 
     order, gains, restarts = lazy_greedy(
         pointers,
@@ -82,7 +88,10 @@ def greedy_coverage(
 
 
 def tag_weights(df: np.ndarray, n: int, kind: Weights = "one", gamma: float = 0.5) -> np.ndarray:
-    """w_t from the document frequencies: 1, log(N / df) for idf, or df^-gamma for power; 0 for tags nobody has."""
+    """The weight of each tag from its document frequency `df`, the number of the `n` items that carry it.
+
+    one: 1. idf: log(n / df). power: df^-gamma. A tag that no item carries has weight 0. Raises UserError for another kind.
+    """
     if kind not in WEIGHTS:
         raise UserError(unknown("weights", kind, WEIGHTS))
     seen = np.maximum(df, 1).astype(np.float64)
@@ -91,7 +100,10 @@ def tag_weights(df: np.ndarray, n: int, kind: Weights = "one", gamma: float = 0.
 
 
 def coverage_curve(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """K shares, rising: the part of all tags that occur in the pool which the first 1, 2, ... K picks have covered."""
+    """K shares: of the tags that occur in the pool, the share that the first 1, 2, ..., K picks of `order` cover.
+
+    `indptr` and `indices` are the CSR rows of the whole pool.
+    """
     coverable = len(np.unique(indices))
     rows = [indices[indptr[i] : indptr[i + 1]] for i in order]
     if not coverable or not rows:
@@ -102,12 +114,12 @@ def coverage_curve(indptr: np.ndarray, indices: np.ndarray, order: np.ndarray) -
 
 
 def _marginal_gains(objective: str, m: int, n: int) -> np.ndarray:
-    """g(c + 1) - g(c) for c = 0 .. N; never rising."""
+    """g(c + 1) - g(c) for c = 0 .. n: n + 1 numbers, in descending order."""
     count = np.arange(n + 1, dtype=np.float64)
     if objective == "log":
         return np.log1p(1 / (1 + count))
     if objective == "sqrt":
-        return 1 / (np.sqrt(count + 1) + np.sqrt(count))
+        return 1 / (np.sqrt(count + 1) + np.sqrt(count))  # the difference of the roots without cancellation
     if objective == "m_cover" and m < 1:
         raise UserError(f"m={m} covers nothing: m-cover needs m of at least 1.")
     return (count < (1 if objective == "set_cover" else m)).astype(np.float64)

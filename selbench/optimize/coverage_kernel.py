@@ -1,6 +1,6 @@
-"""The compiled inside of coverage.py: a binary heap of upper bounds on integer gains.
+"""The compiled kernel of coverage.py: a binary heap of items, ordered by upper bounds on their integer gains.
 
-Importing it compiles it: 1.4 s the first time, 0.2 s from numba's cache.
+Importing this module compiles it, which takes 1.4 s the first time and 0.2 s from numba's cache.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import numpy as np
 
 from selbench.optimize.compiled import compiled
 
-# Annotated for numba by the signatures: pointers, positions, tags and gains are 64-bit integers, tag columns 32-bit.
+# The signatures are numba's type annotations: pointers, positions, tags and gains are 64-bit integers, columns 32-bit.
 
 
 @compiled("i8(i8[::1],i4[::1],i8[::1],i8)")
 def row_gain(indptr, indices, step, item):  # type: ignore[no-untyped-def]
+    """The gain of an item now: the sum of what one more hit of each of its tags is worth."""
     total = np.int64(0)
     for p in range(indptr[item], indptr[item + 1]):
         total += step[indices[p]]
@@ -22,7 +23,7 @@ def row_gain(indptr, indices, step, item):  # type: ignore[no-untyped-def]
 
 @compiled("void(i8[::1],i8[::1],i8,i8)")
 def sift_down(heap, bound, node, size):  # type: ignore[no-untyped-def]
-    """Let the item at `node` sink: larger bounds rise, and among equals lower positions."""
+    """Restore the heap below `node`: larger bounds come first and, of equal bounds, the lower position."""
     item = heap[node]
     while 2 * node + 1 < size:
         child = 2 * node + 1
@@ -41,7 +42,7 @@ def sift_down(heap, bound, node, size):  # type: ignore[no-untyped-def]
 
 @compiled("void(i8[::1],i4[::1],f8[::1],f8[::1],i8[::1],i8[::1],i8[::1],i8[::1],i8)")
 def start_afresh(indptr, indices, weight, slope, count, step, heap, bound, size):  # type: ignore[no-untyped-def]
-    """Nothing is covered: exact gains of the first `size` items of the heap, and the heap made of them."""
+    """Reset the coverage: compute the exact gains of the first `size` items of the heap, and order the heap by them."""
     for t in range(len(weight)):
         count[t] = 0
         step[t] = np.int64(weight[t] * slope[0])
@@ -53,15 +54,16 @@ def start_afresh(indptr, indices, weight, slope, count, step, heap, bound, size)
 
 @compiled("Tuple((i8[::1],i8[::1],i8))(i8[::1],i4[::1],f8[::1],f8[::1],i8[::1],i8,b1)")
 def lazy_greedy(indptr, indices, weight, slope, costs, limit, rounds):  # type: ignore[no-untyped-def]
-    """Order and gains of the picks, and how often coverage began anew. See coverage.greedy_coverage.
+    """The order and the gains of the picks, and how many times the coverage was reset. See coverage.greedy_coverage.
 
-    `weight` is scaled so that weight * slope, cut to an integer, is what one more hit of a tag is worth.
+    `slope` holds the marginal values g(c + 1) - g(c). `weight` is scaled such that weight * slope, truncated to an
+    integer, is what one more hit of a tag is worth.
     """
     n = len(indptr) - 1
     count, step = np.zeros(len(weight), np.int64), np.zeros(len(weight), np.int64)
     order, gains = np.zeros(n, np.int64), np.zeros(n, np.int64)
     heap, bound = np.arange(n), np.zeros(n, np.int64)
-    exact_at = np.zeros(n, np.int64)  # the number of picks at which an item's bound was its gain
+    exact_at = np.zeros(n, np.int64)  # the number of picks after which an item's bound was its exact gain
     size, picks, spent, restarts = n, 0, 0, 0
     just_restarted = False
     start_afresh(indptr, indices, weight, slope, count, step, heap, bound, size)
@@ -84,7 +86,7 @@ def lazy_greedy(indptr, indices, weight, slope, costs, limit, rounds):  # type: 
             order[picks], gains[picks] = top, bound[top]
             picks += 1
             spent += costs[top]
-            just_restarted = bound[top] == 0  # even a fresh start gains nothing: what is left carries no tag
+            just_restarted = bound[top] == 0  # no gain even after a reset: no remaining item can add anything
             for p in range(indptr[top], indptr[top + 1]):
                 t = indices[p]
                 count[t] += 1

@@ -1,4 +1,4 @@
-"""Distances to the nearest centre on a GPU, through faiss, where one of its GPU builds and a device are there."""
+"""Distances to the nearest centre on a GPU, if one of the GPU builds of faiss is installed and finds a device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-# rows (R x d), their squared lengths (R), centres (C x d), their squared lengths (C) -> R squared distances
+# Arguments: rows (R x d), their squared lengths (R), centres (C x d), their squared lengths (C). Result: the squared
+# distance of each row to the nearest centre (R).
 NearestSearch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 BUILDS = ("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
@@ -16,10 +17,11 @@ BUILDS = ("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 
 @cache
 def nearest_on_gpu() -> NearestSearch | None:
-    """The search on the first GPU; None without a GPU build (faiss-cpu is not even imported) or without a device.
+    """The search on the first GPU; None without a GPU build of faiss or without a device.
 
-    Exact, in float32, as on the CPU; picks whose distances differ by less than float32 can tell may change places.
+    The search is exact and in float32, as on the CPU. Picks whose distances float32 cannot tell apart may change places.
     """
+    # The installed packages are listed first, because importing faiss-cpu would cost time and a second pool of threads.
     if not any(_is_installed(name) for name in BUILDS):
         return None
     import faiss

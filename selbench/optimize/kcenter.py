@@ -1,16 +1,17 @@
-"""k-center by farthest-first traversal: the textbook picks, lazily and in blocks.
+"""k-center by farthest-first traversal: the picks of the textbook algorithm, computed lazily and in blocks.
 
-The textbook (Gonzalez 1985; Sener & Savarese 2018) compares all N points with every new centre: N matrix-vector
-products that are bound by memory. A point's distance to its nearest centre only shrinks as centres are added, so an
-old distance is an upper bound, and a point whose bound is not among the largest cannot be the farthest now. We bring
-only the block of points with the largest bounds up to date, with one matrix product against the centres that they
-have not seen, and then pick inside the block for as long as its farthest point is beyond every bound outside.
+The textbook (Gonzalez 1985; Sener & Savarese 2018) compares all N points with every new centre: one matrix-vector
+product per centre, which is bound by memory. Here only some points are compared. A point's distance to its nearest
+centre never grows when centres are added, so an old distance is an upper bound, and a point whose bound is not among
+the largest cannot be the farthest. The block of points with the largest bounds is brought up to date, with one matrix
+product against the centres that these points were not yet compared with. Then points of the block are picked for as
+long as its farthest point is farther than every bound outside the block. The blocks are ours.
 
-The products go through NumPy's BLAS and not through FAISS: all distances to one centre are a matrix-vector product
-again (64 s on one core for 52,002 x 384 and 7,800 centres, against 43 s for a plain torch loop and 1.4 s here).
-`faiss.knn` in place of the blocked products here would save a fifth of that 1.4 s, for which we do not bring a second
-pool of threads into the process (benchmarks/bench_kcenter.py measures all of them). On a GPU that trade turns round:
-where a build of faiss-gpu and a device are found, the blocked products go there (optimize/faiss_gpu.py).
+The products are computed by NumPy's BLAS and not by FAISS. FAISS, asked for all distances to each new centre, is bound
+by memory like the textbook: 64 s on one core for 52,002 x 384 and 7,800 centres, against 43 s for a plain torch loop and
+1.4 s here. `faiss.knn` for the blocked products would save a fifth of the 1.4 s, but bring a second pool of threads into
+the process (benchmarks/bench_kcenter.py measures all of these). On a GPU FAISS is worth that: with a build of faiss-gpu
+and a device, the blocked products are computed there (faiss_gpu.py).
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from selbench.optimize.faiss_gpu import NearestSearch
 
 Metric = Literal["cosine", "euclidean"]
 METRICS = get_args(Metric)
-BLOCK = 2048  # points brought up to date together: 3 MB at width 384
-CHUNK = 512  # centres per matrix product
+BLOCK = 2048  # points that are brought up to date together: 3 MB at width 384
+CHUNK = 512  # centres in one matrix product
 
 
 @dataclass(frozen=True, eq=False)
 class FarthestFirst:
-    """`order` (K positions) and `radius`: how far each pick was from the nearest earlier one; infinite for the first."""
+    """The K picks of a farthest-first traversal."""
 
-    order: np.ndarray
-    radius: np.ndarray
+    order: np.ndarray  # K integers: the positions of the points, in the order in which they were picked
+    radius: np.ndarray  # K numbers: the distance of each pick to the nearest earlier one; infinite for the first
 
 
 def farthest_first(
@@ -46,15 +47,19 @@ def farthest_first(
     metric: Metric = "cosine",
     first: int = 0,
 ) -> FarthestFirst:
-    """Start at `first`; then always take the point farthest from all taken, until the next no longer fits.
+    """Pick `first`, then repeatedly the point farthest from all picked ones, until the next would exceed the limit.
 
     Args:
-        points: N x d numbers, computed with in float32.
-        limit, costs: what may be spent and what each point costs (N integers; ones by default).
-        metric: "euclidean", or "cosine": Euclidean between the points scaled to length 1 (a zero stays zero).
+        points: N x d numbers, used in float32.
+        limit: the largest total cost.
+        costs: the cost of each point (N integers; ones by default).
+        metric: "euclidean", or "cosine": the Euclidean distance of the points scaled to length 1 (zero stays zero).
+        first: the position of the first pick.
 
-    Ties go to the lower position; exact duplicates of a taken point are at distance 0 and come last. Float32 does not
-    tell points apart that are closer than about a thousandth of their length: those are ties.
+    Ties go to the lower position. Exact duplicates of a picked point have distance 0 and come last. In float32, points
+    closer than about a thousandth of their length are ties.
+
+    Raises UserError for an unknown metric, for points that are not finite, and for `first` outside the points.
     """
     if not 0 <= first < len(points):
         raise UserError(f"first centre {first} is outside the {len(points)} points (0 to {len(points) - 1}).")
@@ -62,24 +67,28 @@ def farthest_first(
     space = comparable(points, metric)
     representatives, duplicates = _split_duplicates(space, first)
     start = int(np.flatnonzero(representatives == first)[0])
+    # With the cheapest points first, no more than this many can fit.
     most = int(np.searchsorted(np.cumsum(np.sort(prices)), limit, side="right"))
     picks, squared = _farthest_picks(space[representatives], start, min(most, len(representatives)))
     order = np.concatenate([representatives[picks], duplicates])
     radius = np.concatenate([np.sqrt(squared), np.zeros(len(duplicates))])
-    if len(picks) < len(representatives):  # what follows the last pick is unknown, so nothing may follow
+    if len(picks) < len(representatives):  # the next pick is unknown, so duplicates may not follow
         order, radius = order[: len(picks)], radius[: len(picks)]
     fits = int(np.searchsorted(np.cumsum(prices[order]), limit, side="right"))
     return FarthestFirst(order[:fits], radius[:fits])
 
 
 def medoid(points: np.ndarray, metric: Metric = "cosine") -> int:
-    """The point nearest to the mean: the one with the least sum of squared distances to all others."""
+    """The position of the point (of N x d) nearest to the mean, which has the least sum of squared distances to all others."""
     space = comparable(points, metric)
     return int(np.argmin(((space - space.mean(axis=0)) ** 2).sum(axis=1)))
 
 
 def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
-    """N x d float32 whose Euclidean distances are the distances of the metric."""
+    """The points as N x d float32 whose Euclidean distances are the distances of the metric.
+
+    Raises UserError for an unknown metric or for points that are not finite.
+    """
     if metric not in METRICS:
         raise UserError(unknown("metric", metric, METRICS))
     space = np.ascontiguousarray(points, np.float32)
@@ -87,13 +96,13 @@ def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
         raise UserError("k-center needs finite points, but some are NaN or infinite.")
     if metric == "euclidean":
         centred: np.ndarray = space - space.mean(axis=0)
-        return centred  # nearer to zero, squared lengths lose fewer digits
+        return centred  # squared lengths of points nearer to zero lose fewer digits
     lengths = np.sqrt(np.einsum("ij,ij->i", space, space))
     return space / np.where(lengths > 0, lengths, 1)[:, None]
 
 
 def _split_duplicates(space: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of one point of every kind (`first`, else the lowest), and the positions of all others."""
+    """The positions of the distinct points (of equal ones `first`, else the lowest), and the positions of all others."""
     seen = {space[first].tobytes(): first}
     for position, row in enumerate(space):
         seen.setdefault(row.tobytes(), position)
@@ -107,7 +116,7 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
     square = np.einsum("ij,ij->i", space, space)
     centres = np.empty((k, space.shape[1]), np.float32)
     order, squared = np.empty(k, np.int64), np.full(k, np.inf)
-    # Squared distance to the nearest of the first `seen` picks; -1 once picked.
+    # `bound` is a point's squared distance to the nearest of the first `seen` picks, or -1 once the point is picked.
     bound = np.maximum(square + square[first] - 2 * (space @ space[first]), 0)
     seen = np.ones(n, np.int64)
     picked, search = 0, faiss_gpu.nearest_on_gpu() or _nearest_on_cpu
@@ -121,6 +130,7 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
     if k:
         pick(first)
     while picked < k:
+        # Every bound outside the block is at most `beyond`; `rival` is the lowest position at which it is reached.
         block, rival, beyond = _largest_bounds(bound, BLOCK)
         _refresh_bounds(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
         block = block[(bound[block] >= beyond) & (seen[block] == picked)]
@@ -140,7 +150,7 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
 
 
 def _largest_bounds(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, float]:
-    """The `size` largest bounds (among equals the lower positions), and the best one left outside: where and how much."""
+    """The positions of the `size` largest bounds (of equal ones the lower), and position and value of the next largest."""
     n = len(bound)
     if n <= size:
         return np.arange(n), n, -1.0
@@ -165,7 +175,10 @@ def _refresh_bounds(
     beyond: float,
     search: NearestSearch,
 ) -> None:
-    """Compare the block with the centres it has not seen, dropping points as soon as they fall below `beyond`."""
+    """Compare the block with the centres it was not yet compared with; drop a point once its bound is below `beyond`.
+
+    Changes `bound` and `seen` in place.
+    """
     start = int(seen[block].min())
     while start < len(centres):
         stop = min(start + CHUNK, len(centres))
@@ -178,7 +191,7 @@ def _refresh_bounds(
 
 
 def _nearest_on_cpu(rows: np.ndarray, square: np.ndarray, centres: np.ndarray, centre_square: np.ndarray) -> np.ndarray:
-    """Squared distance of each row to the nearest of the centres; `square` and `centre_square` are squared lengths."""
+    """The squared distance of each row to the nearest centre; `square` and `centre_square` are squared lengths."""
     product = rows @ centres.T
     product -= centre_square / 2
     nearest: np.ndarray = np.maximum(square - 2 * product.max(axis=1), 0)

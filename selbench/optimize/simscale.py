@@ -1,8 +1,8 @@
-"""The threshold walk: take an item if it is not too similar to what has been taken. Compiled.
+"""The threshold walk: take an item if it is not too similar to the items taken so far. Compiled.
 
-Walks all items in a given order, again and again: what one pass rejects, the next looks at afresh, until all are
-taken or the budget is spent. With the union rule and a threshold of 1 it is InsTag's complexity-first diverse
-sampling (arXiv 2308.07074).
+The items are walked in a given order. The items that one pass rejects are walked again in the next, in which nothing
+counts as taken yet, until all are taken or the budget is spent. With the union similarity and a ratio of 1 this is
+InsTag's complexity-first diverse sampling (arXiv 2308.07074).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SIMILARITIES = get_args(Similarity)
 
 @dataclass(frozen=True, eq=False)
 class Walked:
-    """`order` (K positions), and for each of them the pass (from 1; 0 for an item without tags) and its similarity then."""
+    """The K items that were taken."""
 
-    order: np.ndarray
-    passes: np.ndarray
-    similarity: np.ndarray
+    order: np.ndarray  # K integers: the positions of the items, in the order in which they were taken
+    passes: np.ndarray  # K integers: the pass in which each was taken, from 1; 0 for an item without tags
+    similarity: np.ndarray  # K numbers: the similarity of each at that moment
 
 
 def threshold_walk(
@@ -39,18 +39,21 @@ def threshold_walk(
     similarity: Similarity = "union",
     costs: np.ndarray | None = None,
 ) -> Walked:
-    """Items in the order in which they are taken, until the next one no longer fits.
+    """Take items in passes over `order`, until the next one would exceed the limit.
 
     Args:
-        indptr, indices: CSR rows: the distinct tags (0 to `tags` - 1) of each of the N items.
-        order: in which a pass walks (a permutation of the N positions).
-        limit, costs: what may be spent and what each item costs (N integers; ones by default).
+        indptr, indices: the distinct tags (0 to `tags` - 1) of each of the N items, as rows of a CSR matrix.
+        tags: the number of tags.
+        limit: the largest total cost.
+        order: the order in which a pass walks the items (a permutation of the N positions).
         ratio: an item is taken if its similarity is below this (above 0, at most 1).
-        rise: what the ratio grows by from one pass to the next, up to 1.
-        similarity: "union": |F_i & C| / |F_i|, with C all tags taken in this pass; O(tags of all items) a pass.
-            "pairwise": the largest |F_i & F_j| / |F_i | F_j| over the items j taken in this pass.
+        rise: how much the ratio grows from one pass to the next, up to 1.
+        similarity: for F_i the tags of item i, "union" is |F_i & C| / |F_i|, with C the tags of all items taken in this
+            pass; a pass takes time proportional to the tags of all items. "pairwise" is the largest Jaccard similarity
+            |F_i & F_j| / |F_i | F_j| to an item j taken in this pass.
+        costs: the cost of each item (N integers; ones by default).
 
-    Items without tags come last. Raises UserError for a ratio or a similarity that is not valid.
+    Items without tags come last. Raises UserError for a ratio, a rise or a similarity that is not valid.
     """
     if similarity not in SIMILARITIES:
         raise UserError(unknown("similarity", similarity, SIMILARITIES))
@@ -59,10 +62,10 @@ def threshold_walk(
             f"ratio={ratio}, rise={rise}: valid are a ratio above 0 and at most 1, and a rise of at least 0."
         )
     prices = np.ones(len(indptr) - 1, np.int64) if costs is None else costs
-    # The kernels are compiled for writable arrays; those of a cached feature are read-only, and are copied.
+    # The kernels are compiled for writable arrays; the read-only arrays of a cached feature are copied.
     pointers, sequence, prices = (np.require(a, np.int64, ["C", "W"]) for a in (indptr, order, prices))
     columns = np.require(indices, np.int32, ["C", "W"])
-    from selbench.optimize.simscale_kernel import (  # compiles when imported, so only when needed
+    from selbench.optimize.simscale_kernel import (  # compiles on import, so it is imported only when needed
         walk_pairwise,
         walk_union,
     )

@@ -1,4 +1,7 @@
-"""The two walks of simscale.py. Importing this module compiles them; numba keeps the machine code."""
+"""The two compiled walks of simscale.py. Importing this module compiles them; numba caches the machine code.
+
+Both return the positions of the items taken, the pass of each and its similarity then.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ _WALK = "Tuple((i8[::1],i8[::1],f8[::1]))(i8[::1],i4[::1],i8,i8[::1],i8[::1],i8,
 
 @compiled(_WALK)
 def walk_union(indptr, indices, tags, order, costs, limit, ratio, rise):  # type: ignore[no-untyped-def]
+    """The walk whose similarity is the share of an item's tags that were covered in this pass."""
     n = len(order)
     taken, passes, similarity = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
-    covered_in = np.zeros(tags, np.int64)  # the pass in which a tag was last covered: a new pass starts from nothing
+    covered_in = np.zeros(tags, np.int64)  # the pass in which a tag was last covered: in a new pass none is
     waiting, bare = np.empty(n, np.int64), np.empty(n, np.int64)
     left, bares = 0, 0
     for item in order:
@@ -57,13 +61,15 @@ def walk_union(indptr, indices, tags, order, costs, limit, ratio, rise):  # type
 
 @compiled(_WALK)
 def walk_pairwise(indptr, indices, tags, order, costs, limit, ratio, rise):  # type: ignore[no-untyped-def]
+    """The walk whose similarity is the largest Jaccard similarity to an item taken in this pass."""
     n = len(order)
     taken, passes, similarity = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
     waiting, bare = np.empty(n, np.int64), np.empty(n, np.int64)
-    # For each tag the items taken in this pass that carry it: a linked list through the places of `indices`.
+    # For each tag, a linked list of the items taken in this pass that carry it. A node is a place of `indices`: `owner`
+    # is the pick it belongs to, `link` the next node, `head` the first node of a tag.
     head, link, owner = np.full(tags, -1), np.empty(len(indices), np.int64), np.empty(len(indices), np.int64)
-    common = np.zeros(n, np.int64)  # tags that a taken item (by pick) shares with the one looked at
-    met = np.empty(n, np.int64)
+    common = np.zeros(n, np.int64)  # tags that each pick shares with the current item
+    met = np.empty(n, np.int64)  # the picks that share a tag with the current item
     left, bares = 0, 0
     for item in order:
         if indptr[item + 1] > indptr[item]:
