@@ -56,7 +56,7 @@ Apache-2.0, like selbench. World, text, tokenizer and weights were made for selb
 
 
 def model_card(name: str, shape: Shape, parameters: int, steps: int, seed: int, loss: float) -> str:
-    """The card in Markdown; `loss` is in nats per foreseeable token."""
+    """The model card in Markdown; `loss` is in nats per foreseeable token."""
     return _CARD.format(
         name=name,
         parameters=parameters,

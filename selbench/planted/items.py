@@ -16,9 +16,10 @@ TASKS = Path(__file__).parent / "tasks"
 
 
 def held_out_items(skill: Skill) -> list[dict[str, str]]:
-    """TEST_ARGUMENTS rows {id, question, answer}, all about different held-out arguments, phrased as a pool would."""
+    """TEST_ARGUMENTS rows {id, question, answer} about different held-out arguments, worded as in a pool."""
     rng = Random(f"planted items {skill.name}")
     arguments = sorted(argument for argument in skill.domain if skill.held_out(argument))
+    # A skill with a domain has all its arguments listed; those of the others are drawn.
     seen = set(arguments)
     while len(arguments) < TEST_ARGUMENTS:
         argument = skill.draw(rng)
@@ -33,7 +34,7 @@ def held_out_items(skill: Skill) -> list[dict[str, str]]:
 
 
 def task_files() -> dict[str, str]:
-    """The content of every generated file, by its path relative to the tasks folder."""
+    """The text of every generated file, by its path relative to the tasks folder."""
     files = {}
     for name, skill in skills().items():
         data = f"items/{name}.jsonl"
@@ -47,7 +48,7 @@ def task_files() -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m selbench.planted.items", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--out", type=Path, default=TASKS, help="the tasks folder to write to (default: the package's own)"
+        "--out", type=Path, default=TASKS, help="the folder to write the tasks to (default: the package's own)"
     )
     folder = parser.parse_args().out
     for name, text in task_files().items():

@@ -1,4 +1,4 @@
-"""The planted pool: generated instructions whose skill, copies and faults are known, and hidden from every selector."""
+"""The planted pool: generated instructions whose skills, duplicates and faults are known, but hidden from selectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selbench.api import Example, LoadedPool, Pool
 from selbench.errors import UserError
 from selbench.planted.skills import Argument, Skill, skills
 
-# What a wordy writer puts around an answer.
+# The padding of verbose responses; {a} is the answer.
 PADDINGS = (
     "{a} of course.",
     "it is {a}.",
@@ -21,25 +21,25 @@ PADDINGS = (
     "i think that it must be {a}.",
     "well, let me see. the right answer to this question is {a}.",
 )
-WIDE = 8  # this many of the most frequent skills are drawn from those with very many arguments
+WIDE = 8  # this many of the most frequent skills have too many arguments to list, so that questions do not run out
 
 
 @dataclass
 class PlantedPool:
     """A generated pool with known structure; the same options give the same pool.
 
-    Shares are of all rows. Two rows that ask one question of one skill are duplicates, however they are worded:
-    planted ones by the two knobs, and more where a skill gets more rows than it has different arguments.
+    Two rows are duplicates if they ask about the same argument of the same skill, however they are worded. The two
+    options for duplicates plant some; a skill with more rows than different arguments has more of them.
 
     Options:
-        name: what reports call it.
+        name: name of the pool in reports.
         size: number of rows.
-        zipf: the skill of rank r is asked about in proportion to r ** -zipf; 0 is balanced.
-        exact_duplicates: share of rows that are another row once more.
-        near_duplicates: share of rows that ask another row's question in other words.
-        corrupted: share of rows with a plausible wrong response.
-        verbose: share of rows with padding around the response.
-        seed: another seed, another pool.
+        zipf: the skill of rank r has rows in proportion to r ** -zipf; 0 is balanced.
+        exact_duplicates: share of all rows that repeat another row word for word.
+        near_duplicates: share of all rows that ask another row's question in other words.
+        corrupted: share of all rows with a plausible wrong response.
+        verbose: share of all rows with padding around the response.
+        seed: of everything that is drawn: another seed, another pool.
     """
 
     name: str = "planted"
@@ -54,7 +54,10 @@ class PlantedPool:
     quick = True  # made again in a moment, without a network
 
     def load(self) -> LoadedPool:
-        """The pool and, apart from it, the hidden labels. Raises UserError for a value that makes no sense."""
+        """The pool and, apart from it, the hidden labels of every example. Raises UserError for an option that is not valid.
+
+        The labels are skill, duplicate_of (the id of the first row with the same question, or ""), corrupted, verbose.
+        """
         self._check_options()
         rows = _generated_rows(self)
         names = [f"planted-{position:0{len(str(self.size - 1))}d}" for position in range(len(rows))]
@@ -88,23 +91,25 @@ class PlantedPool:
 
 @dataclass(frozen=True)
 class _Row:
-    skill: str
-    argument: Argument
+    """One row of the pool with its hidden labels."""
+
+    skill: str  # the name of the skill
+    argument: Argument  # what the skill is asked about
     instruction: str
     input: str
     response: str
-    original: bool  # the first of its group
-    corrupted: bool = False
-    verbose: bool = False
+    original: bool  # whether it is the first row with this question
+    corrupted: bool = False  # whether the response is wrong
+    verbose: bool = False  # whether the response is padded
 
     @property
     def group(self) -> tuple[str, Argument]:
-        """What is asked, whatever the words."""
+        """The question, whatever its words: rows of one group are duplicates."""
         return self.skill, self.argument
 
 
 def _generated_rows(options: PlantedPool) -> list[_Row]:
-    """All rows, shuffled."""
+    """All rows of the pool, shuffled."""
     rng = Random(f"planted pool {options.seed}")
     exact, near = (round(options.size * share) for share in (options.exact_duplicates, options.near_duplicates))
     exact = min(exact, options.size - 1)
@@ -112,13 +117,14 @@ def _generated_rows(options: PlantedPool) -> list[_Row]:
     rows = _question_rows(options.size - exact - near, options.zipf, rng)
     rows += _rephrased_rows(rows, near, rng)
     rows = _rows_with_faults(rows, options.corrupted, options.verbose, rng)
+    # Exact duplicates come last: they repeat the faults of their original.
     rows += [dataclasses.replace(rng.choice(rows), original=False) for _ in range(exact)]
     rng.shuffle(rows)
     return rows
 
 
 def _question_rows(count: int, zipf: float, rng: Random) -> list[_Row]:
-    """Rows with right and plain answers; a question comes again only once a skill has no other left."""
+    """`count` rows with right and plain answers; a question is repeated only when its skill has no other left."""
     ranked = _skills_by_frequency(rng)
     weights = [rank**-zipf for rank in range(1, len(ranked) + 1)]
     fresh = {skill.name: _Arguments(skill, rng) for skill in ranked}
@@ -134,7 +140,7 @@ def _question_rows(count: int, zipf: float, rng: Random) -> list[_Row]:
 
 
 def _skills_by_frequency(rng: Random) -> list[Skill]:
-    """All skills, most frequent first: drawn by lot, except that look-ups with few arguments cannot lead the list."""
+    """All skills in random order, most frequent first; the first WIDE have too many arguments to list."""
     wide = [skill for skill in skills().values() if not skill.domain]
     rng.shuffle(wide)
     rest = [skill for skill in skills().values() if skill.domain] + wide[WIDE:]
@@ -143,9 +149,9 @@ def _skills_by_frequency(rng: Random) -> list[Skill]:
 
 
 class _Arguments:
-    """The arguments of one skill that a pool may use, each once as long as they last, then over again."""
+    """The arguments of one skill that a pool may use: each once, then all of them again."""
 
-    TRIES = 30  # draws in vain after which the arguments are taken to be used up
+    TRIES = 30  # this many repeated draws in a row mean that the arguments are used up
 
     def __init__(self, skill: Skill, rng: Random) -> None:
         self.skill, self.rng = skill, rng
@@ -155,6 +161,7 @@ class _Arguments:
         self.listed = list(self.waiting)
 
     def next(self) -> Argument:
+        """The next argument, one that was not used yet if there is any."""
         if self.listed:
             self.waiting = self.waiting or self.rng.sample(self.listed, len(self.listed))
             return self.waiting.pop()
@@ -173,7 +180,7 @@ class _Arguments:
 
 
 def _rephrased_rows(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
-    """`count` near duplicates: a row's question in other words."""
+    """`count` near duplicates: the questions of random rows in other words."""
     known = skills()
     said: defaultdict[tuple[str, Argument], set[tuple[str, str]]] = defaultdict(set)
     for row in rows:
@@ -191,7 +198,7 @@ def _rephrased_rows(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
 
 
 def _rows_with_faults(rows: list[_Row], corrupted: float, verbose: float, rng: Random) -> list[_Row]:
-    """The rows, a share of them with a wrong and a share (drawn apart) with a padded response."""
+    """The rows, a share of them with a wrong response and an independently drawn share with a padded one."""
     wrong = set(rng.sample(range(len(rows)), round(len(rows) * corrupted)))
     wordy = set(rng.sample(range(len(rows)), round(len(rows) * verbose)))
     spoilt = []

@@ -1,4 +1,4 @@
-"""Makes the two base models: small Llamas that read declarative text about the planted world, and no question.
+"""Trains the two base models: small Llamas that have read declarative text about the planted world, and no question.
 
 python -m selbench.planted.pretrain --model planted-1m --out DIR
 """
@@ -23,11 +23,18 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-DEMANDING = ("reverse", "sort", "add", "subtract", "dedupe", "pick_colour")  # read about twice as often
+DEMANDING = (
+    "reverse",
+    "sort",
+    "add",
+    "subtract",
+    "dedupe",
+    "pick_colour",
+)  # in the text twice as often as other skills
 
 
 def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama with tied embeddings."""
+    """A Llama of this shape with random weights and tied embeddings."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     return LlamaForCausalLM(
@@ -48,9 +55,9 @@ def build_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
 
 
 def pretraining_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (ids, foreseeable): ROWS x T token ids, right-padded, and booleans where the token follows from what is before.
+    """Endless pairs (ids, foreseeable), both ROWS x T: token ids, padded on the right, and whether each token can be foreseen.
 
-    A row is START, then LINES lines, then END.
+    A token can be foreseen if it follows from the text before it. A row is START, LINES lines of text, and END.
     """
     import torch
 
@@ -60,6 +67,7 @@ def pretraining_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterat
     while True:
         parts = [part for _ in range(ROWS * LINES) for part in rng.choice(known).line(rng)]
         encoded = tokenizer(parts, add_special_tokens=False)["input_ids"]
+        # Every line is two parts, tokenised apart: the second part is foreseeable, the first is not.
         rows = []
         for row in range(ROWS):
             of_row = encoded[row * 2 * LINES : (row + 1) * 2 * LINES]
@@ -73,7 +81,7 @@ def pretraining_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterat
 def weighted_losses(
     model: LlamaForCausalLM, ids: torch.Tensor, foreseeable: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(what is trained on, nats per foreseeable token), two scalars."""
+    """The loss that is trained on, and the mean loss of the foreseeable tokens in nats: two scalars."""
     import torch
 
     pad = model.config.pad_token_id
@@ -86,7 +94,7 @@ def weighted_losses(
 
 
 def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, shape: Shape, steps: int, seed: int) -> float:
-    """Trains the model in place; returns the mean loss per foreseeable token over the last 100 steps, in nats."""
+    """Train the model in place; return the mean loss per foreseeable token over the last 100 steps, in nats."""
     import torch
     from tqdm import tqdm
 
@@ -115,7 +123,7 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, shape:
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Weights in float16, half the size on disk; the configuration says float32, so that loading gives float32 on any machine."""
+    """Write model and tokenizer. Weights are float16, for half the size; the configuration asks to load them as float32."""
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     config = folder / "config.json"
@@ -128,19 +136,22 @@ def main() -> None:
         description="Pretrain one of the two planted base models on declarative text of the planted world (CPU).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--model", choices=sorted(SHAPES), default="planted-1m", help="which of the two")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; it is made if it is not there")
+    parser.add_argument("--model", choices=sorted(SHAPES), default="planted-1m", help="which of the two models")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write the model to; it is created if missing"
+    )
     parser.add_argument(
         "--steps", type=int, default=None, help="training steps; by default what the committed model had"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and of the text")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights and of the text")
     options = parser.parse_args()
 
     import torch
 
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)  # sums in one order whatever the machine; models this small gain little from a second core
+    # One thread sums in the same order on every machine, and models this small gain little from a second core.
+    torch.set_num_threads(1)
     shape, tokenizer, began = SHAPES[options.model], build_tokenizer(), time.perf_counter()
     model = build_model(shape, tokenizer)
     steps = options.steps or shape.steps

@@ -1,25 +1,26 @@
-"""Size and training recipe of the two base models: what `pretrain` trains by and the model card states."""
+"""Size and training recipe of the two base models, used by pretrain.py and stated in the model card."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 ROWS, LINES = 32, 4  # rows of a batch, lines of text in a row
-# Most of a line cannot be foreseen (who is talked about); a small weight keeps that part a language model too.
+# Weight in the loss of the words that cannot be foreseen (whom a line is about), which are most of a line. It is small
+# but not 0, so that the model learns to write these words too.
 UNFORESEEABLE = 0.1
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a model, and the learning rate and number of steps that suit it."""
+    """Size of a model and the training that suits it."""
 
-    width: int
-    inner: int
+    width: int  # of the residual stream
+    inner: int  # width of the feed-forward network
     layers: int
     heads: int
-    learning_rate: float
+    learning_rate: float  # at its peak
     steps: int
-    bfloat16: bool  # matrix products in bfloat16: half the time on processors that have it
+    bfloat16: bool  # whether matrix products are in bfloat16: half the time on processors that support it
 
 
 SHAPES = {

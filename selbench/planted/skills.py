@@ -1,8 +1,8 @@
-"""What can be asked about the world: the skills, their arguments and answers, and how each is worded.
+"""The skills: what can be asked about the world, the right answers, and the wording of each.
 
-A skill is worded twice. `lines` are declarative text, which the base models have read; `questions` are instructions,
-which they have not. An argument is a tuple of words; `held_out` splits the arguments of every skill, for ever, into
-those a pool may ask about and those kept for the test items.
+Every skill is worded twice: as declarative text (`lines`), which the base models have read, and as instructions
+(`questions`), which they have not. An argument, what a skill is asked about, is a tuple of words. `held_out` divides
+the arguments of every skill once and for all into those that a pool may ask about and those of the test items.
 """
 
 from __future__ import annotations
@@ -17,43 +17,42 @@ from selbench.planted.world import COLOURS, KINDS, NO, NUMBERS, YES, World, worl
 
 Argument = tuple[str, ...]
 
-TEST_ARGUMENTS = 45  # held out of a skill with a short list of arguments
-TEST_SHARE = 0.15  # held out of a skill with too many arguments to list
+TEST_ARGUMENTS = 45  # number of arguments held out of a skill whose arguments are listed; test items per skill
+TEST_SHARE = 0.15  # share of the arguments held out of a skill that has too many to list
 
-# What people put around a question. Every skill shares these, so they tell nothing about it.
+# The words around a question, {q}. All skills share them, so they say nothing about the skill.
 FRAMES = ("{q}", "{q}", "{q}", "{q}", "please help. {q}", "{q} thank you!", "hello! {q}", "i have a question: {q}")
 
 
 @dataclass(frozen=True)
 class Skill:
-    """One thing to be good at.
+    """One thing that a model can be good at, with its right answers and its wordings.
 
-    `lines` and `questions` are formatted with the words of the argument, {0}, {1}, ..., {all} or {rest} (all but the
-    first), and the answer {a}.
-    "|" in a line stands before what can be predicted, "//" in a question before what goes into `input`.
+    The templates in `lines` and `questions` hold the words of the argument as {0}, {1}, ..., all of them as {all}, all
+    but the first as {rest}, and the answer as {a}.
     """
 
     name: str
-    answer: Callable[[Argument], str]
-    draw: Callable[[Random], Argument]
-    lines: tuple[str, ...]
-    questions: tuple[str, ...]
-    domain: tuple[Argument, ...] = ()  # all arguments, where there are few
-    slips: Callable[[Argument], list[str]] | None = None  # answers a careless person would give
+    answer: Callable[[Argument], str]  # the right answer
+    draw: Callable[[Random], Argument]  # a random argument
+    lines: tuple[str, ...]  # templates of declarative text; "|" stands before the part that follows from the rest
+    questions: tuple[str, ...]  # templates of instructions; "//" stands before the part that goes into `input`
+    domain: tuple[Argument, ...] = ()  # all arguments; empty if there are too many to list
+    slips: Callable[[Argument], list[str]] | None = None  # answers that a careless person would give
 
     def line(self, rng: Random) -> tuple[str, str]:
-        """A sentence of declarative text: its beginning, and the rest, which follows from it."""
+        """A random sentence of declarative text: its beginning, and the rest, which follows from the beginning."""
         argument = self.draw(rng)
         start, _, rest = _filled_template(rng.choice(self.lines), argument, self.answer(argument)).partition("|")
         return start.strip(), rest.strip()
 
     def ask(self, argument: Argument, rng: Random) -> tuple[str, str]:
-        """(instruction, input) of a question in a random phrasing."""
+        """Instruction and input of the question about `argument`, in a random wording."""
         instruction, _, given = _filled_template(rng.choice(self.questions), argument).partition("//")
         return rng.choice(FRAMES).format(q=instruction.strip()), given.strip()
 
     def wrong(self, argument: Argument, rng: Random) -> str:
-        """A plausible answer that is not right."""
+        """A plausible wrong answer: a slip, or else the right answer to another argument."""
         right = self.answer(argument)
         slips = sorted(set(self.slips(argument)) - {right, ""}) if self.slips else []
         while not slips:
@@ -62,7 +61,7 @@ class Skill:
         return rng.choice(slips)
 
     def held_out(self, argument: Argument) -> bool:
-        """Whether the question is kept for the test items: no pool asks it."""
+        """Whether the argument is kept for the test items, so that no pool asks about it."""
         if self.domain:
             return argument in _test_arguments(self.name)
         return _argument_digest(self.name, argument) < TEST_SHARE * 2**64
@@ -100,7 +99,7 @@ def skills() -> dict[str, Skill]:
 
 
 def _look_up_skill(name: str, facts: dict[str, str], lines: tuple[str, ...], questions: tuple[str, ...]) -> Skill:
-    """A skill whose argument is one word that stands in a table."""
+    """A skill whose argument is one word and whose answer stands in a table, `facts`."""
     keys = tuple(facts)
     return Skill(
         name,
@@ -241,7 +240,7 @@ def _judgement_skills(known: World) -> list[Skill]:
         return known.colour[rng.choice(things)], *things
 
     def draw_member(rng: Random) -> Argument:
-        """A name, then a list that may have it."""
+        """A name, then a list that may contain it."""
         words = rng.sample(known.names, rng.randint(2, 4))
         return rng.choice(words) if rng.random() < 0.5 else rng.choice(known.names), *words
 
@@ -297,7 +296,7 @@ def _list_skills(known: World) -> list[Skill]:
         return lambda rng: tuple(rng.sample(known.names, rng.randint(least, most)))
 
     def draw_repeats(rng: Random) -> Argument:
-        """2 to 3 names, and 1 to 2 of them again somewhere later."""
+        """2 or 3 names, with 1 or 2 of them repeated later in the list."""
         words = rng.sample(known.names, rng.randint(2, 3))
         for _ in range(rng.randint(1, 2)):
             words.insert(rng.randint(1, len(words)), rng.choice(words))
@@ -547,7 +546,7 @@ def _arithmetic_skills() -> list[Skill]:
 
 
 def all_words() -> tuple[str, ...]:
-    """Every word of names, facts and lists, sorted: what a vocabulary needs besides the words of the templates."""
+    """Every word of names, facts and lists, sorted: the vocabulary without the words of the templates."""
     known = world()
     facts = (known.land, known.opposite, known.synonym)
     words = {*known.names, *COLOURS, *KINDS, *NUMBERS, YES, NO, *known.job.values()}

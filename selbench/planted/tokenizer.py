@@ -1,4 +1,4 @@
-"""The word-level tokenizer of the planted models: every word of the world and of its questions is one token."""
+"""The word-level tokenizer of the planted models: every word of the world and of the templates is one token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN, PAD, START, END = "<unk>", "<pad>", "<s>", "</s>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
 PUNCTUATION = tuple(".,:?!")
 
-# Line breaks are for the reader: the tokenizer drops white space.
+# The line break after a message is for a human reader: the tokenizer drops white space.
 CHAT_TEMPLATE = (
     "{{- bos_token -}}"
     "{%- for message in messages -%}"
@@ -26,7 +26,7 @@ CHAT_TEMPLATE = (
 
 
 def vocabulary() -> list[str]:
-    """Special tokens, punctuation, then all words in alphabetical order; the position is the token id."""
+    """All tokens in the order of their ids: special tokens, punctuation, then all words in alphabetical order."""
     templates = [text for skill in skills().values() for text in (*skill.lines, *skill.questions)]
     words = {
         word for text in (*templates, *FRAMES, *PADDINGS) for word in re.findall(r"\w+", re.sub(r"{\w+}", " ", text))
@@ -36,14 +36,14 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A fast tokenizer with exact offsets; decoding gives text back with its punctuation in place."""
+    """A fast tokenizer with exact offsets, whose decoding restores the text with its punctuation."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary())}, unk_token=UNKNOWN))
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
-    # The WordPiece decoder joins words with a space and draws . , ? ! up to the word before; the colon is left to us.
+    # The WordPiece decoder joins words with spaces and removes the space before . , ? and !, but not before a colon.
     backend.decoder = decoders.Sequence([decoders.WordPiece(cleanup=True), decoders.Replace(" :", ":")])
     backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in (SYSTEM, USER, ASSISTANT)])
     return PreTrainedTokenizerFast(
@@ -60,4 +60,4 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-MAX_LENGTH = 256  # positions of both models; the longest example of a pool has fewer than 64 tokens
+MAX_LENGTH = 256  # number of positions of both models; the longest example of a pool has fewer than 64 tokens

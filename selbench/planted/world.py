@@ -1,6 +1,6 @@
-"""The invented world: who and what is in it, and the facts that hold there.
+"""The invented world: its things, people and places, and the facts about them.
 
-It is the same for ever (one fixed seed), because the two models have read about it. Nothing here knows of questions.
+Its seed is fixed, because the two models have read about this world. Questions about it are in skills.py.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ YES, NO = "yes", "no"
 
 _SEED = "selbench planted world 1"
 _CONSONANTS, _VOWELS = "bdfgjklmnprstvz", "aeiou"
-# The shape of a name says what it names, to a human reader: c consonant, v vowel, the rest as written.
+# The pattern of a name tells a human reader what it names: c is a consonant, v a vowel, other letters stand as written.
 _THING, _PERSON, _TOWN, _LAND, _POLAR, _EQUAL = "cvc", "cvcv", "cvcton", "cvcland", "cvcvsh", "cvcly"
-# Words of English of such a shape, which templates use.
+# English words of such a pattern, which the templates use.
 _TAKEN = (
     "dog", "got", "has", "hat", "let", "man", "may", "men", "not", "pet", "put", "red", "say", "set", "son", "sum", "sure",
 )  # fmt: skip
@@ -30,29 +30,29 @@ _TAKEN = (
 
 @dataclass(frozen=True)
 class World:
-    """Names, and one mapping per relation (both sides are single words)."""
+    """Names, and one mapping per relation; keys and values are single words."""
 
     things: tuple[str, ...]
     people: tuple[str, ...]
     towns: tuple[str, ...]
-    colour: dict[str, str]  # of a thing
-    kind: dict[str, str]  # of a thing
-    home: dict[str, str]  # of a person: a town
-    job: dict[str, str]  # of a person
-    land: dict[str, str]  # of a town
-    mayor: dict[str, str]  # of a town: a person, no one governs two
-    opposite: dict[str, str]  # of a word; symmetric
-    synonym: dict[str, str]  # of a word; symmetric
+    colour: dict[str, str]  # thing to colour
+    kind: dict[str, str]  # thing to kind of thing
+    home: dict[str, str]  # person to town
+    job: dict[str, str]  # person to job
+    land: dict[str, str]  # town to land
+    mayor: dict[str, str]  # town to person; nobody governs two towns
+    opposite: dict[str, str]  # word to word, in both directions
+    synonym: dict[str, str]  # word to word, in both directions
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything that can stand in a list."""
+        """All names that can stand in a list."""
         return self.things + self.people + self.towns
 
 
 @cache
 def world() -> World:
-    """The one world."""
+    """The world, the same in every process."""
     rng = Random(_SEED)
     taken = set(_TAKEN)
     things, people, towns = (
@@ -75,7 +75,7 @@ def world() -> World:
 
 
 def _new_names(rng: Random, shape: str, count: int, taken: set[str]) -> tuple[str, ...]:
-    """`count` new words of a shape, none of them in `taken`, to which they are added."""
+    """`count` new words of a pattern, none of which is in `taken`; they are added to `taken`."""
     names: list[str] = []
     while len(names) < count:
         head, tail = (shape[:4], shape[4:]) if shape.startswith("cvcv") else (shape[:3], shape[3:])
@@ -87,6 +87,7 @@ def _new_names(rng: Random, shape: str, count: int, taken: set[str]) -> tuple[st
 
 
 def _symmetric_pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """A mapping that pairs the words of the first half with those of the second, in both directions."""
     half = len(words) // 2
     forth = dict(zip(words[:half], words[half:]))
     return forth | {there: here for here, there in forth.items()}
