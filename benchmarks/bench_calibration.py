@@ -1,13 +1,15 @@
-"""Are the verdicts true? False verdicts, coverage and power of the three tests, on simulated boards without and with
-a difference.
+"""Are the verdicts true? False verdicts, coverage and power of the three tests, on simulated boards.
 
-A condition draws boards: settings whose noise differs (log-normally, 1.6 times up or down), cells whose variance is
-scaled inverse chi-square with `spread` degrees of freedom about that (none: equal), `measures` with units ten times
-those of the one before, the first arm `ratio` times as noisy as the others, scores normal or Student t with `tail`
-degrees of freedom, arms of a table correlated by `shared` under one seed. Printed are percentages: false verdicts at
-p < .05 uncorrected, the first arm against the others and the others among each other; coverage of the 95 % intervals;
-tables with any false verdict after Holm; and the power to see a difference of 2.8 true standard errors. Figures are in
-docs/verdicts.md.
+Boards are drawn under a condition. In all of them the noise of settings differs log-normally (by a factor of 1.6 for one
+standard deviation); see Condition for what else may differ. Printed are percentages:
+
+- false verdicts at p < .05, not corrected, on boards without any difference: of the first arm against the others, and
+  of the other arms against each other
+- coverage of the 95 % intervals
+- tables with any false verdict after Holm's correction
+- power to see a difference of 2.8 true standard errors
+
+The measured figures are in docs/verdicts.md.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from selbench.report.build import build_board
 from selbench.statistics.differences import TESTS, Cells, compare, half_width, p_values
 from selbench.statistics.multiplicity import adjust
 
-EFFECT = 2.8  # standard errors: 80 % power with known variance
+EFFECT = 2.8  # difference in standard errors that has 80 % power if the variance is known
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ class Condition:
     """How boards are drawn."""
 
     name: str
-    spread: float | None = None
-    ratio: float = 1.0
-    tail: float | None = None
+    spread: float | None = (
+        None  # df of the scaled inverse chi-square by which variances in a setting differ; None: equal
+    )
+    ratio: float = 1.0  # noise of the first arm in multiples of that of the others
+    tail: float | None = None  # df of the Student t that scores follow; None: normal
     settings: int = 8
     budgets: int = 3
     arms: int = 6
-    measures: int = 1
-    shared: float = 0.0
+    measures: int = 1  # each has units ten times those of the one before
+    shared: float = 0.0  # correlation of the arms of a table under one seed
 
 
 CONDITIONS = (
@@ -62,31 +66,31 @@ CONDITIONS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares, and what a simulation of this size leaves open (standard errors over boards)."""
+    """What the simulation of one test found, as shares from 0 to 1."""
 
-    false_first: float
-    false_others: float
-    coverage: float
-    any_false: float
-    power: float
-    error: dict[str, float]
+    false_first: float  # false verdicts, the first arm against the others
+    false_others: float  # false verdicts, the other arms against each other
+    coverage: float  # of the 95 % intervals
+    any_false: float  # tables with any false verdict after Holm's correction
+    power: float  # to see a difference of EFFECT
+    error: dict[str, float]  # the Monte-Carlo standard error of each share, over boards
 
 
 def simulate(
     condition: Condition, seeds: int, boards: int, rng_seed: int = 0, tests: Sequence[str] = TESTS
 ) -> dict[str, Figures]:
-    """The figures of each test over `boards` boards with `seeds` seeds."""
+    """The figures of each test over this many boards, each with this many seeds."""
     rng = np.random.default_rng(rng_seed)
     found: dict[str, list[list[float]]] = {test: [] for test in tests}
     for _ in range(boards):
         cells, sd = draw(condition, seeds, rng)
-        for test, row in _judge(cells, sd, condition.arms, condition.shared, tests).items():
+        for test, row in _figures_of_board(cells, sd, condition.arms, condition.shared, tests).items():
             found[test].append(row)
-    return {test: _figures(np.array(rows)) for test, rows in found.items()}
+    return {test: _mean_figures(np.array(rows)) for test, rows in found.items()}
 
 
 def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> tuple[Cells, np.ndarray]:
-    """A board without any difference, and the true standard deviation of each cell."""
+    """A board without any true difference, and the true standard deviation of each of its cells."""
     tables = condition.settings * condition.budgets
     cells = tables * condition.arms
     setting = np.repeat(np.arange(condition.settings), condition.budgets * condition.arms)
@@ -107,7 +111,10 @@ def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> tuple[Ce
     return board, sd
 
 
-def _judge(cells: Cells, sd: np.ndarray, arms: int, shared: float, tests: Sequence[str]) -> dict[str, list[float]]:
+def _figures_of_board(
+    cells: Cells, sd: np.ndarray, arms: int, shared: float, tests: Sequence[str]
+) -> dict[str, list[float]]:
+    """The figures of each test on one board, in the order of the fields of Figures."""
     i, j = np.triu_indices(arms, 1)
     tables = len(cells.fixed) // arms
     a, b = (((np.arange(tables) * arms)[:, None] + side).ravel() for side in (i, j))
@@ -132,14 +139,14 @@ def _judge(cells: Cells, sd: np.ndarray, arms: int, shared: float, tests: Sequen
     return rows
 
 
-def _figures(rows: np.ndarray) -> Figures:
+def _mean_figures(rows: np.ndarray) -> Figures:
     names = ("false_first", "false_others", "coverage", "any_false", "power")
     error = rows.std(0, ddof=1) / np.sqrt(len(rows))
     return Figures(*map(float, rows.mean(0)), error=dict(zip(names, map(float, error))))
 
 
 class SimulatedItems:
-    """Stands for item files: values by run."""
+    """Stands in for the item files of runs: the values of each run's items."""
 
     def __init__(self, values: dict[str, pd.Series[Any]]) -> None:
         self._values = values
@@ -157,7 +164,7 @@ def item_board(
     tables: int = 6,
     arms: int = 4,
 ) -> tuple[pd.DataFrame, SimulatedItems]:
-    """Scores that are means over two tasks' items; arms differ on items, by chance of the items only."""
+    """Scores that are means over the items of two tasks. Arms differ on items only by chance: their true means are equal."""
     index = pd.MultiIndex.from_product([["t0", "t1"], range(items // 2)], names=["task", "item"])
     rows, values = [], {}
     for table in range(tables):
@@ -175,7 +182,7 @@ def item_board(
 
 
 def simulate_items(seeds: int, boards: int, seed_sd: float, item_sd: float, rng_seed: int = 0) -> tuple[float, float]:
-    """The share of false verdicts (uncorrected) with items, and its Monte-Carlo error."""
+    """The share of false verdicts, not corrected, on boards with items, and its Monte-Carlo standard error."""
     rng, shares = np.random.default_rng(rng_seed), []
     for _ in range(boards):
         scores, items = item_board(rng, seeds, seed_sd, item_sd)
@@ -185,9 +192,9 @@ def simulate_items(seeds: int, boards: int, seed_sd: float, item_sd: float, rng_
 
 
 def main() -> None:
-    from side_by_side import arguments
+    from side_by_side import parse_options
 
-    options = arguments(__doc__ or "")
+    options = parse_options(__doc__ or "")
     boards = 5 if options.quick else 60
     print("false: first arm / other pairs; coverage; any false verdict in a table after Holm; power. Percent.")
     for seeds in (2, 3, 5, 10):

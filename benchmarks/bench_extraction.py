@@ -1,7 +1,7 @@
-"""Activations of a random Llama of 15 million parameters (width 288, 6 layers, 32,000 tokens), 600 rows of 16 to 512.
+"""Extracting activations from a Llama with random weights: 15 million parameters, 600 texts of 16 to 512 tokens.
 
-Ours against a forward pass with head and all hidden states, one text at a time and in unsorted batches of 16, and
-against the bare decoder pass over the very same batches. Tokenisation is not in it: the texts are random tokens.
+Compared are selbench's pass, the bare decoder pass over the same batches, and the naive way: a pass with head and all
+hidden states, one text at a time and in unsorted batches of 16. Tokenisation is left out: the texts are random tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import torch
-from side_by_side import arguments, compare
+from side_by_side import parse_options, time_ways
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from selbench.api import Context, ModelRef
@@ -26,7 +26,7 @@ from selbench.features.texts import Texts
 LAYERS, WIDTH = 6, 288
 
 
-def made_texts(rows: int, longest: int) -> Texts:
+def random_texts(rows: int, longest: int) -> Texts:
     rng = np.random.default_rng(0)
     texts = []
     for length in rng.integers(16, longest + 1, rows):
@@ -36,7 +36,7 @@ def made_texts(rows: int, longest: int) -> Texts:
     return Texts(texts, np.arange(rows))
 
 
-def made_model() -> LlamaForCausalLM:
+def random_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=32000,
@@ -48,8 +48,8 @@ def made_model() -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def sae_tags() -> BoundTags:
-    """Tags of a random autoencoder of the middle layer with 16 latents per width, as the selectors train by default."""
+def random_sae_tags() -> BoundTags:
+    """The tags of a random autoencoder of the middle layer, with 16 x WIDTH latents as the selectors train by default."""
     latents = 16 * WIDTH
     weights = torch.randn(latents, WIDTH) / WIDTH**0.5
     arrays = Autoencoder(weights, torch.zeros(latents), weights.clone(), torch.zeros(WIDTH), k=64).arrays()
@@ -57,8 +57,8 @@ def sae_tags() -> BoundTags:
     return BoundTags(SaeTags(SparseAutoencoder()), {**arrays, "layer": np.array(LAYERS // 2)}, context)
 
 
-def naive(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
-    """The head and every hidden state, in batches of `size` texts as they come, pooled afterwards."""
+def naive_pass(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
+    """A pass with head and all hidden states, in unsorted batches of `size` texts, pooled afterwards."""
     for start in range(0, len(texts.distinct), size):
         rows = texts.distinct[start : start + size]
         ids = torch.from_numpy(padded_ids(rows))
@@ -71,15 +71,18 @@ def naive(model: LlamaForCausalLM, texts: Texts, size: int) -> None:
             (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
 
 
-def bare(model: LlamaForCausalLM, texts: Texts) -> None:
-    """Our batches through the decoder, and nothing read."""
+def bare_decoder_pass(model: LlamaForCausalLM, texts: Texts) -> None:
+    """The decoder pass over selbench's batches through all blocks, without reading anything."""
     for batch in texts.batches(batch_tokens(model)):
         ids = torch.from_numpy(padded_ids([texts.distinct[i] for i in batch]))
         with torch.inference_mode():
             model.base_model(input_ids=ids, use_cache=False)
 
 
-def ours(model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledActivations | BoundTags) -> None:
+def selbench_pass(
+    model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledActivations | BoundTags
+) -> None:
+    """One pass that collects the features of all specs, as extractor.compute_many does."""
     collectors = [spec.collector(texts, LAYERS) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
     for batch, pooled in read_activations(model, texts.distinct, texts.batches(batch_tokens(model)), readings):
@@ -90,8 +93,8 @@ def ours(model: LlamaForCausalLM, texts: Texts, *specs: ActivationTags | PooledA
 
 
 def main() -> None:
-    options = arguments(__doc__ or "")
-    texts, model = made_texts(*((40, 64) if options.quick else (600, 512))), made_model()
+    options = parse_options(__doc__ or "")
+    texts, model = random_texts(*((40, 64) if options.quick else (600, 512))), random_model()
     tokens = sum(len(text.ids) for text in texts.distinct)
     print(f"{len(texts.distinct)} texts, {tokens:,} tokens, {options.threads} threads")
     everything = (
@@ -99,18 +102,20 @@ def main() -> None:
         PooledActivations("resid", "all", "every", "last_minus_first"),
         PooledActivations("resid", "all", "prompt", "mean"),
     )
-    tags = sae_tags()
+    tags = random_sae_tags()
     ways = {
-        "bare decoder pass": lambda: bare(model, texts),
-        "selbench: ffn_gate, mean, all layers": lambda: ours(model, texts, PooledActivations("ffn_gate", "all")),
-        "selbench: tags (1 %), all layers": lambda: ours(model, texts, ActivationTags(layers="all")),
-        "selbench: tags (1 %), middle": lambda: ours(model, texts, ActivationTags()),
-        "selbench: tags, drifts and means in one pass": lambda: ours(model, texts, *everything),
-        "selbench: the same and SAE tags in one pass": lambda: ours(model, texts, *everything, tags),
-        "batch 1, head, all hidden states": lambda: naive(model, texts, 1),
-        "unsorted batch 16, head, all hidden states": lambda: naive(model, texts, 16),
+        "bare decoder pass": lambda: bare_decoder_pass(model, texts),
+        "selbench: ffn_gate, mean, all layers": lambda: selbench_pass(
+            model, texts, PooledActivations("ffn_gate", "all")
+        ),
+        "selbench: tags (1 %), all layers": lambda: selbench_pass(model, texts, ActivationTags(layers="all")),
+        "selbench: tags (1 %), middle": lambda: selbench_pass(model, texts, ActivationTags()),
+        "selbench: tags, drifts and means in one pass": lambda: selbench_pass(model, texts, *everything),
+        "selbench: the same and SAE tags in one pass": lambda: selbench_pass(model, texts, *everything, tags),
+        "batch 1, head, all hidden states": lambda: naive_pass(model, texts, 1),
+        "unsorted batch 16, head, all hidden states": lambda: naive_pass(model, texts, 16),
     }
-    compare(ways, "bare decoder pass", options, {"tokens/s": tokens})
+    time_ways(ways, "bare decoder pass", options, {"tokens/s": tokens})
     unit = 1 if sys.platform == "darwin" else 1024
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:,.0f} MB")
 

@@ -1,10 +1,10 @@
-"""The sparse autoencoder on the planted pool: what training costs and reaches, tagging against the bare forward pass,
-and the two selection rules at the size of Alpaca.
+"""The sparse autoencoder on the planted pool: cost and quality of training, cost of tagging, cost of the selection rules.
 
     python benchmarks/bench_sae.py [--scorer FOLDER] [--rows 2000] [--tokens N ...]
 
-Processor time beside wall time, because a shared machine makes the latter noise. On two busy cores torch is faster
-with OMP_NUM_THREADS=1.
+Tagging is compared with the mean activations of the same layer; the rules run at the size of Alpaca. Processor time is
+printed beside wall time, which other work on the machine distorts. On two busy cores torch is faster with
+OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ PLANTED = Path(__file__).parents[1] / "selbench" / "planted" / "models" / "plant
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, str]:
+    """The result of `work` and the time it took, in words."""
     wall, processor = time.perf_counter(), time.process_time()
     result = work()
     return result, f"{time.perf_counter() - wall:7.2f} s wall {time.process_time() - processor:7.2f} s processor"
 
 
-def training(pool: Pool, scorer: ModelRef, budgets: list[int | None]) -> Any:
-    """The features of the last budget."""
+def measure_training(pool: Pool, scorer: ModelRef, lengths: list[int | None]) -> Any:
+    """Train once for each length, in tokens (None: the default), and print what came of it; return the last feature."""
     feature: Any = None
-    for tokens in budgets:
+    for tokens in lengths:
         context = Context(pool, scorer=scorer)
         feature, spent = timed(lambda: SparseAutoencoder(tokens=tokens).compute(pool, context))  # noqa: B023
         seen = context.logged
@@ -48,17 +49,18 @@ def training(pool: Pool, scorer: ModelRef, budgets: list[int | None]) -> Any:
     return feature
 
 
-def tagging(pool: Pool, scorer: ModelRef, feature: Any) -> None:
+def measure_tagging(pool: Pool, scorer: ModelRef, feature: Any) -> None:
+    """Print the time of tagging with a trained autoencoder and that of reading the mean of the same layer."""
     context = Context(pool, scorer=scorer, feature_store=lambda spec, of, inner: feature)
     bare = PooledActivations(layers=str(int(feature["layer"])), positions="all", pooling="mean", response=True)
     for name, spec in (("mean of one layer", bare), ("tags", SaeTags(SparseAutoencoder()))):
-        spec.compute(pool, context)
+        spec.compute(pool, context)  # warms up
         _, spent = timed(lambda: spec.compute(pool, context))  # noqa: B023
         print(f"{name:18s} {len(pool)} rows  {spent}")
 
 
-def rules(rows: int, tags: int, picks: int) -> None:
-    """Random rows whose tags are as unequal in frequency as those of real text."""
+def measure_rules(rows: int, tags: int, picks: int) -> None:
+    """Print the time of each selection rule on random rows; the frequency of a tag falls with its rank, as of words."""
     rng = np.random.default_rng(0)
     popular = 1 / np.arange(1, tags + 1)
     drawn = rng.choice(tags, (rows, 200), p=popular / popular.sum())
@@ -82,11 +84,17 @@ def rules(rows: int, tags: int, picks: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scorer", default=str(PLANTED))
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--tokens", type=int, nargs="*", default=[50_000, 100_000])
+    parser.add_argument("--scorer", default=str(PLANTED), help="folder of the scorer (default: planted-1m)")
+    parser.add_argument("--rows", type=int, default=2000, help="size of the planted pool (default 2000)")
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        nargs="*",
+        default=[50_000, 100_000],
+        help="tokens of each training; one of default length follows",
+    )
     given = parser.parse_args()
-    rules(52_002, 8192, 7800)
+    measure_rules(52_002, 8192, 7800)
     examples = PlantedPool(size=given.rows).load().pool
     through = ModelRef(Path(given.scorer).name, given.scorer, max_length=512)
-    tagging(examples, through, training(examples, through, [*given.tokens, None]))
+    measure_tagging(examples, through, measure_training(examples, through, [*given.tokens, None]))

@@ -1,10 +1,10 @@
-"""The work that a grid does and the work it needs; what a fully cached rerun of it costs, and planning it.
+"""The work that a grid does compared with the work it needs, and the cost of planning it and of a fully cached rerun.
 
     python benchmarks/bench_store.py [--size 400] [--limit 5] [--outputs DIR]
 
-5 selectors x 3 budgets x 2 models x 3 seeds on planted (`--size` examples, `--limit` items per task). The work ratio is
-stages executed by stages needed, each distinct one once. Without reuse every cell would do all of its stages itself;
-that cost is added up from what the stages cost when they were done. Processor and wall seconds.
+The grid has 5 selectors x 3 budgets x 2 models x 3 seeds on the planted pool. The work ratio is the number of stages
+executed divided by the number of distinct stages needed. Without reuse every cell would do all of its stages itself; that
+cost is summed from the measured cost of each stage. Times are processor and wall seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ GRID = [
 MAIN = "from selbench.cli.main import main; main()"
 
 
-def run(*arguments: str) -> tuple[float, float]:
-    """Wall and processor seconds of one command, whose own messages are kept quiet."""
+def time_command(*arguments: str) -> tuple[float, float]:
+    """Wall and processor seconds of one selbench command; its output is shown only if it fails."""
     before, start = os.times(), time.perf_counter()
     done = subprocess.run([sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -46,20 +46,20 @@ def run(*arguments: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=400)
-    parser.add_argument("--limit", type=int, default=5)
-    parser.add_argument("--outputs", type=Path)
+    parser.add_argument("--size", type=int, default=400, help="examples in the pool (default 400)")
+    parser.add_argument("--limit", type=int, default=5, help="items per task (default 5)")
+    parser.add_argument("--outputs", type=Path, help="output folder (default: a new temporary one)")
     options = parser.parse_args()
     outputs = options.outputs or Path(tempfile.mkdtemp(prefix="bench-store-"))
     settings = [
         *GRID, f"pool.size={options.size}", f"suite.planted.limit={options.limit}", "tracking=none",
         f"output_dir={outputs}",
     ]  # fmt: skip
-    planned = run("plan", "-m", *settings)
-    first = run("-m", *settings)
-    again = run("-m", *settings)
-    planned_again = run("plan", "-m", *settings)
-    report(outputs)
+    planned = time_command("plan", "-m", *settings)
+    first = time_command("-m", *settings)
+    again = time_command("-m", *settings)
+    planned_again = time_command("plan", "-m", *settings)
+    print_work_ratio(outputs)
     cells = 90
     print(f"{'':34}{'wall s':>10}{'cpu s':>10}{'wall s a cell':>16}")
     for name, (wall, cpu) in {
@@ -71,11 +71,13 @@ def main() -> None:
         print(f"{name:34}{wall:10.1f}{cpu:10.1f}{wall / cells:16.3f}")
 
 
-def report(outputs: Path) -> None:
-    """The work ratio, and what reuse saved."""
+def print_work_ratio(outputs: Path) -> None:
+    """Print the work ratio, and what the reuse of stages saved."""
     records, store = Records(outputs / "runs").all(), Store(outputs / "store")
     executed = [json.loads(line) for line in (outputs / "store" / EXECUTED).read_text().splitlines()]
-    needed = [entry for entry in entries(store.root, records) if entry.runs]  # directly or through other stages
+    needed = [
+        entry for entry in entries(store.root, records) if entry.runs
+    ]  # used by a run, directly or through other stages
     kinds = Counter(stage["kind"] for stage in executed)
     alone, seconds = 0, 0.0
     for record in records:

@@ -1,4 +1,4 @@
-"""Timing several ways of doing one thing in turns, and printing how they compare."""
+"""Times several ways of doing one thing in turns, and prints how they compare."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The options of every benchmark; also limits the threads."""
+def parse_options(description: str) -> argparse.Namespace:
+    """Parse the options that all benchmarks share, and limit the number of threads accordingly."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small inputs: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="small inputs, to see whether it runs at all")
     parser.add_argument("--repeats", type=int, default=3, help="how often each way is timed (default 3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for BLAS and torch (all by default)")
-    parser.add_argument("--cpu", action="store_true", help="count processor time: for a busy machine, with --threads 1")
-    parser.add_argument("--apricot", action="store_true", help="coverage: against apricot too (minutes)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of BLAS, FAISS and torch (default: all)")
+    parser.add_argument(
+        "--cpu", action="store_true", help="measure processor time, for a busy machine; use with --threads 1"
+    )
+    parser.add_argument(
+        "--apricot", action="store_true", help="bench_coverage only: compare with apricot too (minutes)"
+    )
     options = parser.parse_args()
     limit_threads(options.threads)
     return options
 
 
 def limit_threads(count: int) -> None:
-    """One number of threads for NumPy's BLAS, FAISS and torch alike."""
+    """Set the number of threads of NumPy's BLAS, FAISS and torch."""
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -31,16 +35,16 @@ def limit_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def compare(
+def time_ways(
     ways: Mapping[str, Callable[[], object]],
     ours: str,
     options: argparse.Namespace,
     unit: Mapping[str, float] | None = None,
 ) -> None:
-    """Time every way, in turns so that a busy moment hits all alike, and print a table.
+    """Time every way in turns, so that a busy moment affects all alike, and print a table.
 
-    The ratio is a way's time by that of `ours` in the same turn: median, least and most. `unit` names a rate and its
-    amount, such as {"tokens/s": 120000}.
+    The ratio is a way's time divided by that of `ours` in the same turn: median, least and most over turns. `unit` is a
+    rate to print and the amount of work in one call, such as {"tokens/s": 120000}.
     """
     clock = time.process_time if options.cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in ways}
