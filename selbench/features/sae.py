@@ -47,7 +47,7 @@ class SparseAutoencoder:
     """
 
     layer: str = "2/3"  # the block that is read, as sae_tokens.resolve_layer understands it
-    latents: int | None = None  # L; None: 16 d
+    latents: int | None = None  # their number, L; None: 16 d
     k: int | None = None  # active latents per token; None: d / 4, at most 64
     # Tokens of the whole training. None: latents^2 / 20, at least 200,000 and at most 100 million.
     tokens: int | None = None

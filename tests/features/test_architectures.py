@@ -1,4 +1,4 @@
-"""Where the parts of a decoder are: every family has an entry that fits, and a wrong one is named."""
+"""The modules of a decoder: every family has an entry that fits its models, and errors name an entry that does not."""
 
 from __future__ import annotations
 

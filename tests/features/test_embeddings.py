@@ -1,4 +1,4 @@
-"""Text embeddings and hidden states as spaces."""
+"""Text embeddings, hidden states and response lengths."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_small_pools_keep_all_distances():
 
 
 @pytest.mark.parametrize("instructions", [["one"], ["same thing"] * 5, ["", "  "], ["?!", "..."], ["", "one two"]])
-def test_pools_that_are_hardly_any(instructions):
+def test_tiny_pools_and_texts_without_words(instructions):
     found = values(TextEmbeddings(), Pool(Example(str(i), text, "r") for i, text in enumerate(instructions)))
     assert len(found) == len(instructions) and np.isfinite(found).all()
 
@@ -79,17 +79,17 @@ def test_response_length_counts_tokens_of_the_response(tmp_path):
     ("options", "message"),
     [({"text": "instructions"}, "Did you mean 'instruction'"), ({"dimension": 0}, "at least 1")],
 )
-def test_bad_options(options, message):
+def test_bad_options_are_reported(options, message):
     with pytest.raises(UserError, match=message):
         TextEmbeddings(**options)
 
 
-def test_a_folder_that_is_not_there():
+def test_a_missing_encoder_folder_is_reported():
     with pytest.raises(UserError, match="does not exist"):
         values(TextEmbeddings(encoder="/nowhere/encoder"), make_pool(3))
 
 
-def test_an_encoder_that_cannot_be_reached(monkeypatch):
+def test_an_unreachable_encoder_is_reported(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"encoder=/path/to/folder"):

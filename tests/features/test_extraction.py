@@ -1,4 +1,4 @@
-"""The one forward pass against the plain way: one text at a time, all hidden states, hooks by hand."""
+"""The shared forward pass, compared with the naive way: one text at a time, all hidden states, hooks attached by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def scorer(tmp_path_factory) -> ModelRef:
 
 
 def naive(ref, pool, response):
-    """Per example: roles (T), and {capture: layers x T x width}, at batch size 1 with hooks and output_hidden_states."""
+    """For each example its roles (T) and {capture: layers x T x width}, from passes over one text with plain hooks."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -48,7 +48,7 @@ def naive(ref, pool, response):
             out = model(torch.tensor(text.ids)[None], output_hidden_states=True)
         last = caught["block"][-1]
         last = last if torch.is_tensor(last) else last[0]
-        # All but the last entry of hidden_states are block outputs; the last has been through the final norm.
+        # The entries of hidden_states are block outputs, except the last, to which the final norm was applied.
         resid = [*out.hidden_states[1:-1], last]
         assert not torch.allclose(out.hidden_states[-1], last)
         values = {"ffn_gate": caught["ffn_gate"], "ffn_prod": caught["ffn_prod"], "resid": resid}
@@ -57,7 +57,7 @@ def naive(ref, pool, response):
 
 
 def pooled(values, roles, positions, pooling):
-    """layers x width from layers x T x width, spelled out."""
+    """Pool layers x T x width to layers x width by the definition of every position and pooling."""
     keep = {
         "prompt": [i for i, r in enumerate(roles) if r == PROMPT],
         "response": [i for i, r in enumerate(roles) if r == RESPONSE],
@@ -77,7 +77,7 @@ def pooled(values, roles, positions, pooling):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_and_capture_point_against_plain_hooks(family, tmp_path, monkeypatch):
-    # transformers gives a qwen2 model its own tokenizer class, whatever the folder says
+    # transformers loads a qwen2 model with its own tokenizer class, whatever the folder says.
     monkeypatch.setattr("selbench.models.load_tokenizer", lambda ref: make_tokenizer())
     ref, pool = make_model(tmp_path, family), make_pool(14)
     specs = [PooledActivations(capture, "all", "all", "mean", response=True) for capture in CAPTURES]
@@ -107,8 +107,9 @@ def test_batch_composition_changes_values_only_by_rounding(scorer, monkeypatch):
     monkeypatch.setattr(extractor, "batch_tokens", lambda model: 1)
     single = compute_many(specs, pool, Context(pool, scorer=scorer))
     scale = np.abs(single[0]["values"]).max()
-    assert np.abs(batched[0]["values"] - single[0]["values"]).max() <= 1e-6 * scale  # 2e-7 when this was written
-    assert np.array_equal(batched[1]["indptr"], single[1]["indptr"])  # and so no tag changes here
+    assert np.abs(batched[0]["values"] - single[0]["values"]).max() <= 1e-6 * scale  # measured: 2e-7
+    # Rounding this small changes no tag of this pool.
+    assert np.array_equal(batched[1]["indptr"], single[1]["indptr"])
     assert np.array_equal(batched[1]["indices"], single[1]["indices"])
 
 
@@ -141,7 +142,7 @@ def test_identical_examples_have_identical_features(scorer):
     assert (longer[0] == longer[2]).all() and not (longer[0] == longer[1]).all()
 
 
-def test_quantile_tags_are_the_cells_above_the_share(scorer):
+def test_quantile_tags_are_the_given_share_of_entries(scorer):
     pool = make_pool(40, seed=4)
     context = Context(pool, scorer=scorer)
     values = PooledActivations("ffn_gate", "all").compute(pool, context)["values"]
@@ -167,14 +168,14 @@ def test_absolute_and_top_m_tags(scorer):
     assert [sorted([*best[i, 0], *(best[i, 1] + 40)]) for i in range(20)] == [row.tolist() for row in rows_of(top)]
 
 
-def test_largest_m_gives_equals_to_the_lower_place():
+def test_ties_among_the_largest_go_to_the_lower_place():
     assert is_among_largest(np.array([[0.0, 2, 0, 0, 3]]), 3).tolist() == [[True, True, False, False, True]]
     assert is_among_largest(np.zeros((1, 2)), 5).all()
 
 
-def test_upper_quantile_lies_between_two_cells():
+def test_the_threshold_for_a_share_lies_between_two_values():
     assert threshold_for_share(np.arange(10, dtype=np.float32), 0.2) == 7.5
-    assert threshold_for_share(np.arange(10, dtype=np.float32), 0.01) == 9  # not a single cell may be on
+    assert threshold_for_share(np.arange(10, dtype=np.float32), 0.01) == 9  # less than one value: none may exceed it
     assert threshold_for_share(np.ones(10, np.float32), 0.5) == 1
 
 
@@ -194,7 +195,7 @@ def test_long_texts_are_cut_at_the_scorers_limit(scorer):
     assert values.shape == (1, 16) and np.isfinite(values).all()
 
 
-def test_half_precision_is_only_stored(scorer):
+def test_float16_is_used_for_storage_only(scorer):
     pool = make_pool(8)
     context = Context(pool, scorer=scorer)
     half = PooledActivations(dtype="float16").compute(pool, context)["values"]
@@ -215,17 +216,17 @@ def test_half_precision_is_only_stored(scorer):
         ("8,1,-1", 28, [1, 8, 27]),
     ],
 )
-def test_layers(layers, depth, expected):
+def test_names_of_layers_are_resolved(layers, depth, expected):
     assert resolve_layers(layers, depth) == expected
 
 
 @pytest.mark.parametrize("layers", ["midle", "", "1,x", "stride:", "3", "1,-4"])
-def test_layers_that_are_none(layers):
+def test_unknown_layers_are_reported(layers):
     with pytest.raises(UserError, match="layers="):
         resolve_layers(layers, 3)
 
 
-def test_stride_of_nothing():
+def test_a_stride_of_zero_is_reported():
     with pytest.raises(UserError, match="stride"):
         resolve_layers("stride:0", 3)
 
@@ -247,7 +248,7 @@ def test_options_of_tags_are_checked_before_any_work(options, message):
         ActivationTags(**options)
 
 
-def test_real_model(shared_data):
+def test_tags_of_a_real_model(shared_data):
     folder = shared_data / "models" / "stories-260k"
     if not folder.is_dir():
         pytest.skip(f"no model at {folder}")

@@ -1,4 +1,4 @@
-"""A pass over a pool that is interrupted goes on where it was, and the features have the same bits."""
+"""An interrupted pass over a pool is resumed from its checkpoint, and the features have the same bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scorer(tmp_path_factory) -> ModelRef:
     return make_model(tmp_path_factory.mktemp("llama"))
 
 
-def test_an_interrupted_pass_goes_on(scorer, tmp_path, monkeypatch):
+def test_an_interrupted_pass_is_resumed(scorer, tmp_path, monkeypatch):
     monkeypatch.setattr(extractor, "batch_tokens", lambda model: 64)
     pool = make_pool(30)
     plain = Context(pool, scorer=scorer)

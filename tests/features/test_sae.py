@@ -1,4 +1,4 @@
-"""The sparse autoencoder: its recipe, its training, the tags read from it."""
+"""The sparse autoencoder: its recipe, its training, and the tags read with it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def with_this(arrays, pool, scorer) -> Context:
 
 
 def residuals(pool, scorer, layer, roles=(PROMPT, RESPONSE)):
-    """The counted activations of each example, one text at a time, by output_hidden_states (not for the last block)."""
+    """The counted tokens' activations of each example, one text at a time, from output_hidden_states.
+
+    Not for the last block, to whose output transformers applies the final norm.
+    """
     tokenizer, model = load_tokenizer(scorer), load_model(scorer)
     texts = encode_pool(pool, tokenizer, max_length=scorer.max_length, response=True, context=Context(pool))
     found = []
@@ -92,12 +95,12 @@ def test_the_papers_settings_can_be_given():
     ("layer", "depth", "block"),
     [("2/3", 28, 18), ("2/3", 4, 2), ("2/3", 1, 0), ("last", 5, 4), ("3", 5, 3), ("1/1", 5, 4)],
 )
-def test_layer(layer, depth, block):
+def test_names_of_a_layer_are_resolved(layer, depth, block):
     assert resolve_layer(layer, depth) == block
 
 
 @pytest.mark.parametrize("layer", ["all", "5", "4/3", "deep"])
-def test_layer_that_is_none(layer):
+def test_a_layer_that_is_not_one_block_is_reported(layer):
     with pytest.raises(UserError, match="layer"):
         resolve_layer(layer, 5)
 
@@ -129,7 +132,7 @@ def test_encoding_is_topk_of_relu():
     assert torch.allclose(model.reconstruct(x), (kept @ model.W_dec + model.b_dec) / model.scale, atol=1e-4)
 
 
-def test_initial_state():
+def test_the_decoder_starts_as_a_copy_of_the_encoder_and_inputs_are_scaled():
     x, model = some()
     assert torch.allclose(model.W_dec.norm(dim=1), torch.ones(24), atol=1e-5)
     assert torch.allclose(model.W_dec * model.W_enc.norm(dim=1, keepdim=True), model.W_enc, atol=1e-6)
@@ -150,7 +153,7 @@ def test_gradients_of_the_decoder():
     assert torch.autograd.gradcheck(lambda v, w: weighted_decoder_rows(v, latents, w), (values, W_dec))
 
 
-def test_loss_is_fvu_plus_what_the_dead_leave_over():
+def test_loss_is_fvu_plus_what_dead_latents_leave_of_the_error():
     x, model = some()
     scaled = x * model.scale
     alone, fired = training_loss(model, scaled, torch.zeros(24, dtype=torch.bool), 1 / 32)
@@ -158,7 +161,7 @@ def test_loss_is_fvu_plus_what_the_dead_leave_over():
     variance = (scaled - scaled.mean(0)).pow(2).sum()
     assert float(alone) == pytest.approx(float(error.pow(2).sum() / variance), rel=1e-4)
     dead = torch.zeros(24, dtype=torch.bool)
-    dead[[3, 8]] = True  # two of them, where four (d / 2) could help: half the weight
+    dead[[3, 8]] = True  # two dead latents of the d / 2 = 4 that the loss asks for: half the weight
     both, _ = training_loss(model, scaled, dead, 1 / 32)
     rest = error - torch.relu(model.potentials(scaled)[:, dead]) @ model.W_dec[dead]
     assert float(both - alone) == pytest.approx(float(1 / 32 * 2 / 4 * rest.pow(2).sum() / variance), rel=1e-3)
@@ -185,7 +188,7 @@ def test_training_recovers_a_dictionary_and_keeps_decoder_rows_at_length_one():
 # ------------------------------------------------------------------------------------------- the tokens
 
 
-def test_tokens_are_those_of_plain_hidden_states(pool, scorer):
+def test_streamed_tokens_are_those_of_plain_hidden_states(pool, scorer):
     texts = encode_pool(pool, load_tokenizer(scorer), max_length=48, response=True, context=Context(pool)).distinct
     stream = TokenStream(load_model(scorer), texts, 1, "all", rng=np.random.default_rng(0))
     ours = torch.cat(list(stream.read(np.arange(len(stream.texts)))))
@@ -211,13 +214,13 @@ def test_batches_mix_texts_and_reach_every_token(pool, scorer, capacity):
     assert all(torch.equal(next(again), batch) for batch in drawn)
 
 
-def test_extra_text(tmp_path, scorer):
+def test_extra_text_is_read_in_pieces_or_as_a_pool(tmp_path, scorer):
     tokenizer = load_tokenizer(scorer)
     plain = tmp_path / "plain.jsonl"
     plain.write_text("".join(json.dumps({"text": "red green blue " * n}) + "\n" for n in (1, 7)))
     found = extra_texts(str(plain), tokenizer, 8, "all")
     assert [len(text.ids) for text in found] == [3, 8, 8, 5]
-    assert token_counts(found, "all").tolist() == [2, 7, 7, 4]  # not the first token of a piece
+    assert token_counts(found, "all").tolist() == [2, 7, 7, 4]  # the first token of a piece does not count
     rows = tmp_path / "pool.jsonl"
     rows.write_text(json.dumps({"instruction": "say red", "output": "red", "text": "all of it"}) + "\n")
     assert token_counts(extra_texts(str(rows), tokenizer, 48, "all"), "all").tolist() == [3]
@@ -233,7 +236,7 @@ def test_extra_text(tmp_path, scorer):
 # ------------------------------------------------------------------------------------------ the feature
 
 
-def test_training_is_deterministic_and_says_what_came_of_it(pool, scorer, trained):
+def test_training_is_deterministic_and_logs_what_it_reached(pool, scorer, trained):
     context = Context(pool, scorer=scorer)
     again = SMALL.compute(pool, context)
     for name, array in trained.items():
@@ -270,7 +273,7 @@ def test_tags_are_those_of_a_plain_loop(pool, scorer, trained, spec, rule):
         largest = activations.amax(0).numpy() if len(activations) else np.zeros(64)
         ours = tags["indices"][tags["indptr"][i] : tags["indptr"][i + 1]]
         assert np.all(np.diff(ours) > 0)
-        sure = np.abs(largest - theta) > 1e-3  # batched and single passes differ in the last digits
+        sure = np.abs(largest - theta) > 1e-3  # batched and single passes differ in the last digits only
         assert np.array_equal(np.isin(np.arange(64), ours)[sure], (largest > theta)[sure])
     distinct = torch.cat(list({e.content_hash: t for e, t in zip(pool, tokens)}.values()))
     on = (distinct > theta).sum(1)
@@ -308,7 +311,7 @@ def test_tags_do_not_depend_on_the_order_of_the_pool(pool, scorer):
     assert rows(list(pool)) == rows(list(pool)[::-1])
 
 
-def test_more_latents_on_than_there_are(pool, scorer):
+def test_as_many_latents_on_as_the_autoencoder_has(pool, scorer):
     tiny = SparseAutoencoder(latents=2, k=1, tokens=500)
     tags = SaeTags(tiny, level=2).compute(pool, Context(pool, scorer=scorer))
     assert tags["shape"].tolist() == [60, 2]
@@ -316,11 +319,11 @@ def test_more_latents_on_than_there_are(pool, scorer):
         SparseAutoencoder(latents=2, k=3).compute(pool, Context(pool, scorer=scorer))
 
 
-# --------------------------------------------------------------------------------- what the issue asks for
+# ---------------------------------------------------------------------------- quality on a planted model
 
 
 @pytest.mark.parametrize("tokens", [50_000, pytest.param(None, marks=pytest.mark.slow)])
-def test_planted_1m_is_explained(tokens):
+def test_planted_1m_is_explained_within_two_minutes(tokens):
     if not (PLANTED / "model.safetensors").is_file():
         pytest.skip(f"no model at {PLANTED}")
     pool = PlantedPool(size=2000).load().pool
@@ -329,4 +332,4 @@ def test_planted_1m_is_explained(tokens):
     SparseAutoencoder(tokens=tokens).compute(pool, context)
     seconds = time.process_time() - start
     assert context.logged["sae_fvu"] < 0.3 and context.logged["sae_dead_share"] < 0.2
-    assert seconds < 120  # of processor time: 60 s on two cores
+    assert seconds < 120  # processor time; 60 s of wall time on two cores

@@ -1,4 +1,4 @@
-"""Autoencoders that others have published: three formats, and what is said when one does not fit."""
+"""Published autoencoders: the three formats, and the errors for those that do not fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def weights(latents=24, width=16, seed=0) -> dict[str, torch.Tensor]:
 
 
 def sparsify(folder, **settings):
-    """As SparseCoder.save_to_disk of EleutherAI/sparsify writes it."""
+    """Write an autoencoder as SparseCoder.save_to_disk of EleutherAI's sparsify does; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights(), folder / "sae.safetensors")
     config = {"activation": "topk", "expansion_factor": 32, "normalize_decoder": True, "num_latents": 24, "k": 3}
@@ -43,7 +43,7 @@ def sparsify(folder, **settings):
     return folder
 
 
-def test_samples_in_the_shared_data(shared_data):
+def test_real_autoencoders_in_single_files(shared_data):
     folder = shared_data / "models" / "sae-tinystories-1m"
     if not folder.is_dir():
         pytest.skip(f"no sample autoencoders at {folder}")
@@ -62,7 +62,7 @@ def test_samples_in_the_shared_data(shared_data):
         assert np.allclose(ours, z @ raw["decoder_weights"] + raw["pre_bias"], atol=1e-3)
 
 
-def test_sparsify_folder(tmp_path):
+def test_a_sparsify_folder_is_read(tmp_path):
     sparsify(tmp_path / "layers.1")
     arrays = load_published(str(tmp_path / "layers.1"))
     assert (arrays["k"], arrays["layer"]) == (3, 1)
@@ -73,7 +73,7 @@ def test_sparsify_folder(tmp_path):
     assert torch.allclose(Autoencoder.of(arrays).reconstruct(x), wanted, atol=1e-4)
 
 
-def test_sparsify_folder_of_layers(tmp_path):
+def test_one_layer_of_a_sparsify_folder_is_read(tmp_path):
     for layer in (1, 10):
         sparsify(tmp_path / f"layers.{layer}")
     assert load_published(str(tmp_path), "10")["layer"] == 10
@@ -83,12 +83,12 @@ def test_sparsify_folder_of_layers(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{"activation": "groupmax"}, {"transcode": True}, {"skip_connection": True}])
-def test_another_kind_of_coder(tmp_path, settings):
+def test_an_unsupported_kind_of_autoencoder_is_reported(tmp_path, settings):
     with pytest.raises(UserError, match="not a plain TopK"):
         load_published(str(sparsify(tmp_path / "layers.1", **settings)))
 
 
-def test_not_an_autoencoder(tmp_path):
+def test_files_that_are_no_autoencoder_are_reported(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         load_published(str(tmp_path / "nowhere"))
     (tmp_path / "README.md").write_text("hello")
@@ -105,7 +105,7 @@ def test_not_an_autoencoder(tmp_path):
         load_published(str(tmp_path / "layers.1"))
 
 
-def test_tags_from_a_published_one(tmp_path, scorer):
+def test_tags_are_read_with_a_published_autoencoder(tmp_path, scorer):
     pool = make_pool(20)
     sae = PublishedAutoencoder(str(sparsify(tmp_path / "layers.1")))
     tags = SaeTags(sae).compute(pool, Context(pool, scorer=scorer))
@@ -115,7 +115,7 @@ def test_tags_from_a_published_one(tmp_path, scorer):
     assert last["theta"] != tags["theta"]
 
 
-def test_a_published_one_that_does_not_fit(tmp_path, scorer, shared_data):
+def test_a_published_autoencoder_that_does_not_fit_is_reported(tmp_path, scorer, shared_data):
     pool = make_pool(5)
     bare = PublishedAutoencoder(str(sparsify(tmp_path / "bare")))
     with pytest.raises(UserError, match="does not say which layer"):
@@ -129,7 +129,7 @@ def test_a_published_one_that_does_not_fit(tmp_path, scorer, shared_data):
         SaeTags(PublishedAutoencoder(str(file), layer="1"), level=2).compute(pool, Context(pool, scorer=scorer))
 
 
-def test_the_key_is_the_content(tmp_path):
+def test_specs_compare_the_files_and_not_their_paths(tmp_path):
     one, two = sparsify(tmp_path / "a" / "layers.1"), sparsify(tmp_path / "b" / "layers.1")
     assert PublishedAutoencoder(str(one)) == PublishedAutoencoder(str(two))
     sparsify(two, k=4)
@@ -140,14 +140,14 @@ def test_the_key_is_the_content(tmp_path):
 # ------------------------------------------------------------------------------------------------ sae-lens
 
 
-def test_without_sae_lens(monkeypatch):
+def test_a_missing_sae_lens_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "sae_lens", None)
     with pytest.raises(UserError, match=r"pip install 'selbench\[sae\]'"):
         load_published("sae_lens:gpt2-small-res-jb:blocks.8.hook_resid_pre")
 
 
 def stand_in(monkeypatch, hook="blocks.8.hook_resid_pre", **changes):
-    """A module with the names of sae-lens 6.54 that we use: the package itself is not a test dependency."""
+    """Install a module with the parts of sae-lens 6.54 that we use, since the package is not a test dependency."""
     facts = {
         "normalize_activations": "none",
         "apply_b_dec_to_input": False,
@@ -166,10 +166,10 @@ def stand_in(monkeypatch, hook="blocks.8.hook_resid_pre", **changes):
     return raw
 
 
-def test_through_sae_lens(monkeypatch):
+def test_an_autoencoder_is_loaded_with_sae_lens(monkeypatch):
     raw = stand_in(monkeypatch)
     arrays = load_published("sae_lens:release:name")
-    assert (arrays["k"], arrays["layer"]) == (3, 7)  # what enters block 8 left block 7
+    assert (arrays["k"], arrays["layer"]) == (3, 7)  # the input of block 8 is the output of block 7
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
     theirs = x @ raw["encoder.weight"].T + raw["encoder.bias"]  # apply_b_dec_to_input is off
     assert torch.allclose(Autoencoder.of(arrays).potentials(x), theirs, atol=1e-4)
@@ -184,7 +184,7 @@ def test_through_sae_lens(monkeypatch):
         ({"hook": "blocks.0.hook_resid_pre"}, "not the output of a block"),
     ],
 )
-def test_sae_lens_of_another_kind(monkeypatch, changes, says):
+def test_an_unsupported_autoencoder_of_sae_lens_is_reported(monkeypatch, changes, says):
     stand_in(monkeypatch, **changes)
     with pytest.raises(UserError, match=says):
         load_published("sae_lens:release:name")

@@ -1,4 +1,4 @@
-"""Greedy coverage: hand vectors, and an independent brute-force greedy on random inputs."""
+"""Greedy coverage, compared with picks computed by hand and with an independent brute-force greedy on random inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from selbench.errors import UserError
 from selbench.optimize.coverage import OBJECTIVES, coverage_curve, greedy_coverage, tag_weights
 
-# methods.md section 7: T0..T4; ties go to the lower index
+# The tags of five items; the expected picks below are computed by hand, with ties to the lower position.
 HAND = [[1, 2, 3, 4], [3, 4, 5], [5, 6], [1, 6], [7]]
 
 
@@ -22,9 +22,9 @@ def csr(rows):
 
 
 def check_against_brute_force(found, rows, weights, objective, m, costs, limit, rounds):
-    """Replay the picks by the definition: every gain anew, F(S + i) - F(S).
+    """Replay the picks by the definition, computing every gain F(S + i) - F(S) anew.
 
-    Each pick must have the largest gain, and no lower item may have a gain of the very same terms.
+    Each pick must have the largest gain, and no item at a lower position may have a gain of the same terms.
     """
     g = {
         "log": lambda c: math.log(1 + c),
@@ -50,12 +50,10 @@ def check_against_brute_force(found, rows, weights, objective, m, costs, limit, 
         spent += costs[pick]
         for t in rows[pick]:
             count[t] = count.get(t, 0) + 1
-    assert (
-        found.rounds in (restarts, restarts + 1) and spent <= limit
-    )  # the last restart may have found nothing that fits
-    if (
-        left and spent < limit and set(costs) == {1}
-    ):  # it stopped early, which is only right when nothing could be gained
+    # The last restart may have found nothing that fits the limit.
+    assert found.rounds in (restarts, restarts + 1) and spent <= limit
+    # With unit costs, stopping before the limit is right only if no item left has a gain.
+    if left and spent < limit and set(costs) == {1}:
         assert not rounds and all(math.fsum(terms(i)) < 1e-12 for i in left)
 
 
@@ -126,7 +124,7 @@ def test_neither_the_order_of_tags_nor_of_items_changes_the_choice():
     shuffled_tags = [rng.permutation(row).tolist() for row in rows]
     assert greedy_coverage(*csr(shuffled_tags), tags, 120).order.tolist() == first.order.tolist()
     order = rng.permutation(len(rows))
-    weights = rng.random(tags)  # with weights there are no ties to be settled by position, but for equal rows
+    weights = rng.random(tags)  # with random weights only equal rows tie, so the order of items decides nothing else
     one = greedy_coverage(*csr(rows), tags, 120, weights=weights)
     two = greedy_coverage(*csr([rows[i] for i in order]), tags, 120, weights=weights)
     assert [rows[i] for i in one.order] == [rows[order[i]] for i in two.order]

@@ -1,4 +1,4 @@
-"""Farthest-first: hand vectors, and the textbook on random inputs."""
+"""Farthest-first traversal, compared with picks computed by hand and with the textbook algorithm on random inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selbench.optimize.kcenter import farthest_first, medoid
 
 
 def textbook(points, k, first):
-    """In float64, every distance to every centre; the lower position wins a tie."""
+    """The textbook algorithm: all distances to every centre, in float64; ties go to the lower position."""
     points = np.asarray(points, np.float64)
     order, radius, nearest = [first], [np.inf], np.linalg.norm(points - points[first], axis=1)
     while len(order) < k:
@@ -28,7 +28,9 @@ def test_hand_vector():
     found = farthest_first(points, 4, metric="euclidean", first=0)
     assert found.order.tolist() == [0, 4, 3, 2]
     assert found.radius.tolist() == [np.inf, 10, 3, 2]
-    assert farthest_first(points, 5, metric="euclidean", first=0).radius[-1] == 1  # what is left after four
+    assert (
+        farthest_first(points, 5, metric="euclidean", first=0).radius[-1] == 1
+    )  # the point left over after four picks
 
 
 def test_random_grids_with_many_ties(monkeypatch):
@@ -37,7 +39,7 @@ def test_random_grids_with_many_ties(monkeypatch):
         monkeypatch.setattr(kcenter, "BLOCK", int(rng.integers(1, 20)))
         monkeypatch.setattr(kcenter, "CHUNK", int(rng.integers(1, 9)))
         n = int(rng.integers(1, 40))
-        # Steps of n, so that subtracting the mean of n points leaves whole numbers: exact ties, and duplicates.
+        # Multiples of n, so that whole numbers remain when the mean of n points is subtracted: ties are exact.
         points = rng.integers(-3, 4, (n, int(rng.integers(1, 5)))) * float(n)
         k, first = int(rng.integers(1, n + 1)), int(rng.integers(n))
         found = farthest_first(points, k, metric="euclidean", first=first)
@@ -120,8 +122,8 @@ def test_points_must_be_finite():
         farthest_first(np.array([[1.0], [np.nan]]), 1)
 
 
-def test_with_a_gpu_build_of_faiss_the_products_go_there_and_the_picks_stay(monkeypatch):
-    """The GPU's calls, answered by faiss on the CPU: what is asked of it is right; a GPU has not been tried."""
+def test_with_a_gpu_build_of_faiss_the_products_are_computed_there_and_the_picks_are_the_same(monkeypatch):
+    """faiss on the CPU answers the calls to the GPU. This shows that the calls are right; no GPU is used."""
     points = np.random.default_rng(3).standard_normal((5000, 16)).astype(np.float32)
     expected = farthest_first(points, 600).order
     asked = []

@@ -82,7 +82,7 @@ def test_the_longest_example_fits(tokenizer, pool):
 
 @pytest.fixture
 def one_thread():
-    """Models this small gain nothing from a second core, and lose much where it is busy."""
+    """Run torch on one thread: models this small gain nothing from a second core, and lose much if it is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -135,7 +135,7 @@ def test_models_know_the_world(model, tokenizer, one_thread):
         found = [
             weighted_losses(model, *batch)[1].item() for batch in islice(pretraining_batches(tokenizer, seed=99), 3)
         ]
-    assert np.mean(found) < 0.35  # nats per foreseeable token; a guess over the vocabulary has 6.8
+    assert np.mean(found) < 0.35  # nats per foreseeable token; a uniform guess over the vocabulary has 6.8
 
 
 def test_the_pretraining_script_repeats_itself(tmp_path, monkeypatch, one_thread):
@@ -160,7 +160,7 @@ def test_base_models_do_not_answer_questions(model, tokenizer, one_thread):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_more_examples_teach_more(name, one_thread):
-    """The testbed separates budgets: base < 10 % < all rows, and all rows are not the ceiling."""
+    """Accuracy rises from the base model to 10 % of the rows to all rows, and all rows do not reach the ceiling."""
     pool = PlantedPool(size=4000).load().pool
     tokenizer = load_tokenizer(_ref(name))
     few, all_rows = (_exact_match(_tuned(name, rows), tokenizer, per_skill=15) for rows in (pool[:400], pool))
@@ -169,7 +169,7 @@ def test_more_examples_teach_more(name, one_thread):
 
 
 def _tuned(name, rows):
-    """Plain fine-tuning, 3 epochs."""
+    """The model after plain fine-tuning on the rows for 3 epochs."""
     torch.manual_seed(0)
     network, tokenizer = load_model(_ref(name), device="cpu").train(), load_tokenizer(_ref(name))
     encoded = encode(rows, tokenizer, max_length=128)

@@ -1,4 +1,4 @@
-"""The planted pool: what its knobs promise, and that it gives nothing away."""
+"""The planted pool: its options do what they promise, and its examples do not reveal the hidden labels."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def test_a_large_pool_takes_seconds():
     assert time.process_time() - began < 10
 
 
-def test_shares_are_what_the_knobs_say():
+def test_shares_are_what_the_options_say():
     options = PlantedPool(size=4000, zipf=0, exact_duplicates=0.2, near_duplicates=0.1, corrupted=0.3, verbose=0.25)
     loaded = options.load()
     assert _share(loaded, "corrupted") == pytest.approx(0.3, abs=0.02)
     assert _share(loaded, "verbose") == pytest.approx(0.25, abs=0.02)
     exact = len(loaded.pool) - len({_said(example) for example in loaded.pool})
     assert exact / len(loaded.pool) == pytest.approx(0.2, abs=0.01)
-    # Look-ups have about 100 arguments to ask about, fewer than the rows they get here: the rest are re-asked.
+    # A look-up has about 100 arguments, fewer than its rows here: the remaining rows repeat questions.
     assert 0.3 <= _share(loaded, "duplicate_of") < 0.4
 
 
-def test_knobs_at_zero_leave_a_clean_pool():
+def test_options_at_zero_leave_a_clean_pool():
     loaded = PlantedPool(size=1000, zipf=0, exact_duplicates=0, near_duplicates=0, corrupted=0, verbose=0).load()
     assert not any(_share(loaded, label) for label in ("duplicate_of", "corrupted", "verbose"))
     assert len({_said(example) for example in loaded.pool}) == 1000
@@ -75,7 +75,7 @@ def test_skills_have_a_long_tail(loaded):
     assert np.polyfit(rank, np.log(counts), 1)[0] == pytest.approx(-1.1, abs=0.15)
 
 
-def test_a_flat_pool_has_no_tail():
+def test_a_balanced_pool_has_no_tail():
     labels = PlantedPool(size=5200, zipf=0).load().labels.values()
     counts = Counter(of["skill"] for of in labels).values()
     assert max(counts) < 1.5 * min(counts)
@@ -126,7 +126,7 @@ def test_verbose_responses_are_longer_than_plain_ones_but_not_than_all(loaded):
     assert max(lengths[False]) > min(lengths[True])
 
 
-def test_hidden_labels_are_nowhere_to_be_seen(loaded):
+def test_examples_do_not_hold_the_hidden_labels(loaded):
     for example in loaded.pool:
         assert (example.category, example.source, example.system, example.history) == ("", "", "", ())
     assert list(loaded.pool.ids) == sorted(loaded.pool.ids)
@@ -135,7 +135,7 @@ def test_hidden_labels_are_nowhere_to_be_seen(loaded):
 
 
 @pytest.mark.parametrize("label", ["duplicate_of", "corrupted", "verbose"])
-def test_the_order_tells_nothing(loaded, label):
+def test_the_order_does_not_reveal_the_labels(loaded, label):
     flags = np.array([bool(loaded.labels[id][label]) for id in loaded.pool.ids], float)
     place = np.corrcoef(np.arange(len(flags)), flags)[0, 1]
     runs = np.corrcoef(flags[1:], flags[:-1])[0, 1]
@@ -144,7 +144,7 @@ def test_the_order_tells_nothing(loaded, label):
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("option", "value"),
     [
         ("size", 0),
         ("size", -5),
@@ -157,6 +157,6 @@ def test_the_order_tells_nothing(loaded, label):
         ("exact_duplicates", 1.0),
     ],
 )
-def test_a_senseless_knob_is_refused_by_name(knob, value):
-    with pytest.raises(UserError, match=rf"pool\.{knob}={value}.*(valid|at least)"):
-        PlantedPool(**{knob: value}).load()
+def test_an_invalid_option_is_reported_by_name(option, value):
+    with pytest.raises(UserError, match=rf"pool\.{option}={value}.*(valid|at least)"):
+        PlantedPool(**{option: value}).load()

@@ -1,4 +1,4 @@
-"""The planted suite: committed files are what the script writes, and lm-eval reads them."""
+"""The planted suite: the committed files are those that the script writes, and lm-eval reads them."""
 
 from __future__ import annotations
 
@@ -68,4 +68,4 @@ def test_the_longest_padded_answer_may_be_said_in_full():
     tokenizer = build_tokenizer()
     longest = max(len(tokenizer(padding.format(a="bab bab bab bab bab"))["input_ids"]) for padding in PADDINGS)
     settings = (TASKS / "_default.yaml").read_text()
-    assert f"max_gen_toks: {longest + 1}\n" in settings  # and the token that closes a response
+    assert f"max_gen_toks: {longest + 1}\n" in settings  # one more for the token that ends a response

@@ -1,4 +1,4 @@
-"""The planted world and what can be asked about it."""
+"""The planted world and its skills."""
 
 from __future__ import annotations
 
