@@ -79,9 +79,9 @@ class PlantedPool:
             raise UserError(f"pool.size={self.size}: a planted pool has at least 1 row.")
         if not (math.isfinite(self.zipf) and self.zipf >= 0):
             raise UserError(f"pool.zipf={self.zipf}: valid 0 (balanced skills) and above; 1.1 is a long tail.")
-        for knob in ("exact_duplicates", "near_duplicates", "corrupted", "verbose"):
-            if not 0 <= getattr(self, knob) <= 1:
-                raise UserError(f"pool.{knob}={getattr(self, knob)} is not a share of the rows: valid 0.0 to 1.0.")
+        for option in ("exact_duplicates", "near_duplicates", "corrupted", "verbose"):
+            if not 0 <= getattr(self, option) <= 1:
+                raise UserError(f"pool.{option}={getattr(self, option)} is not a share of the rows: valid 0.0 to 1.0.")
         if self.exact_duplicates + self.near_duplicates >= 1:
             raise UserError(
                 f"pool.exact_duplicates={self.exact_duplicates} and pool.near_duplicates={self.near_duplicates} "
@@ -127,7 +127,7 @@ def _question_rows(count: int, zipf: float, rng: Random) -> list[_Row]:
     """`count` rows with right and plain answers; a question is repeated only when its skill has no other left."""
     ranked = _skills_by_frequency(rng)
     weights = [rank**-zipf for rank in range(1, len(ranked) + 1)]
-    fresh = {skill.name: _Arguments(skill, rng) for skill in ranked}
+    fresh = {skill.name: _ArgumentSource(skill, rng) for skill in ranked}
     rows: list[_Row] = []
     asked: set[tuple[str, Argument]] = set()
     for skill in rng.choices(ranked, weights, k=count):
@@ -148,7 +148,7 @@ def _skills_by_frequency(rng: Random) -> list[Skill]:
     return wide[:WIDE] + rest
 
 
-class _Arguments:
+class _ArgumentSource:
     """The arguments of one skill that a pool may use: each once, then all of them again."""
 
     TRIES = 30  # this many repeated draws in a row mean that the arguments are used up
@@ -188,7 +188,7 @@ def _rephrased_rows(rows: list[_Row], count: int, rng: Random) -> list[_Row]:
     copies = []
     for _ in range(count):
         row = rng.choice(rows)
-        for _ in range(_Arguments.TRIES):
+        for _ in range(_ArgumentSource.TRIES):
             words = known[row.skill].ask(row.argument, rng)
             if words not in said[row.group]:
                 break

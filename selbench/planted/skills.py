@@ -305,10 +305,10 @@ def _list_skills(known: World) -> list[Skill]:
     def draw_times(rng: Random) -> Argument:
         return rng.choice(known.names), str(rng.randint(2, 5))
 
-    def numbers(least: int, most: int) -> Callable[[Random], Argument]:
+    def draw_numbers(least: int, most: int) -> Callable[[Random], Argument]:
         return lambda rng: tuple(rng.sample(NUMBERS, rng.randint(least, most)))
 
-    def others(argument: Argument) -> list[str]:
+    def list_members(argument: Argument) -> list[str]:
         return list(argument)
 
     def shorter_or_turned(argument: Argument) -> list[str]:
@@ -327,7 +327,7 @@ def _list_skills(known: World) -> list[Skill]:
                 "which one comes before all others in {all}?",
                 "give only the first one. // {all}",
             ),
-            slips=others,
+            slips=list_members,
         ),
         Skill(
             "last",
@@ -341,7 +341,7 @@ def _list_skills(known: World) -> list[Skill]:
                 "which one comes after all others in {all}?",
                 "give only the last one. // {all}",
             ),
-            slips=others,
+            slips=list_members,
         ),
         Skill(
             "second",
@@ -355,7 +355,7 @@ def _list_skills(known: World) -> list[Skill]:
                 "which word stands right after the first in {all}?",
                 "give only the second one. // {all}",
             ),
-            slips=others,
+            slips=list_members,
         ),
         Skill(
             "reverse",
@@ -415,7 +415,7 @@ def _list_skills(known: World) -> list[Skill]:
         Skill(
             "sort",
             answer=lambda argument: " ".join(sorted(argument, key=int)),
-            draw=numbers(2, 4),
+            draw=draw_numbers(2, 4),
             lines=("{all} in rising order is | {a}.", "{all} from low to high is | {a}."),
             questions=(
                 "sort these numbers. // {all}",
@@ -429,7 +429,7 @@ def _list_skills(known: World) -> list[Skill]:
         Skill(
             "largest",
             answer=lambda argument: max(argument, key=int),
-            draw=numbers(2, 4),
+            draw=draw_numbers(2, 4),
             lines=("the top of {all} is | {a}.", "no number of {all} is above | {a}."),
             questions=(
                 "what is the largest number? // {all}",
@@ -438,7 +438,7 @@ def _list_skills(known: World) -> list[Skill]:
                 "find the top number. // {all}",
                 "give only the highest one. // {all}",
             ),
-            slips=others,
+            slips=list_members,
         ),
     ]
 
@@ -492,7 +492,7 @@ def _pattern_skills(known: World) -> list[Skill]:
 
 
 def _arithmetic_skills() -> list[Skill]:
-    def near(value: int) -> list[str]:
+    def nearby_numbers(value: int) -> list[str]:
         return [str(value + off) for off in (-2, -1, 1, 2) if 0 <= value + off <= 60]
 
     def draw_less(rng: Random) -> Argument:
@@ -512,7 +512,7 @@ def _arithmetic_skills() -> list[Skill]:
                 "give the sum. // {0} {1}",
                 "i have {0} and get {1} more. how many do i have?",
             ),
-            slips=lambda argument: near(int(argument[0]) + int(argument[1])),
+            slips=lambda argument: nearby_numbers(int(argument[0]) + int(argument[1])),
         ),
         Skill(
             "subtract",
@@ -526,7 +526,7 @@ def _arithmetic_skills() -> list[Skill]:
                 "take the second number from the first. // {0} {1}",
                 "i have {0} and give away {1}. how many do i have?",
             ),
-            slips=lambda argument: near(int(argument[0]) - int(argument[1])),
+            slips=lambda argument: nearby_numbers(int(argument[0]) - int(argument[1])),
         ),
         Skill(
             "compare",
