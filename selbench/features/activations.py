@@ -28,9 +28,11 @@ class PooledActivations:
 
     Feature: `values` (N x layers x width) and `layers` (L integers, the 0-based numbers of the blocks).
 
-    Raises UserError for an option that is not valid. The captures of a feed-forward network with h = down(act(gate(x))
-    * up(x)) are ffn_gate = act(gate(x)), ffn_prod = act(gate(x)) * up(x) and ffn_up_abs = |up(x)|. The capture resid is
-    the residual stream: the output of the block, before any final norm, at the last block too.
+    Three captures are of the feed-forward network h = down(act(gate(x)) * up(x)): ffn_gate = act(gate(x)), ffn_prod =
+    act(gate(x)) * up(x) and ffn_up_abs = |up(x)|. The fourth, resid, is the residual stream: the output of the block, at
+    the last block before the final norm.
+
+    Raises UserError for an option that is not valid.
     """
 
     capture: Capture = "resid"  # the point of a block that is read
@@ -99,6 +101,7 @@ class ActivationTags:
 
 
 def _check_positions_readable(capture: str, positions: str, pooling: str, response: bool) -> None:
+    """Raise UserError for an option that is not valid, or for positions in a response that is not read."""
     check_reading(capture, positions, pooling)
     if positions == "response" and not response:
         raise UserError("positions=response needs a text with the response: set response to true.")

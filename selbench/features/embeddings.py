@@ -102,6 +102,7 @@ def _tfidf_vectors(texts: Sequence[str], dimension: int) -> np.ndarray:
         if "empty vocabulary" not in str(error):
             raise
         return np.zeros((len(texts), 1), np.float32)
+    # With few words or few texts nothing needs to be left out, so distances are kept exactly.
     if rows.shape[1] <= dimension:
         dense: np.ndarray = rows.toarray()
         return dense
@@ -119,6 +120,7 @@ def _span_coordinates(rows: Any) -> np.ndarray:
 
 
 def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
+    """The vectors of the texts (N x d, float32) from a sentence-transformers model."""
     model = _load_encoder(encoder)
     # Texts of similar length share a batch, which keeps padding short.
     longest_first = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
@@ -134,6 +136,8 @@ def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np
 
 
 def _load_encoder(encoder: str) -> Any:
+    """The sentence-transformers model of this folder or name. Raises UserError if it is missing or cannot be reached."""
+    # A path that can only be a folder is not looked up on the hub.
     where = Path(encoder).expanduser()
     if (where.is_absolute() or encoder.startswith((".", "~"))) and not where.is_dir():
         raise UserError(f"encoder: the folder {where} does not exist.")
@@ -149,5 +153,6 @@ def _load_encoder(encoder: str) -> Any:
 
 
 def _unit_rows(values: np.ndarray) -> np.ndarray:
+    """The rows scaled to length 1; a zero row stays zero."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     return values / np.where(lengths > 0, lengths, 1)

@@ -130,6 +130,7 @@ class _LatentTagCollector:
         self.model: Any = None
         self.theta = float(self.spec.level or 0) if self.spec.threshold == "absolute" else None
         self.rank = self._target_rank()
+        # Every stride-th token of the calibration texts is looked at.
         sample = RANKED if self.rank else POSITIVE
         self.stride = max(1, int(self.counts[: texts.calibration].sum()) // sample)
         self.seen = 0

@@ -133,11 +133,13 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
         # Every bound outside the block is at most `beyond`; `rival` is the lowest position at which it is reached.
         block, rival, beyond = _largest_bounds(bound, BLOCK)
         _refresh_bounds(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
+        # What is kept has exact distances of at least `beyond`; no other point can be picked before the next block.
         block = block[(bound[block] >= beyond) & (seen[block] == picked)]
         here, lengths, nearest = space[block], square[block], bound[block]
         while picked < k and len(block):
             best = int(nearest.argmax())
             position, distance = int(block[best]), nearest[best]
+            # A point outside may now be farther, or as far at a lower position: the next block decides.
             if distance < 0 or distance < beyond or (distance == beyond and position > rival):
                 break
             squared[picked] = distance

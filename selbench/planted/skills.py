@@ -35,7 +35,7 @@ class Skill:
     name: str
     answer: Callable[[Argument], str]  # the right answer
     draw: Callable[[Random], Argument]  # a random argument
-    lines: tuple[str, ...]  # templates of declarative text; "|" stands before the part that follows from the rest
+    lines: tuple[str, ...]  # templates of declarative text; "|" stands before the part that can be foreseen
     questions: tuple[str, ...]  # templates of instructions; "//" stands before the part that goes into `input`
     domain: tuple[Argument, ...] = ()  # all arguments; empty if there are too many to list
     slips: Callable[[Argument], list[str]] | None = None  # answers that a careless person would give
