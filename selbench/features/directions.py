@@ -97,7 +97,7 @@ def principal(rows: np.ndarray, components: int) -> Principal:
     margin[: len(found)] = np.abs(along) / errors
     # Components beyond the rank of the rows are zero and cannot be signed wrongly.
     alignment[len(found) :], margin[len(found) :] = 1, np.inf
-    explained = float(variances.sum() / np.square(rows - mean).sum())
+    explained = float(np.sum(variances) / np.sum(np.square(rows - mean)))
     return Principal(signs @ found, alignment, margin, explained)
 
 
