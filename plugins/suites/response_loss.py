@@ -183,7 +183,7 @@ def _score(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, f
     return Score(
         task=task,
         metric="bits_per_byte",
-        value=float(bits.sum() / bytes.sum()),
+        value=float(np.sum(bits) / np.sum(bytes)),
         higher_is_better=False,
         headline=items is not None,
         items=items or {},

@@ -79,8 +79,8 @@ def split_by_length(lengths: np.ndarray, *, most: int, cost: int) -> list[np.nda
     for end in range(1, len(order) + 1):
         starts = np.arange(max(0, end - most), end)
         totals = best[starts] + longest[starts] * (end - starts) + cost
-        cut[end] = starts[totals.argmin()]
-        best[end] = totals.min()
+        cut[end] = starts[np.argmin(totals)]
+        best[end] = np.min(totals)
     parts, end = [], len(order)
     while end:
         parts.append(order[cut[end] : end])

@@ -103,7 +103,7 @@ def principal_direction(rows: np.ndarray, components: int) -> PrincipalDirection
     margin[: len(found)] = np.abs(along) / errors
     # Components beyond the rank of the rows are zero; their sign cannot be wrong.
     alignment[len(found) :], margin[len(found) :] = 1, np.inf
-    explained = float(variances.sum() / np.square(rows - mean).sum())
+    explained = float(np.sum(variances) / np.sum(np.square(rows - mean)))
     return PrincipalDirection(signs @ found, alignment, margin, explained)
 
 

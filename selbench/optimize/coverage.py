@@ -71,7 +71,7 @@ def greedy_coverage(
         raise UserError(f"coverage needs {tags} finite weights of at least 0, one per tag.")
     slope = _marginal_gains(objective, m, n)
     # The scale takes an upper bound of all gains to 2^62, so no sum overflows.
-    most = max(1, int(np.diff(pointers).max(initial=0))) * float(weight.max(initial=0.0)) * slope[0]
+    most = max(1, int(np.diff(pointers).max(initial=0))) * float(np.max(weight, initial=0.0)) * slope[0]
     scale = 2.0**62 / most if most else 1.0
     from selbench.optimize.coverage_kernel import lazy_greedy  # compiles on import, so it is imported only when needed
 

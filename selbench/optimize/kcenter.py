@@ -162,7 +162,7 @@ def _largest_bounds(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, floa
     outside = np.ones(n, bool)
     outside[block] = False
     left = np.flatnonzero(outside)
-    rival = int(left[bound[left].argmax()])
+    rival = int(left[np.argmax(bound[left])])
     return block, rival, float(bound[rival])
 
 

@@ -81,7 +81,7 @@ class Workload:
                     f"{self.settings.chars_per_token:g} characters per token assumed",
                 )
             else:
-                rate = max(1.0, said.sum() / counts.sum())
+                rate = max(1.0, float(np.sum(said) / np.sum(counts)))
                 source = f"{rate:.1f} characters per token, as counted in the responses"
             tokens = np.asarray([len(example.text) for example in pool]) / rate
             self._lengths[known] = np.minimum(tokens, model.max_length), source

@@ -148,7 +148,7 @@ def _components(
     error = (noise[known].mean() + EXPECTED[3]) * 2 / np.sqrt(known.sum())
     counts = np.bincount(kinds.ravel(), minlength=9)
     sums = np.bincount(kinds.ravel(), half.ravel(), minlength=9)
-    for kind in np.flatnonzero(counts[:8]):
+    for kind in np.flatnonzero(counts[:8]).tolist():
         part = np.array([not kind & 1, not kind & 2, not kind & 4, True], dtype=float)
         rows.append(part[None] / error)
         values.append(np.array([sums[kind] / counts[kind] / error]))

@@ -104,7 +104,7 @@ def test_a_grid_shares_what_is_the_same_and_ends_with_the_leaderboard(selbench, 
     assert counts == {"base": 1, "full": 2, "random": 4, "longest": 4}
     assert "16 of 16 cells" in ran.err
     (board,) = (tmp_path / "outputs" / "reports").glob("*.csv")
-    rows = list(csv.DictReader(board.open()))
+    rows = list(csv.DictReader(board.read_text().splitlines()))
     assert {(row["selector"], row["budget"]) for row in rows} == {
         ("base", ""), ("full", ""), ("random", "10%"), ("random", "25%"), ("longest", "10%"), ("longest", "25%"),
     }  # fmt: skip

@@ -45,7 +45,7 @@ def server(tmp_path_factory):
     try:
         for _ in range(240):
             try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1).read()
+                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
                 break
             except OSError:
                 assert process.poll() is None, (folder / "log").read_text()

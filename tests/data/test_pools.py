@@ -33,7 +33,7 @@ DIALOGUE = [
 
 def write(path: Path, rows: list[Any]) -> str:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (gzip.open if path.suffix == ".gz" else open)(path, "wb").write(text.encode())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return str(path)
 
 

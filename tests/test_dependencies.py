@@ -1,0 +1,72 @@
+"""pyproject.toml names every package that the code imports, with the lowest version; constraints.txt pins them all."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRA = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+
+def _imported(*folders: str) -> set[str]:
+    """The top-level modules from outside the standard library and this repository that the files import."""
+    found = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"selbench", "selbench_plugins"}
+
+
+def _names(requirements: list[Requirement]) -> set[str]:
+    return {canonicalize_name(one.name) for one in requirements}
+
+
+def test_what_is_imported_is_declared():
+    declared = _names([*NEEDED, *EXTRA["sae"], *EXTRA["gpu"]])
+    installed = packages_distributions()
+    imported = _imported("selbench", "plugins")
+    assert {"numpy", "huggingface_hub"} <= imported
+    # faiss comes from faiss-gpu or faiss-cpu; sae_lens need not be installed, and is called the same in both worlds
+    missing = {
+        name
+        for name in imported - {"faiss"}
+        if not declared & {canonicalize_name(one) for one in [*installed.get(name, []), name]}
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("requirement", [*NEEDED, *EXTRA["dev"]], ids=str)
+def test_a_dependency_has_a_lowest_version_and_pins_that_keep_it(requirement):
+    assert any(one.operator == ">=" for one in requirement.specifier)
+    pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] not in "#"]
+    pins = [pin for pin in pins if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
+    for python in PYTHONS:
+        held = [pin for pin in pins if not pin.marker or pin.marker.evaluate({"python_version": python})]
+        assert len(held) == 1, f"{requirement.name} has {len(held)} pins on Python {python}"
+        (version,) = re.findall(r"==(.+)", str(held[0].specifier))
+        assert requirement.specifier.contains(version)
+
+
+def test_the_lowest_versions_are_read_from_lines_of_their_own():
+    """.ci/lowest takes them with sed from lines that hold one indented requirement each."""
+    lines = re.findall(r'^ +"([\w.-]+)>=[\d.]+.*"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert {canonicalize_name(name) for name in lines} == _names([*NEEDED, *EXTRA["dev"]])
