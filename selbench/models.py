@@ -26,7 +26,7 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, ref)
+    tokenizer: PreTrainedTokenizerBase = _load_pretrained(AutoTokenizer.from_pretrained, ref)
     if ref.template not in ("auto", "chat", "alpaca"):
         raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
     if ref.template == "chat" and not tokenizer.chat_template:
@@ -50,7 +50,7 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
     dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
     if dtype is None:
         raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
-    model = _load(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
+    model = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
     if ref.adapter:
         from peft import PeftModel
 
@@ -68,7 +68,7 @@ def local_folder(ref: ModelRef) -> Path | None:
     return where if local else None
 
 
-def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
+def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
     where = local_folder(ref)
     try:
         with quiet():
@@ -90,14 +90,14 @@ def fingerprint(ref: ModelRef) -> str:
     """A hash of what the model computes: its files' content (a folder) or its name and revision (a hub model)."""
     identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
     folder = local_folder(ref)
-    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit(ref.path, ref.revision)]
+    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]
     if ref.adapter:
         identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _commit(name: str, revision: str | None) -> str | None:
+def _commit_of(name: str, revision: str | None) -> str | None:
     """The commit of a hub model, so that a moved branch is another model; the revision itself if none is to be had."""
     from huggingface_hub import hf_hub_download  # and not transformers, which `selbench plan` does not load
 

@@ -81,7 +81,7 @@ class SaeOptions:
         return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.tags)}
 
 
-def describe(tags: Feature, context: Context) -> Mapping[str, Any]:
+def tag_facts(tags: Feature, context: Context) -> Mapping[str, Any]:
     """What both selectors report of their tags: in the record, and beside the selection."""
     sizes = np.diff(tags["indptr"])
     facts = {name: float(tags[name]) for name in ("theta", "fvu", "l0", "dead_share") if name in tags}

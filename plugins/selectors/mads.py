@@ -71,7 +71,7 @@ class Mads:
         tags = context.features(self._tags)
         width = int(tags["shape"][1])
         df = np.bincount(tags["indices"], minlength=width)
-        indptr, indices = _keep(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))
+        indptr, indices = _kept_columns(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))
         found = greedy_coverage(
             indptr,
             indices,
@@ -91,18 +91,18 @@ class Mads:
                 "rounds": found.rounds,
                 "layers": tags["layers"],
                 "on_share": tags["on_share"],
-                "df": _summary(df, np.bincount(indices, minlength=width)),
+                "df": _frequency_summary(df, np.bincount(indices, minlength=width)),
             },
         )
 
 
-def _keep(indptr: np.ndarray, indices: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kept_columns(indptr: np.ndarray, indices: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The CSR rows without the columns that are not `kept`."""
     stays = kept[indices]
     return np.concatenate([[0], np.cumsum(stays)])[indptr], indices[stays]
 
 
-def _summary(df: np.ndarray, kept: np.ndarray) -> dict[str, float]:
+def _frequency_summary(df: np.ndarray, kept: np.ndarray) -> dict[str, float]:
     """The long tail of tag frequency in a few numbers."""
     seen = df[df > 0]
     shares = (0, 10, 50, 90, 100)

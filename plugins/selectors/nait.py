@@ -68,12 +68,12 @@ class Nait:
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         targets = dict(sorted(context.target.items()))  # their order on the command line means nothing
         found = {
-            name: context.features(self._directions(), of=subset(examples, self.samples, self.sample_seed))
+            name: context.features(self._directions(), of=target_subset(examples, self.samples, self.sample_seed))
             for name, examples in targets.items()
         }
         projected = context.features(self._projections(found))
         scores, spread = layer_sums(projected["projections"], unit=self.layer_norm == "unit")
-        report(found, scores, projected["tokens"], context)
+        log_reliability(found, scores, projected["tokens"], context)
         diagnostics = {
             "targets": list(targets),
             "layer_spread": spread,
@@ -99,7 +99,7 @@ class Nait:
         return Projections(directions, self.capture, self.layers, self.positions, pooling, self.response)
 
 
-def subset(target: Pool, most: int, seed: int) -> Pool:
+def target_subset(target: Pool, most: int, seed: int) -> Pool:
     """Up to `most` examples, those with the lowest hashes of (seed, id): blind to the order and to the other examples."""
     ordered = sorted(target, key=lambda example: hashlib.sha256(f"{seed}/{example.id}".encode()).digest())
     return Pool(ordered[:most], target.name)
@@ -132,30 +132,30 @@ def layer_sums(projections: np.ndarray, unit: bool) -> tuple[np.ndarray, np.ndar
     for layer in range(layers):
         values = projections[:, layer].T.astype(np.float64)
         spread[:, layer] = values.std(1)
-        scores += values / np.where(differs(values), spread[:, layer], 1)[:, None] if unit else values
+        scores += values / np.where(rows_that_differ(values), spread[:, layer], 1)[:, None] if unit else values
     return scores, spread
 
 
-def differs(rows: np.ndarray) -> np.ndarray:
+def rows_that_differ(rows: np.ndarray) -> np.ndarray:
     """Which rows of C x N values hold differences that float32 activations can carry."""
     return rows.std(1) > np.finfo(np.float32).eps * np.abs(rows).max(1)
 
 
 def z_scores(scores: np.ndarray) -> np.ndarray:
     """Each row of `scores` (C x N) with mean 0 and standard deviation 1; a row without differences becomes 0."""
-    real = differs(scores)[:, None]
+    real = rows_that_differ(scores)[:, None]
     centred = scores - scores.mean(1, keepdims=True)
     return np.where(real, centred, 0) / np.where(real, scores.std(1, keepdims=True), 1)
 
 
-def report(found: Mapping[str, Feature], scores: np.ndarray, tokens: np.ndarray, context: Context) -> None:
+def log_reliability(found: Mapping[str, Feature], scores: np.ndarray, tokens: np.ndarray, context: Context) -> None:
     """Log how sure the signs are and how scores go with length; warn of directions that are not what they should be."""
     for (name, feature), row in zip(found.items(), scores):
         alignment, layers = float(feature["alignment"].min()), len(feature["layers"])
         unsure = int((feature["margin"] < SURE).any(1).sum())
         flat = int((feature["explained"] == 0).sum())
         numbers = {"sign_alignment": alignment, "sign_undetermined_layers": unsure}
-        if tokens.std() > 0 and differs(row[None])[0]:
+        if tokens.std() > 0 and rows_that_differ(row[None])[0]:
             numbers["length_correlation"] = float(np.corrcoef(row, tokens)[0, 1])
         context.log(**{key if len(found) == 1 else f"{key}_{name}": value for key, value in numbers.items()})
         if unsure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
+from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, tag_facts
 
 from selbench.api import Budget, Context, Pool, Selection, selector
 from selbench.optimize.coverage import coverage_curve, greedy_coverage
@@ -43,7 +43,7 @@ class SaeGreedSelect(SaeOptions):
             gains=gains,
             coverage=coverage_curve(indptr, indices, order),
             rounds=rounds,
-            **describe(tags, context),
+            **tag_facts(tags, context),
         )
 
 

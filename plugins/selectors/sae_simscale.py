@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
+from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, tag_facts
 
 from selbench.api import Budget, Context, Pool, Selection, UserError, selector
 from selbench.optimize.coverage import coverage_curve
@@ -62,5 +62,5 @@ class SaeSimScale(SaeOptions):
             passes=walked.passes,
             similarity=walked.similarity,
             coverage=coverage_curve(indptr, indices, walked.order),
-            **describe(tags, context),
+            **tag_facts(tags, context),
         )

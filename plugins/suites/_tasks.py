@@ -49,7 +49,7 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
     No names: all tasks of the folder. Raises UserError for an unknown name, a missing file or an unreachable
     data set.
     """
-    local = _local(folder) if folder else {}
+    local = _local_task_files(folder) if folder else {}
     if not names and not local:
         raise UserError("no tasks: name at least one in `tasks`, or a folder of task files in `include_path`.")
     own = {name: _own_task(name, *local[name], data_root, changes) for name in names or sorted(local) if name in local}
@@ -70,22 +70,22 @@ def own_files(folder: str | None, data_root: str) -> dict[str, str]:
     return hashes | {name: file_hash(path) for name, path in data.items() if path.is_file()}
 
 
-def _stamps(paths: Iterable[Path]) -> Stamps:
+def _file_stamps(paths: Iterable[Path]) -> Stamps:
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths))
 
 
-def _local(folder: str) -> dict[str, tuple[Path, Stamps]]:
+def _local_task_files(folder: str) -> dict[str, tuple[Path, Stamps]]:
     """Task name -> its file and the state of all files beside it; those that start with "_" are shared parts."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"the folder of tasks {root} does not exist (set by include_path).")
-    stamps = _stamps(root.rglob("*.yaml"))
+    stamps = _file_stamps(root.rglob("*.yaml"))
     paths = sorted(path for path in root.rglob("*.yaml") if not path.name.startswith("_"))
-    return {_yaml(str(path), stamps)["task"]: (path, stamps) for path in paths}
+    return {_task_config(str(path), stamps)["task"]: (path, stamps) for path in paths}
 
 
 @lru_cache(maxsize=1024)
-def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
+def _task_config(path: str, stamps: Stamps) -> Mapping[str, Any]:
     """A task file with its includes; `stamps` are there so that a changed file is read again."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -99,40 +99,40 @@ def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
 
 
 def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Changes) -> Any:
-    config = _fill(_yaml(str(path), stamps), name, data_root)
-    sources = _sources(config, name, path)
-    state = stamps, _stamps(file for part in sources.values() for file in part)
+    config = _with_data_root(_task_config(str(path), stamps), name, data_root)
+    sources = _data_files(config, name, path)
+    state = stamps, _file_stamps(file for part in sources.values() for file in part)
     known = _built.get((path, data_root, changes))
     if known and known[0] == state:
         return known[1]
-    task = changes.apply(_build(config, sources))
+    task = changes.apply(_new_task(config, sources))
     _built[path, data_root, changes] = state, task
     return task
 
 
-def _build(config: dict[str, Any], sources: Mapping[str, list[Path]]) -> Any:
+def _new_task(config: dict[str, Any], sources: Mapping[str, list[Path]]) -> Any:
     from lm_eval.api.task import ConfigurableTask
 
     if sources:
         # Read here and not by `datasets`, which would first convert every file into a cache of its own.
-        config = {**config, "custom_dataset": _reader(sources), "dataset_kwargs": None}
+        config = {**config, "custom_dataset": _dataset_reader(sources), "dataset_kwargs": None}
     return ConfigurableTask(config={key: config[key] for key in config if key not in ("tag", "group", "task_list")})
 
 
-def _fill(value: Any, name: str, data_root: str) -> Any:
+def _with_data_root(value: Any, name: str, data_root: str) -> Any:
     """`${data_root}` replaced in every string."""
     if isinstance(value, str) and DATA_ROOT in value:
         if not data_root:
             raise UserError(f"task '{name}' reads from {DATA_ROOT}, which is not set: set the suite's data_root.")
         return value.replace(DATA_ROOT, data_root)
     if isinstance(value, dict):
-        return {key: _fill(item, name, data_root) for key, item in value.items()}
+        return {key: _with_data_root(item, name, data_root) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, name, data_root) for item in value]
+        return [_with_data_root(item, name, data_root) for item in value]
     return value
 
 
-def _sources(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Path]]:
+def _data_files(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Path]]:
     """Split -> files, made absolute in `config` as well. Raises UserError for a file that is not there."""
     options = config.get("dataset_kwargs") or {}
     named = options.get("data_files")
@@ -149,7 +149,7 @@ def _sources(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Pa
     return sources
 
 
-def _reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
+def _dataset_reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
     def read(**_: Any) -> Any:
         from datasets import Dataset, DatasetDict
 
@@ -166,7 +166,7 @@ def _reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
 @lru_cache(maxsize=16)
 def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Changes) -> dict[str, Any]:
     """Tasks and groups of lm-eval's own collection."""
-    manager = _library()
+    manager = _task_manager()
     for name in names:
         if name not in manager.task_index:
             raise UserError(_unknown_task(name, manager.all_tasks, local))
@@ -185,7 +185,7 @@ def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Chan
 
 
 @lru_cache(maxsize=1)
-def _library() -> Any:
+def _task_manager() -> Any:
     from lm_eval.tasks import TaskManager
 
     return TaskManager()

@@ -11,7 +11,7 @@ from dataclasses import field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from selbench_plugins.suites._scores import scores
+from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites._tasks import Changes, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
 
@@ -73,16 +73,16 @@ class LmEval:
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
         """Run all tasks in one go, so that requests of many small tasks share batches."""
-        with quiet(), own_randomness(context.seed), _silence():
+        with quiet(), own_randomness(context.seed), _silenced():
             from lm_eval.evaluator import evaluate
 
-            loaded = self._load()
-            self._check(loaded["tasks"])
+            loaded = self._load_tasks()
+            self._refuse_unsafe(loaded["tasks"])
             for task in loaded["tasks"].values():
                 task.set_fewshot_seed(FEWSHOT_SEED)
             try:
                 results: Any = evaluate(
-                    self._wrap(model),
+                    self._harness_model(model),
                     loaded,
                     limit=self.limit,
                     bootstrap_iters=0,
@@ -91,27 +91,27 @@ class LmEval:
                 )
             except AssertionError as error:  # how lm-eval says that prompt and answer do not fit into the model
                 raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
-        found = scores(results, self.tasks, self.metric)
+        found = scores_of_results(results, self.tasks, self.metric)
         context.log(items=sum(len(score.items) for score in found))
         return found
 
     def texts(self) -> dict[str, dict[str, str]]:
         """Task -> item id -> the item's own words, for the leak check."""
-        with quiet(), _silence():
-            return {name: task_texts(task, self.limit) for name, task in self._load()["tasks"].items()}
+        with quiet(), _silenced():
+            return {name: task_texts(task, self.limit) for name, task in self._load_tasks()["tasks"].items()}
 
-    def _load(self) -> dict[str, Any]:
+    def _load_tasks(self) -> dict[str, Any]:
         changes = Changes(self.num_fewshot, self.max_gen_toks)
         return load_tasks(self.tasks, self.include_path, self.data_root, changes)
 
-    def _check(self, tasks: dict[str, Any]) -> None:
+    def _refuse_unsafe(self, tasks: dict[str, Any]) -> None:
         for name, task in tasks.items():
             if getattr(task, "UNSAFE_CODE", False) and not self.unsafe_code:
                 raise UserError(
                     f"task '{name}' runs code that the model writes: allow it with the suite's unsafe_code=true."
                 )
 
-    def _wrap(self, model: ModelRef) -> HFLM:
+    def _harness_model(self, model: ModelRef) -> HFLM:
         from lm_eval.models.huggingface import HFLM
 
         network = load_model(model)
@@ -126,11 +126,11 @@ class LmEval:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """lm-eval prints and draws bars as it likes: nothing on stdout, and on stderr only bars on a terminal."""
     import lm_eval.api.task as building
 
-    _remember_templates()
+    _cache_templates()
     bar = building.tqdm
     building.tqdm = lambda items, **_: items  # one bar per task for building its prompts is never wanted
     try:
@@ -143,7 +143,7 @@ def _silence() -> Iterator[None]:
         building.tqdm = bar
 
 
-def _remember_templates() -> None:
+def _cache_templates() -> None:
     """lm-eval compiles a task's templates anew for every item: half the time of a suite of short answers."""
     from lm_eval.utils import env
 

@@ -24,7 +24,7 @@ AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "outpu
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoredResponse:
     """A response to be scored: the tokens up to its end, where it starts, and the bytes it stands for."""
 
     ids: np.ndarray
@@ -66,14 +66,14 @@ class ResponseLoss:
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
         """Score every set."""
-        examples = self._examples()
+        examples = self._examples_by_set()
         with quiet():
             network, tokenizer = load_model(model), load_tokenizer(model)
             positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
             limit = min(self.max_length or model.max_length, positions)
             flat = [example for part in examples.values() for example in part]
-            rows = responses(flat, tokenizer, limit)
-            bits = self._bits(network, rows, context)
+            rows = scored_responses(flat, tokenizer, limit)
+            bits = self._response_bits(network, rows, context)
         context.log(left_out=sum(row.bytes == 0 for row in rows), tokens=sum(len(row.ids) for row in rows))
         scores: list[Score] = []
         start = 0
@@ -85,25 +85,26 @@ class ResponseLoss:
 
     def texts(self) -> dict[str, dict[str, str]]:
         """Set -> example id -> prompt and response, for the leak check."""
-        return {name: {example.id: example.text for example in part} for name, part in self._examples().items()}
+        return {name: {example.id: example.text for example in part} for name, part in self._examples_by_set().items()}
 
-    def _examples(self) -> dict[str, list[Example]]:
+    def _examples_by_set(self) -> dict[str, list[Example]]:
         if not self.sets:
             raise UserError("response_loss has no sets: name at least one, as sets.NAME=/path/to/file.")
         return {
-            name: subset(FilePool(name=name, path=path).load().pool, self.limit) for name, path in self.sets.items()
+            name: fixed_subset(FilePool(name=name, path=path).load().pool, self.limit)
+            for name, path in self.sets.items()
         }
 
-    def _bits(self, network: Any, rows: Sequence[Scored], context: Context) -> np.ndarray:
+    def _response_bits(self, network: Any, rows: Sequence[ScoredResponse], context: Context) -> np.ndarray:
         """N floats: bits of each response. Batches hold rows of similar length."""
         bits = np.zeros(len(rows))
         batches = list(token_batches([len(row.ids) for row in rows], self.batch_size))
         for batch in context.progress(batches, "response loss"):
-            bits[batch] = nats(network, [rows[position] for position in batch]) / math.log(2)
+            bits[batch] = response_nats(network, [rows[position] for position in batch]) / math.log(2)
         return bits
 
 
-def subset(examples: Sequence[Example], limit: int) -> list[Example]:
+def fixed_subset(examples: Sequence[Example], limit: int) -> list[Example]:
     """`limit` examples picked by a hash of their ids, in the order of the file; 0: all."""
     if not limit:
         return list(examples)
@@ -112,7 +113,7 @@ def subset(examples: Sequence[Example], limit: int) -> list[Example]:
     return [examples[position] for position in sorted(picked)]
 
 
-def responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[Scored]:
+def scored_responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[ScoredResponse]:
     """The last assistant turn of each example, as far as it fits into `limit` tokens."""
     found = []
     for example, row in zip(examples, encode(examples, tokenizer, max_length=sys.maxsize)):
@@ -123,7 +124,7 @@ def responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[S
         share = len(fits) / max(1, len(spoken))
         stop = fits[-1] + 1 if len(fits) else 1
         size = len(example.response.strip().encode())
-        found.append(Scored(row.ids[:stop], int(fits[0]) if len(fits) else stop, share * size))
+        found.append(ScoredResponse(row.ids[:stop], int(fits[0]) if len(fits) else stop, share * size))
     return found
 
 
@@ -137,7 +138,7 @@ def token_batches(lengths: Sequence[int], size: int) -> Iterator[np.ndarray]:
         start = stop
 
 
-def nats(network: Any, rows: Sequence[Scored]) -> np.ndarray:
+def response_nats(network: Any, rows: Sequence[ScoredResponse]) -> np.ndarray:
     """The negative log-likelihood of each row's response. Padding is on the right, where causal attention never looks."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -151,12 +152,12 @@ def nats(network: Any, rows: Sequence[Scored]) -> np.ndarray:
         return np.zeros(len(rows))
     tokens, mask = torch.from_numpy(ids).to(network.device), torch.from_numpy(scored).to(network.device)
     with torch.inference_mode():
-        logits = _logits(network, tokens[:, :-1], mask[:, 1:])
+        logits = _logits_at(network, tokens[:, :-1], mask[:, 1:])
         losses = cross_entropy(logits.float(), tokens[:, 1:][mask[:, 1:]], reduction="none").double().cpu().numpy()
     return np.bincount(np.nonzero(scored)[0], weights=losses, minlength=len(rows))
 
 
-def _logits(network: Any, tokens: Any, mask: Any) -> Any:
+def _logits_at(network: Any, tokens: Any, mask: Any) -> Any:
     """Logits at the positions of `mask` only: with a large vocabulary the head is most of the work."""
     head = network.get_output_embeddings()
     if head is None or any(getattr(network.config, name, None) is not None for name in AFTER_HEAD):
@@ -170,16 +171,16 @@ def set_scores(name: str, examples: Sequence[Example], bits: np.ndarray, bytes: 
     if not kept.any():
         raise UserError(f"no response of the set '{name}' fits: raise the suite's max_length.")
     items = {e.id: float(b / size) for e, b, size, keep in zip(examples, bits, bytes, kept) if keep}
-    scores = [_score(name, bits[kept], bytes[kept], items)]
+    scores = [_bits_per_byte(name, bits[kept], bytes[kept], items)]
     categories = np.asarray([example.category for example in examples])
     named = sorted(set(categories[kept]) - {""})
     for category in named if len(named) > 1 else []:
         chosen = kept & (categories == category)
-        scores.append(_score(f"{name}/{category}", bits[chosen], bytes[chosen], None))
+        scores.append(_bits_per_byte(f"{name}/{category}", bits[chosen], bytes[chosen], None))
     return scores
 
 
-def _score(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, float] | None) -> Score:
+def _bits_per_byte(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, float] | None) -> Score:
     return Score(
         task=task,
         metric="bits_per_byte",

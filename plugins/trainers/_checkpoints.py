@@ -12,7 +12,7 @@ SHARE = 20.0
 WHOLE = "loss.txt"  # written last: a checkpoint without it was cut short
 
 
-def latest(folder: Path) -> Path | None:
+def latest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in `folder`, None to start from the beginning."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
     return max(whole, key=steps_done, default=None)
@@ -24,7 +24,7 @@ def steps_done(checkpoint: Path | None) -> int:
 
 
 @cache
-def clock() -> type:
+def checkpoint_callback() -> type:
     """The callback class, made on demand because transformers takes seconds to import."""
     from transformers import TrainerCallback
 

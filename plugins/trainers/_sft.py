@@ -35,9 +35,9 @@ class Batches:
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for step in self.steps:
             parts = split_by_length(self.lengths[step], most=self.most, cost=self.cost)
-            yield [self._pad([self.rows[position] for position in step[part]]) for part in parts]
+            yield [self._padded([self.rows[position] for position in step[part]]) for part in parts]
 
-    def _pad(self, rows: Sequence[Encoded]) -> dict[str, Any]:
+    def _padded(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         import torch
 
         shape = len(rows), max(len(row.ids) for row in rows)
@@ -49,7 +49,7 @@ class Batches:
 
 
 @cache
-def sft_trainer() -> type:
+def sft_trainer_class() -> type:
     """The trainer class, made on demand because TRL takes seconds to import."""
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer

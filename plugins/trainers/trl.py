@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from selbench_plugins.trainers._checkpoints import clock, latest, steps_done
+from selbench_plugins.trainers._checkpoints import checkpoint_callback, latest_checkpoint, steps_done
 from selbench_plugins.trainers._order import Plan, plan_steps
-from selbench_plugins.trainers._sft import Batches, sft_trainer
+from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
@@ -91,8 +91,8 @@ class Trl:
         """Fine-tune `model` on `examples` and write the result to `context.scratch / "model"`."""
         with quiet(), own_randomness(context.seed):
             tokenizer = load_tokenizer(model)
-            network = self._load(model)
-            kept, rows = self._encode(examples, tokenizer, self._limit(model, network), context)
+            network = self._load_network(model)
+            kept, rows = self._encode_examples(examples, tokenizer, self._token_limit(model, network), context)
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
             plan = plan_steps(
                 [example.id for example in kept],
@@ -102,7 +102,7 @@ class Trl:
                 match=self.match,
                 amount=getattr(self, self.match),
             )
-            tuned, loss = self._fit(network, tokenizer, rows, plan, context)
+            tuned, loss = self._fit_plan(network, tokenizer, rows, plan, context)
             seen = np.concatenate(plan.steps)
             tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
             context.log(
@@ -115,9 +115,9 @@ class Trl:
                 tokens_seen=tokens_seen,
                 train_loss=loss,
             )
-            return self._save(tuned, tokenizer, model, context.scratch / "model")
+            return self._save_result(tuned, tokenizer, model, context.scratch / "model")
 
-    def _load(self, model: ModelRef) -> Any:
+    def _load_network(self, model: ModelRef) -> Any:
         import torch
 
         if not torch.cuda.is_available():
@@ -128,12 +128,12 @@ class Trl:
             dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
         return load_model(dataclasses.replace(model, dtype=dtype))
 
-    def _limit(self, model: ModelRef, network: Any) -> int:
+    def _token_limit(self, model: ModelRef, network: Any) -> int:
         """Tokens per example: the option or the model's, and never more than the model has positions for."""
         positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
         return min(self.max_length or model.max_length, positions)
 
-    def _encode(
+    def _encode_examples(
         self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int, context: Context
     ) -> tuple[list[Example], list[Encoded]]:
         rows = encode(examples, tokenizer, max_length=limit)
@@ -147,7 +147,7 @@ class Trl:
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
 
-    def _fit(
+    def _fit_plan(
         self, network: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded], plan: Plan, context: Context
     ) -> tuple[Any, float]:
         """Run the plan. Returns the tuned network and the mean training loss; UserError if it diverged."""
@@ -155,7 +155,7 @@ class Trl:
         from transformers import PrinterCallback, ProgressCallback
 
         folder = context.checkpoint or context.scratch / "model"
-        before = latest(folder)
+        before = latest_checkpoint(folder)
         batches = Batches(
             rows,
             context.progress(plan.steps[steps_done(before) :], "fine-tuning"),
@@ -164,17 +164,17 @@ class Trl:
             most=self.micro_batch_size,
             device=network.device.type,
         )
-        run = sft_trainer()(
+        run = sft_trainer_class()(
             batches,
             model=network,
-            args=self._arguments(len(plan.steps), context.seed, folder),
+            args=self._sft_config(len(plan.steps), context.seed, folder),
             train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # TRL asks for one; `batches` is what is read
             processing_class=tokenizer,
-            peft_config=self._lora(),
+            peft_config=self._lora_config(),
         )
         run.remove_callback(PrinterCallback)
         run.remove_callback(ProgressCallback)
-        keeper = clock()(run, before)
+        keeper = checkpoint_callback()(run, before)
         run.add_callback(keeper)
         run.train(resume_from_checkpoint=str(before) if before else None)
         loss = keeper.total() / len(plan.steps)
@@ -182,7 +182,7 @@ class Trl:
             raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
         return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
 
-    def _arguments(self, steps: int, seed: int, folder: Path) -> Any:
+    def _sft_config(self, steps: int, seed: int, folder: Path) -> Any:
         import torch
         from trl import SFTConfig
 
@@ -213,7 +213,7 @@ class Trl:
         arguments._n_gpu = min(arguments.n_gpu, 1)  # one run, one device: a grid is spread over devices by its launcher
         return arguments
 
-    def _lora(self) -> Any:
+    def _lora_config(self) -> Any:
         if not self.lora_rank:
             return None
         from peft import LoraConfig
@@ -226,7 +226,7 @@ class Trl:
             task_type="CAUSAL_LM",
         )
 
-    def _save(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
+    def _save_result(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
         """Write the result with its tokenizer. A LoRA on a plain base is kept apart, as an adapter."""
         apart = self.lora_rank and not model.adapter
         if self.lora_rank and not apart:

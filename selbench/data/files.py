@@ -40,15 +40,15 @@ def parquet_rows(tables: Iterable[Any]) -> Iterator[Row]:
             yield f"row {number}", row
 
 
-def _open(path: Path, newline: str | None = None) -> TextIO:
+def _open_text(path: Path, newline: str | None = None) -> TextIO:
     # utf-8-sig: a byte order mark, as Excel writes it, is not part of the first column's name.
     if path.name.lower().endswith(".gz"):
         return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
     return open(path, encoding="utf-8-sig", newline=newline)
 
 
-def _json_lines(path: Path) -> Iterator[Row]:
-    with _open(path) as stream:
+def _json_lines_rows(path: Path) -> Iterator[Row]:
+    with _open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if line.isspace():
                 continue
@@ -59,14 +59,14 @@ def _json_lines(path: Path) -> Iterator[Row]:
             yield f"line {number}", row
 
 
-def _json(path: Path) -> Iterator[Row]:
-    with _open(path) as stream:
+def _json_rows(path: Path) -> Iterator[Row]:
+    with _open_text(path) as stream:
         text = stream.read()
     try:
         content = json.loads(text) if text.strip() else []
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # JSON Lines under the name .json, as many hub repositories have it
-            yield from _json_lines(path)
+            yield from _json_lines_rows(path)
             return
         raise UserError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno}).") from error
     rows = content.get("data", content) if isinstance(content, dict) else content
@@ -78,9 +78,9 @@ def _json(path: Path) -> Iterator[Row]:
         yield f"row {number}", row
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is shorter than some responses
-    with _open(path, newline="") as stream:
+    with _open_text(path, newline="") as stream:
         reader = csv.DictReader(stream)
         line = reader.line_num
         try:
@@ -95,7 +95,7 @@ def _csv(path: Path) -> Iterator[Row]:
             raise UserError(f"{path}:{line + 1}: not valid CSV: {error}.") from error
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet_file_rows(path: Path) -> Iterator[Row]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -106,5 +106,5 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise UserError(f"{path} is not a Parquet file: {error}") from error
 
 
-READERS = {".json": _json, ".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}
+READERS = {".json": _json_rows, ".jsonl": _json_lines_rows, ".csv": _csv_rows, ".parquet": _parquet_file_rows}
 EXTENSIONS = (".json", ".jsonl", ".csv", ".parquet", ".json.gz", ".jsonl.gz", ".csv.gz")

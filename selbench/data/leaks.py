@@ -111,30 +111,30 @@ def find_leaks(examples: Iterable[Example], items: Items, n: int = NGRAM, shorte
     tasks = {name: TaskLeaks(len(group)) for name, group in items.items()}
     for item in looked:
         tasks[item.task].short += len(item.words) < LEAST
-    finders = _finders([item for item in looked if len(item.words) >= LEAST], n, shortest)
+    finders = _finders_by_kind([item for item in looked if len(item.words) >= LEAST], n, shortest)
     rest = iter(examples)
     while block := list(islice(rest, BLOCK)):
-        parts = [[sentences(text) for text in _parts(example)] for example in block]
+        parts = [[sentences(text) for text in _text_parts(example)] for example in block]
         for kind, find in finders.items():
             for place, item in find(parts):
                 tasks[item.task].note(item.id, block[place].id, kind)
     return Leaks(tasks)
 
 
-def _finders(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
+def _finders_by_kind(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
     """How each kind is looked for: from examples, each a list of parts, to pairs (position of the example, item)."""
     whole: dict[tuple[str, ...], list[_Item]] = {}
     for item in items:
         whole.setdefault(tuple(item.words), []).append(item)
     long = [item for item in items if len(item.words) >= n]
     medium = [item for item in items if shortest <= len(item.words) < n]
-    windows = _windows(long, n)
+    windows = _telling_runs(long, n)
     grams = Runs([run for run, _ in windows], [number for _, number in windows])
     statements = Runs([item.said for item in medium], range(len(medium)))
 
     def exact(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
         for place, own in enumerate(parts):
-            for said in _wholes(own):
+            for said in _whole_texts(own):
                 for item in whole.get(said, ()):
                     yield place, item
 
@@ -143,19 +143,19 @@ def _finders(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
         return ((place, long[number]) for place, number in found.tolist())
 
     def sentence(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
-        found = statements.find([_joined(own) for own in parts])
+        found = statements.find([_joined_sentences(own) for own in parts])
         return ((place, medium[number]) for place, number in found.tolist())
 
     return {"exact": exact, "ngram": ngram, "whole": sentence}
 
 
-def _parts(example: Example) -> list[str]:
+def _text_parts(example: Example) -> list[str]:
     """Everything that is said, in order; instruction, input and response last."""
     turns = [text for turn in example.history for text in turn]
     return [example.system, *turns, example.instruction, example.input, example.response]
 
 
-def _wholes(parts: Parts) -> set[tuple[str, ...]]:
+def _whole_texts(parts: Parts) -> set[tuple[str, ...]]:
     """What an item may equal: every part, and the parts that are read as one."""
     *before, instruction, given, response = [words(part) for part in parts]
     joined = [word for part in before for word in part]
@@ -165,12 +165,12 @@ def _wholes(parts: Parts) -> set[tuple[str, ...]]:
     return {tuple(said) for said in every}
 
 
-def _joined(parts: Parts) -> list[str]:
+def _joined_sentences(parts: Parts) -> list[str]:
     """All sentences of an example, with one stop between parts."""
     return [STOP, *(word for part in parts for word in part[1:])]
 
 
-def _windows(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]]:
+def _telling_runs(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]]:
     """(run of n words, position of its item), without the runs that are a task's own wording."""
     windows = [
         sorted({tuple(item.words[start : start + n]) for start in range(len(item.words) - n + 1)}) for item in items
@@ -208,7 +208,7 @@ def suite_leaks(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str,
     return {"checked": True, "pool": find_leaks(pool, items).plain(), "target": others}
 
 
-def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
+def leak_summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
     """What a record keeps of `suite_leaks` for one selection (ids).
 
     Of the pool: `leaked` of `items` (of which `short` are too short to tell), in how many `examples`; how many of
@@ -220,11 +220,11 @@ def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]
     chosen = set(selected)
     pool = Leaks.of(about["pool"])
     target = {name: Leaks.of(plain) for name, plain in about["target"].items()}
-    rows = {name: _row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
+    rows = {name: _task_row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
     for capability, leaks in target.items():
         for name, task in leaks.tasks.items():
             if task.leaked:
-                rows.setdefault(name, _row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
+                rows.setdefault(name, _task_row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
                     task.leaked
                 )
     return {
@@ -241,7 +241,7 @@ def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]
     }
 
 
-def _row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
+def _task_row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
     hit = [id for id in task.examples if id in chosen]
     kinds = Counter(task.leaked.values())
     return {

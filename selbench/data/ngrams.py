@@ -52,24 +52,24 @@ class Runs:
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length).tolist()
             known = np.asarray([[self._ids[word] for word in runs[row]] for row in rows], np.int64)
-            hashes = _rolling(_mixed(known.ravel()), length)[::length]
+            hashes = _window_hashes(_spread_over_64_bits(known.ravel()), length)[::length]
             order = np.argsort(hashes, kind="stable")
             self._by_length[length] = hashes[order], owners[rows][order]
 
     def find(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
         """K x 2 distinct pairs (position of the text, number of a run that stands in it), sorted."""
-        ids, places = self._flat(texts)
-        mixed = _mixed(ids)
+        ids, places = self._word_numbers(texts)
+        mixed = _spread_over_64_bits(ids)
         found = [np.empty((0, 2), np.int64)]
         for length, (hashes, owners) in self._by_length.items():
             if len(ids) < length:
                 continue
             unknown = np.concatenate([[0], np.cumsum(ids == 0)])
             starts = np.flatnonzero(unknown[length:] == unknown[:-length])  # every word of the window is in some run
-            found.append(_pairs(_rolling(mixed, length)[starts], places[starts], hashes, owners))
+            found.append(_matching_pairs(_window_hashes(mixed, length)[starts], places[starts], hashes, owners))
         return np.unique(np.concatenate(found), axis=0)
 
-    def _flat(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    def _word_numbers(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """All words as numbers, 0 for one that is in no run and between texts, and the text that each is of."""
         known = self._ids
         ids: list[int] = []
@@ -80,7 +80,7 @@ class Runs:
         return np.asarray(ids, np.int64), places
 
 
-def _mixed(ids: np.ndarray) -> np.ndarray:
+def _spread_over_64_bits(ids: np.ndarray) -> np.ndarray:
     """Numbers spread over 64 bits (splitmix64's finaliser)."""
     x = ids.astype(np.uint64) * _BASE
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -89,16 +89,16 @@ def _mixed(ids: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def _rolling(mixed: np.ndarray, length: int) -> np.ndarray:
+def _window_hashes(mixed: np.ndarray, length: int) -> np.ndarray:
     """The hash of every window of `length` words."""
     count = len(mixed) - length + 1
     hashes = mixed[:count].copy()
     for offset in range(1, length):
         hashes = hashes * _BASE + mixed[offset : offset + count]
-    return _mixed(hashes)
+    return _spread_over_64_bits(hashes)
 
 
-def _pairs(windows: np.ndarray, places: np.ndarray, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def _matching_pairs(windows: np.ndarray, places: np.ndarray, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """(place, owner) of every window that is among `hashes` (sorted, may repeat with other owners)."""
     table = np.zeros(1 << _TABLE_BITS, bool)  # most windows are in no run, and this says so in one look
     table[hashes >> np.uint64(64 - _TABLE_BITS)] = True

@@ -18,7 +18,7 @@ _CACHES = ("__pycache__", os.sep + ".cache" + os.sep, "numba", "/dev/", "/proc/"
 @contextmanager
 def written_outside(folder: Path) -> Iterator[list[str]]:
     """Fills the list it yields with the paths that are opened for writing outside `folder`."""
-    _install()
+    _install_hook()
     opened: list[str] = []
     inside = str(folder.resolve()) + os.sep
     written: list[str] = []
@@ -33,14 +33,14 @@ def written_outside(folder: Path) -> Iterator[list[str]]:
         ]
 
 
-def _install() -> None:
+def _install_hook() -> None:
     global _installed
     if not _installed:  # an audit hook cannot be removed again: one for all
-        sys.addaudithook(_note)
+        sys.addaudithook(_note_write)
         _installed = True
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
+def _note_write(event: str, arguments: tuple[Any, ...]) -> None:
     if _watching and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
         mode, flags = arguments[1], arguments[2]
         if (isinstance(mode, str) and set(mode) & set("wax+")) or (mode is None and flags & (os.O_WRONLY | os.O_RDWR)):

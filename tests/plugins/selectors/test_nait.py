@@ -392,11 +392,11 @@ def test_wrong_options_stop_before_any_work(options: dict[str, Any], message: st
 
 
 def test_the_subset_of_a_target_depends_on_ids_only() -> None:
-    chosen = nait.subset(TARGET, 5, seed=0)
-    assert nait.subset(Pool(reversed(TARGET)), 5, seed=0).fingerprint == chosen.fingerprint
-    assert nait.subset(TARGET, 8, seed=0).ids[:5] == chosen.ids
-    assert nait.subset(TARGET, 5, seed=1).ids != chosen.ids
-    assert len(nait.subset(TARGET, 99, seed=0)) == len(TARGET)
+    chosen = nait.target_subset(TARGET, 5, seed=0)
+    assert nait.target_subset(Pool(reversed(TARGET)), 5, seed=0).fingerprint == chosen.fingerprint
+    assert nait.target_subset(TARGET, 8, seed=0).ids[:5] == chosen.ids
+    assert nait.target_subset(TARGET, 5, seed=1).ids != chosen.ids
+    assert len(nait.target_subset(TARGET, 99, seed=0)) == len(TARGET)
 
 
 # ------------------------------------------------------------------------------------------------- the feature itself

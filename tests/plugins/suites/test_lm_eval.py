@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from selbench_plugins.suites import _tasks
-from selbench_plugins.suites._scores import scores
+from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites.lm_eval import LmEval
 
 from selbench.api import Context, ModelRef, Score, UserError
@@ -215,12 +215,12 @@ def test_a_group_has_one_headline_over_the_items_of_all_its_tasks() -> None:
         "results": {"a": {"acc,none": 1.0}, "b": {"acc,none": 0.5}, "c": {"acc,none": 0.0}, "all": {"acc,none": 0.5}},
         "higher_is_better": {},
     }
-    found = scores(results, ["all"], "")
+    found = scores_of_results(results, ["all"], "")
     assert headline(found, "all").items == {"a/0": 1.0, "b/0": 0.0, "b/1": 1.0, "c/0": 0.0}
     assert [score.task for score in found if score.headline] == ["all"]
     # Weighted otherwise than by items, the group's value is not their mean: then none are kept.
     results["results"]["all"]["acc,none"] = 0.6
-    assert headline(scores(results, ["all"], ""), "all").items == {}
+    assert headline(scores_of_results(results, ["all"], ""), "all").items == {}
 
 
 def test_arc_easy_from_the_local_file(shared_data: Path) -> None:
