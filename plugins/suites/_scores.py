@@ -1,4 +1,4 @@
-"""From lm-eval's results to scores with their items."""
+"""Converts the results of lm-eval's `evaluate` into scores with their items."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ import numpy as np
 from selbench.api import Score
 from selbench.errors import UserError, unknown
 
-# The headline of a task that has several metrics; otherwise the first that it lists.
+# Of a task with several metrics, the first of these is the headline; a task with none of them has its first metric.
 PREFERRED = ("exact_match", "acc_norm", "acc")
 
 
 def scores_of_results(results: Mapping[str, Any], requested: Sequence[str], metric: str) -> list[Score]:
-    """All numbers of an evaluation: one headline score with items per requested task or group, the rest without."""
+    """All scores of an evaluation, the headline of each requested task or group with its items, all others without.
+
+    Args:
+        results: what lm-eval's `evaluate` returned, with its samples.
+        requested: the names of the suite's option `tasks`. Tasks inside a requested group get no headline of their own.
+        metric: the headline's metric, as "acc" or "exact_match,strict-match"; "" chooses by PREFERRED.
+
+    Raises UserError if a task has no number, or not the metric that is asked for.
+    """
     groups = {name for name in results.get("groups", {}) if name in requested}
     leaves = {name: _leaf_tasks(name, results["group_subtasks"]) for name in groups}
     inside = {leaf for members in leaves.values() for leaf in members}
@@ -33,7 +41,7 @@ def scores_of_results(results: Mapping[str, Any], requested: Sequence[str], metr
 def _group_values(
     leaves: Sequence[str], samples: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, dict[str, float]]:
-    """The items of all tasks of a group, named task/item."""
+    """ "metric,filter" -> "task/item" -> value, for the items of all tasks of a group."""
     found: dict[str, dict[str, float]] = {}
     for leaf in leaves:
         for key, values in _item_values(samples[leaf]).items():
@@ -42,6 +50,7 @@ def _group_values(
 
 
 def _leaf_tasks(group: str, children: Mapping[str, Iterable[str]]) -> list[str]:
+    """The tasks of a group, those of the groups inside it included."""
     return [
         leaf
         for child in children.get(group, ())
@@ -50,7 +59,7 @@ def _leaf_tasks(group: str, children: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def _metric_values(numbers: Mapping[str, Any]) -> dict[str, float]:
-    """ "metric,filter" -> value."""
+    """ "metric,filter" -> value, without standard errors and without entries that are no number."""
     return {
         key: float(value)
         for key, value in numbers.items()
@@ -93,7 +102,7 @@ def _headline_metric(name: str, metrics: Mapping[str, float], wanted: str) -> st
 
 
 def _item_values(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """ "metric,filter" -> item id -> value, for what is one number per item."""
+    """ "metric,filter" -> item id -> value, for the metrics that are one number per item."""
     found: dict[str, dict[str, float]] = {}
     names = item_ids(samples)
     for sample in samples:
@@ -105,7 +114,11 @@ def _item_values(samples: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, fl
 
 
 def item_ids(samples: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """doc_id -> what to call the item: its own id where every item has one, else a hash of its content."""
+    """doc_id -> the item's id: its field `id` if all items have distinct ones, else a hash of its content.
+
+    Equal items get a number after the hash, in the order of the task. Such ids do not depend on lm-eval's numbering, so
+    two runs pair the same items.
+    """
     docs = {sample["doc_id"]: sample for sample in samples}
     own = {doc: str(sample["doc"]["id"]) for doc, sample in docs.items() if sample["doc"].get("id") not in (None, "")}
     if len(own) == len(docs) == len(set(own.values())):
@@ -120,5 +133,5 @@ def item_ids(samples: Sequence[Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _items_behind_mean(items: Mapping[str, float], value: float) -> Mapping[str, float]:
-    """Items only where the score is their mean: verdicts that pair items rely on it."""
+    """The items if `value` is their mean, else none: verdicts that pair items rely on the score being that mean."""
     return items if items and math.isclose(np.mean(list(items.values())), value, rel_tol=1e-6, abs_tol=1e-9) else {}

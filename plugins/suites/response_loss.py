@@ -1,4 +1,4 @@
-"""Bits per byte of held-out responses: what a model too small for benchmarks can still be measured by."""
+"""Bits per byte of held-out responses: a measure that also works for models too small to score on benchmarks."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from selbench.hashing import file_hash
 from selbench.libraries import quiet
 from selbench.models import load_model, load_tokenizer
 
-# Configurations whose models change the logits after the head; for them the model's own forward is used.
+# Settings of model configurations that change the logits after the head. A model with one of them runs its own forward
+# pass, because applying the head alone would give other logits.
 AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredResponse:
-    """A response to be scored: the tokens up to its end, where it starts, and the bytes it stands for."""
+    """One response with its prompt, as tokens."""
 
-    ids: np.ndarray
-    start: int
-    bytes: float
+    ids: np.ndarray  # T integers: prompt and response, up to the last response token that fits
+    start: int  # position of the first scored token; T if none fits
+    bytes: float  # UTF-8 bytes that the scored tokens stand for; 0 if none fits
 
 
 @suite("response_loss")
 class ResponseLoss:
     """Bits per byte of held-out responses given their prompts: per set (headline) and per category. Lower is better.
 
-    A set's score is the bits of all its responses over all their UTF-8 bytes, so long responses weigh more; items
-    are bits per byte of each response. Scored are the tokens of the response (the last assistant turn) and not the
-    token that ends it. Where an example is longer than `max_length` tokens, what fits is scored, against the same
-    share of the response's bytes as of its tokens; an example without any response token that fits is left out.
-    Scores of models with different tokenizers are comparable only if both can write everything (an unknown token is
-    cheap).
+    The score of a set is the bits of all its responses divided by all their UTF-8 bytes, so long responses weigh more;
+    an item is the bits per byte of one response. The tokens of the response (the last assistant turn) are scored, the
+    token that ends it is not. Of an example longer than `max_length` tokens, the part that fits is scored; its bytes are
+    the response's bytes times the share of its tokens that fit. An example without a response token that fits is left
+    out. Scores of models with different tokenizers are comparable only if neither tokenizer produces unknown tokens,
+    which cost few bits for text they do not represent.
 
     Options:
-        sets: name -> a file of examples in any form that pools are read from.
-        limit: so many examples of each set, always the same; 0: all.
-        max_length: in tokens; null: the model's.
-        batch_size: in tokens.
+        sets: name -> a file of examples, in any form that pools are read from.
+        limit: how many examples of each set are scored, always the same ones; 0 for all.
+        max_length: the longest example, in tokens; null is the model's max_length.
+        batch_size: tokens in one forward pass, with padding.
     """
 
     sets: dict[str, str] = field(default_factory=dict)
@@ -60,12 +61,12 @@ class ResponseLoss:
             raise UserError(f"limit={self.limit} must be 0 (all) or more, and batch_size={self.batch_size} at least 1.")
 
     def identity(self) -> dict[str, Any]:
-        """What can change a score: the content of the sets and what is scored of it; not how it is batched."""
+        """The options that can change a score, with the content of the sets' files; `batch_size` is left out."""
         sets = {name: file_hash(Path(path).expanduser()) for name, path in self.sets.items()}
         return {"sets": sets, "limit": self.limit, "max_length": self.max_length}
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
-        """Score every set."""
+        """The scores of every set. Raises UserError without sets, or if no response of a set fits."""
         examples = self._examples_by_set()
         with quiet():
             network, tokenizer = load_model(model), load_tokenizer(model)
@@ -96,7 +97,7 @@ class ResponseLoss:
         }
 
     def _response_bits(self, network: Any, rows: Sequence[ScoredResponse], context: Context) -> np.ndarray:
-        """N floats: bits of each response. Batches hold rows of similar length."""
+        """N floats: the bits of each response, 0 where none of it fits. Rows of similar length share a batch."""
         bits = np.zeros(len(rows))
         batches = list(token_batches([len(row.ids) for row in rows], self.batch_size))
         for batch in context.progress(batches, "response loss"):
@@ -105,7 +106,7 @@ class ResponseLoss:
 
 
 def fixed_subset(examples: Sequence[Example], limit: int) -> list[Example]:
-    """`limit` examples picked by a hash of their ids, in the order of the file; 0: all."""
+    """The `limit` examples whose ids have the lowest hashes, in the order of the file; all for 0."""
     if not limit:
         return list(examples)
     keys = [hashlib.blake2b(example.id.encode(), digest_size=8).digest() for example in examples]
@@ -114,12 +115,13 @@ def fixed_subset(examples: Sequence[Example], limit: int) -> list[Example]:
 
 
 def scored_responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[ScoredResponse]:
-    """The last assistant turn of each example, as far as it fits into `limit` tokens."""
+    """The last assistant turn of each example, with the bytes of the part that fits into `limit` tokens."""
     found = []
     for example, row in zip(examples, encode(examples, tokenizer, max_length=sys.maxsize)):
         spoken = np.flatnonzero(row.roles == RESPONSE)
-        # The last unbroken run is the last turn; earlier turns of a conversation are part of the prompt.
+        # The last unbroken run of response tokens is the last turn; earlier turns count as prompt.
         spoken = spoken[np.flatnonzero(np.diff(spoken, prepend=-2) != 1)[-1] :] if len(spoken) else spoken
+        # A token at position 0 has no prediction and cannot be scored.
         fits = spoken[(spoken < limit) & (spoken > 0)]
         share = len(fits) / max(1, len(spoken))
         stop = fits[-1] + 1 if len(fits) else 1
@@ -129,7 +131,7 @@ def scored_responses(examples: Sequence[Example], tokenizer: Any, limit: int) ->
 
 
 def token_batches(lengths: Sequence[int], size: int) -> Iterator[np.ndarray]:
-    """Positions in batches of at most `size` tokens with padding, longest first; a longer row goes alone."""
+    """Batches of positions, longest rows first, of at most `size` tokens with padding; a longer row is a batch by itself."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
     start = 0
     while start < len(order):
@@ -139,10 +141,11 @@ def token_batches(lengths: Sequence[int], size: int) -> Iterator[np.ndarray]:
 
 
 def response_nats(network: Any, rows: Sequence[ScoredResponse]) -> np.ndarray:
-    """The negative log-likelihood of each row's response. Padding is on the right, where causal attention never looks."""
+    """N floats: the negative log-likelihood of each row's response, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
 
+    # Padding is on the right, where no real token attends to it: causal models need no attention mask.
     shape = len(rows), max(len(row.ids) for row in rows)
     ids, scored = np.zeros(shape, np.int64), np.zeros(shape, bool)
     for i, row in enumerate(rows):
@@ -158,7 +161,7 @@ def response_nats(network: Any, rows: Sequence[ScoredResponse]) -> np.ndarray:
 
 
 def _logits_at(network: Any, tokens: Any, mask: Any) -> Any:
-    """Logits at the positions of `mask` only: with a large vocabulary the head is most of the work."""
+    """Logits at the positions of `mask` only, because with a large vocabulary the head is most of the work."""
     head = network.get_output_embeddings()
     if head is None or any(getattr(network.config, name, None) is not None for name in AFTER_HEAD):
         return network(input_ids=tokens, use_cache=False).logits[mask]
@@ -166,7 +169,14 @@ def _logits_at(network: Any, tokens: Any, mask: Any) -> Any:
 
 
 def set_scores(name: str, examples: Sequence[Example], bits: np.ndarray, bytes: np.ndarray) -> list[Score]:
-    """The set's score with its items, then one per category where there are several."""
+    """The score of a set with its items, then one side score for each category if it has several.
+
+    Args:
+        name: the set, which is the task of the score.
+        examples: N examples of the set.
+        bits: N floats.
+        bytes: N floats; 0 leaves an example out.
+    """
     kept = bytes > 0
     if not kept.any():
         raise UserError(f"no response of the set '{name}' fits: raise the suite's max_length.")

@@ -175,7 +175,7 @@ def test_unknown_task_names_near_ones_and_not_thousands(
 ) -> None:
     names = ["arc_easy", *(f"other_{i}" for i in range(5000))]
     library = SimpleNamespace(task_index=dict.fromkeys(names), all_tasks=names)
-    monkeypatch.setattr(_tasks, "_library", lambda: library)
+    monkeypatch.setattr(_tasks, "_task_manager", lambda: library)
     with pytest.raises(
         UserError, match=r"'arc_eazy'\. Did you mean arc_easy\? All names: python -m lm_eval ls"
     ) as said:
