@@ -14,11 +14,11 @@ from selbench.files import written_aside
 
 
 def export(pool: Pool, ids: Iterable[str], path: str | Path, form: str) -> Path:
-    """Write the examples with these ids, in this order, and return the path; `pool=file pool.path=...` reads it back.
+    """Write the examples with these ids, in this order, and return the path.
 
-    Forms: "alpaca" (as LLaMA-Factory reads it), "messages" (as TRL reads it), "ids" (one a line). A name ending in
-    .gz is compressed. The file appears whole or not at all. Raises UserError for an unknown form or id, or if the
-    file cannot be written.
+    Forms: "alpaca" (as LLaMA-Factory reads it), "messages" (as TRL reads it), "ids" (one id a line). The first two can
+    be read back with `pool=file pool.path=...`. A file named .gz is compressed. The file appears complete or not at all.
+    Raises UserError for an unknown form or id, or if the file cannot be written.
     """
     if form not in FORMS:
         raise UserError(unknown("export form", form, FORMS))
@@ -52,7 +52,7 @@ def _messages_line(example: Example) -> str:
         turns += [("user", user), ("assistant", assistant)]
     turns += [("user", example.question), ("assistant", example.response)]
     row: dict[str, Any] = {"id": example.id, "messages": [{"role": role, "content": text} for role, text in turns]}
-    if example.input:  # part of the last user turn; named again so that reading can tell it from the instruction
+    if example.input:  # also in the last user turn; the field lets a reader tell it from the instruction
         row["input"] = example.input
     return _json_line(row, example)
 

@@ -1,4 +1,4 @@
-"""From a row of somebody's data to an Example: which columns hold what, and what is wrong with a row."""
+"""Converts rows of instruction data into Examples: finds which columns hold what, and says why a row is malformed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from selbench.api import Example
 from selbench.errors import UserError, unknown
 
-# A form is known by its columns: our word -> the column. Forms are tried in this order, and so are the
-# patterns of a form; messages come first because such data often repeats the first turn in a column `prompt`.
+# A form is recognised by its columns. Each pattern maps our word to the column; forms and their patterns are tried in this
+# order. Messages come first because data in that form often repeats the first turn in a column `prompt`.
 FORMS: dict[str, tuple[dict[str, str], ...]] = {
     "messages": ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"}),
     "alpaca": (
@@ -24,7 +24,7 @@ FORMS: dict[str, tuple[dict[str, str], ...]] = {
         {"instruction": "instruction", "response": "response"},
     ),
 }
-# Read where present. The first column found counts.
+# Columns that are read if present: our word -> names in use, of which the first found counts.
 OPTIONAL = {
     "id": ("id",),
     "input": ("input", "context"),
@@ -35,22 +35,29 @@ OPTIONAL = {
 }
 WORDS = ("instruction", "response", "messages", "instances", *OPTIONAL)
 
+# The role names of common data sets -> ours.
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
+# The keys of a turn's role and text: transformers' and ShareGPT's.
 SPEAKS = (("role", "content"), ("from", "value"))
 
 
 class Malformed(ValueError):
-    """The reason why a row is not an example."""
+    """A row that is not an example; the message is the reason."""
 
 
 def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
-    """Our word -> the column that holds it. In `renamed`, None switches an optional column off.
+    """Our word -> the column that holds it.
 
-    Raises UserError for an unknown form or word, a renamed column that is not there, or columns of no form.
+    Args:
+        found: the columns of the data.
+        form: a key of FORMS, or "auto".
+        renamed: our word -> the column, where it has another name than the form's; None leaves an optional column unread.
+
+    Raises UserError for an unknown form or word, a renamed column that does not exist, or columns of no form.
     """
     columns = set(found)
     if form != "auto" and form not in FORMS:
@@ -60,7 +67,7 @@ def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) 
             raise UserError(unknown("word in pool.columns", word, WORDS))
         if column is not None and column not in columns:
             raise UserError(f"pool.columns.{word}={column}: there is no such column. Found: {_column_list(columns)}.")
-    # A renamed column says which form is meant.
+    # A renamed column tells which form is meant: forms with that word are tried first.
     order = sorted(FORMS, key=lambda name: not any(word in renamed for word in FORMS[name][0]))
     for name in order if form == "auto" else [form]:
         for pattern in FORMS[name]:
@@ -75,7 +82,7 @@ def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) 
 
 
 def expected(form: str) -> str:
-    """The columns each form (or one) is known by, for a message."""
+    """The columns by which the form (all forms for "auto") is recognised, for a message."""
     names = FORMS if form == "auto" else [form]
     return "; ".join(f"{name}: {' or '.join(' + '.join(p.values()) for p in FORMS[name])}" for name in names)
 
@@ -95,9 +102,9 @@ def _optional_columns(columns: set[str], renamed: Mapping[str, str | None]) -> d
 
 
 def example(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
-    """The example in a row; its id is "" where the data gives none. `notes` counts what was mended.
+    """The example in a row; its id is "" if the data has none. `notes` counts the repairs by their description.
 
-    Raises Malformed with the reason if there is none.
+    `columns` is the result of `resolve`. Raises Malformed, with the reason, for a row that is no example.
     """
     if not isinstance(row, Mapping):
         raise Malformed(f"the row is of type {type(row).__name__}, not a mapping of columns")
@@ -108,6 +115,7 @@ def example(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Exampl
 
 
 def _single_turn(cells: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an Example, from cells with an instruction and a response, or with Self-Instruct's instances."""
     if "instances" in cells:
         instances = cells["instances"]
         if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], Mapping):
@@ -132,7 +140,7 @@ def _checked_text(value: Any, what: str, required: bool = True) -> str:
 
 def _input_text(cells: Mapping[str, Any]) -> str:
     value = _checked_text(cells.get("input"), "input", required=False)
-    # Alpaca's own way of saying that there is none.
+    # "<noinput>" is how Alpaca's generated data says that there is no input.
     return "" if value.strip().lower() in ("", "<noinput>") else value
 
 
@@ -143,6 +151,7 @@ def _checked_pair(pair: Any) -> tuple[str, str]:
 
 
 def _conversation(cells: Mapping[str, Any], notes: Counter[str]) -> dict[str, Any]:
+    """The fields of an Example, from cells with a list of turns; earlier turns become its history."""
     turns = _role_turns(cells["messages"])
     system = _checked_text(cells.get("system"), "system", required=False)
     if turns and turns[0][0] == "system":
@@ -165,7 +174,7 @@ def _conversation(cells: Mapping[str, Any], notes: Counter[str]) -> dict[str, An
 
 
 def _role_turns(value: Any) -> list[tuple[str, Any]]:
-    """(role, content) of every turn: role/content, ShareGPT's from/value, or bare texts that alternate (LIMA)."""
+    """The role and text of every turn, from role/content, ShareGPT's from/value, or bare texts in turn (as in LIMA)."""
     if not isinstance(value, (list, tuple)):
         raise Malformed(f"messages is of type {type(value).__name__}, not a list of turns")
     turns = []
@@ -183,6 +192,6 @@ def _role_turns(value: Any) -> list[tuple[str, Any]]:
 
 
 def _split_question(question: str, given: Any) -> tuple[str, str]:
-    """Instruction and input apart again, where a column `input` repeats how the question ends (as our export does)."""
+    """Instruction and input, separated if a column `input` repeats the end of the question, as in our exports."""
     instruction = question.removesuffix(f"\n\n{given}")
     return (instruction, given) if given and instruction not in ("", question) else (question, "")
