@@ -22,12 +22,14 @@ class Mads:
     docs/methods/mads.md gives the reasons and what each choice changes.
 
     Options:
-        capture: ffn_gate = act(gate(x)), ffn_prod = |act(gate(x)) * up(x)|, ffn_up_abs = |up(x)|, resid = block output.
-        positions: prompt, response, all (both), last (the last token) or every (with template and BOS).
-        pooling: mean, max, last, last_minus_first or mean_minus_first over these tokens.
+        capture: the activation that is read: ffn_gate = act(gate(x)), ffn_prod = |act(gate(x)) * up(x)|, ffn_up_abs = |up(x)|,
+            resid = block output.
+        positions: the tokens that are read: prompt, response, all (both), last (the last token) or every (with template and BOS).
+        pooling: how they become one value: mean, max, last, last_minus_first or mean_minus_first.
         threshold: when a neuron is on: quantile (the largest share `rho` of a layer's values over examples and
             neurons), absolute (values above `tau`) or top_m (the `top_m` largest of each example and layer).
-        layers: middle, all, last, middle_third, stride:2, or a list such as 1,8,15 (blocks count from 0).
+        layers: the blocks that are read: middle, all, last, middle_third, stride:2, or a list such as 1,8,15
+            (blocks count from 0).
         response: whether the scorer reads the response after the prompt.
         rho: for quantile: the share of a layer's (example, neuron) values that are on.
         tau: for absolute: the value above which a neuron is on.
