@@ -74,7 +74,7 @@ def test_runs_of_several_lengths_and_shared_by_several_items():
 
 
 class Silent:
-    """A suite that cannot say what its items are."""
+    """A suite without `texts`."""
 
 
 class Telling:
@@ -89,7 +89,7 @@ class SilentPlugin(Silent):
 
 @suite("telling")
 class TellingPlugin:
-    """Counts how often it is asked."""
+    """Counts the calls of `texts`."""
 
     def __post_init__(self):
         self.asked = 0

@@ -124,7 +124,7 @@ READ: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def directly(scorer: ModelRef, target: Pool, drift: str, candidate: str, capture: str = "resid") -> np.ndarray:
-    """N scores of POOL as methods.md 2.1 writes them."""
+    """N scores of POOL by the definition in docs/methods/nait.md: PCA of the drifts, sign of the mean, sum over layers."""
     drifts = np.stack([READ[drift](a) for a in states(scorer.path, target, capture)])
     read = np.stack([READ[candidate](a) for a in states(scorer.path, POOL, capture)])
     scores = np.zeros(len(POOL))

@@ -1,4 +1,4 @@
-"""The lm_eval suite: our own task files, items, headlines, and one sentence for everything that is not there."""
+"""The lm_eval suite: task files of our own, items, headlines, and one-sentence errors for whatever is missing."""
 
 from __future__ import annotations
 
