@@ -166,7 +166,7 @@ def _dataset_reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
 
         return DatasetDict(
             {
-                split: Dataset.from_list([row for path in paths for _, row in files.read(path)])
+                split: Dataset.from_list([row for path in paths for _, row in files.read_rows(path)])
                 for split, paths in sources.items()
             }
         )

@@ -15,7 +15,7 @@ from selbench.errors import UserError
 Row = tuple[str, Any]  # place, and the row as JSON holds it: a mapping of columns in a sound file
 
 
-def read(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a JSON, JSON Lines or CSV file (each also .gz) or of a Parquet file, read lazily.
 
     Raises UserError for another extension, a damaged file, text that is not UTF-8, or JSON that cannot be decoded.

@@ -49,7 +49,7 @@ class Malformed(ValueError):
     """A row that is not an example; the message is the reason."""
 
 
-def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
+def resolve_columns(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
     """Our word -> the column that holds it.
 
     Args:
@@ -76,12 +76,12 @@ def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) 
                 return {**_optional_columns(columns, renamed), **named}
     raise UserError(
         f"the columns match {'no form' if form == 'auto' else f'not the form {form!r}'}. Found: {_column_list(columns)}. "
-        f"Expected: {expected(form)}. Name the columns, for example "
+        f"Expected: {expected_columns(form)}. Name the columns, for example "
         f"+pool.columns.instruction=question +pool.columns.response=best_answer."
     )
 
 
-def expected(form: str) -> str:
+def expected_columns(form: str) -> str:
     """The columns by which the form (all forms for "auto") is recognised, for a message."""
     names = FORMS if form == "auto" else [form]
     return "; ".join(f"{name}: {' or '.join(' + '.join(p.values()) for p in FORMS[name])}" for name in names)
@@ -101,10 +101,10 @@ def _optional_columns(columns: set[str], renamed: Mapping[str, str | None]) -> d
     return chosen
 
 
-def example(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
+def example_of_row(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
     """The example in a row; its id is "" if the data has none. `notes` counts the repairs by their description.
 
-    `columns` is the result of `resolve`. Raises Malformed, with the reason, for a row that is no example.
+    `columns` is the result of `resolve_columns`. Raises Malformed, with the reason, for a row that is no example.
     """
     if not isinstance(row, Mapping):
         raise Malformed(f"the row is of type {type(row).__name__}, not a mapping of columns")
