@@ -35,6 +35,7 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = ALPACA_TEMPLATE
     if not tokenizer.is_fast:
         raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
+    # Padding is never attended to nor scored, so any token will do.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
@@ -99,6 +100,7 @@ def fingerprint(ref: ModelRef) -> str:
     """
     identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
     folder = local_folder(ref)
+    # A folder by its content, so that a moved copy has the same key and a changed file another one.
     identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]
     if ref.adapter:
         identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())

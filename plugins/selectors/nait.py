@@ -86,10 +86,12 @@ class Nait:
         }
         if len(targets) == 1:
             return Selection.ranked(scores[0], budget, **diagnostics)
+        # Scores of different targets have different scales; z-scores make them comparable.
         standard = z_scores(scores)
         if self.merge == "zscore":
             return Selection.ranked(standard.sum(0), budget, **diagnostics)
         order, chosen_for = quota_order(scores, budget.costs)
+        # The recorded score of an example is its z-score for the target that proposed it.
         best = np.empty(len(pool))
         best[order] = standard[chosen_for, order]
         taken = len(budget.take(order))

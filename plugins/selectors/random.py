@@ -22,6 +22,7 @@ class Random:
     balanced: Literal["no", "source", "category"] = "no"
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
+        # One permutation for both cases: a prefix of it is the selection, so smaller budgets are prefixes of larger ones.
         order = context.rng.permutation(len(pool))
         if self.balanced == "no":
             return Selection.ordered(order, budget)

@@ -28,6 +28,7 @@ def scores_of_results(results: Mapping[str, Any], requested: Sequence[str], metr
     """
     groups = {name for name in results.get("groups", {}) if name in requested}
     leaves = {name: _leaf_tasks(name, results["group_subtasks"]) for name in groups}
+    # A task inside a requested group is no headline: the group's own headline already counts its items.
     inside = {leaf for members in leaves.values() for leaf in members}
     found: list[Score] = []
     for name in results["samples"]:

@@ -181,6 +181,7 @@ def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Chan
     for name in names:
         if name not in manager.task_index:
             raise UserError(_unknown_task(name, manager.all_tasks, local))
+    # Without this, the hub's libraries would retry every request for half a minute.
     with cache_only_if_unreachable() as online:
         try:
             loaded = manager.load(list(names))

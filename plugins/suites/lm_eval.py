@@ -89,7 +89,7 @@ class LmEval:
                     self._harness_model(model),
                     loaded,
                     limit=self.limit,
-                    bootstrap_iters=0,
+                    bootstrap_iters=0,  # no standard errors: verdicts compute their own from items and seeds
                     apply_chat_template=self.apply_chat_template,
                     confirm_run_unsafe_code=self.unsafe_code,
                 )

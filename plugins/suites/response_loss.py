@@ -72,6 +72,7 @@ class ResponseLoss:
             network, tokenizer = load_model(model), load_tokenizer(model)
             positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
             limit = min(self.max_length or model.max_length, positions)
+            # All sets are scored together, so that batches are filled across their borders.
             flat = [example for part in examples.values() for example in part]
             rows = scored_responses(flat, tokenizer, limit)
             bits = self._response_bits(network, rows, context)

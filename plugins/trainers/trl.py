@@ -95,6 +95,7 @@ class Trl:
             tokenizer = load_tokenizer(model)
             network = self._load_network(model)
             kept, rows = self._encode_examples(examples, tokenizer, self._token_limit(model, network), context)
+            # Without the first token, which a causal model does not predict.
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
             plan = plan_steps(
                 [example.id for example in kept],
@@ -176,6 +177,7 @@ class Trl:
             processing_class=tokenizer,
             peft_config=self._lora_config(),
         )
+        # transformers would print losses and draw a bar of its own; `context.progress` shows the one bar there is.
         run.remove_callback(PrinterCallback)
         run.remove_callback(ProgressCallback)
         keeper = checkpoint_callback()(run, before)

@@ -25,6 +25,7 @@ def export(pool: Pool, ids: Iterable[str], path: str | Path, form: str) -> Path:
     examples = [_example_with_id(pool, id) for id in ids]
     path = Path(path).expanduser()
     text = "".join(f"{FORMS[form](example)}\n" for example in examples)
+    # mtime=0: equal selections give files with equal bytes.
     _write(path, gzip.compress(text.encode(), mtime=0) if path.suffix == ".gz" else text.encode())
     return path
 

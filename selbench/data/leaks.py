@@ -133,6 +133,7 @@ def _finders_by_kind(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind
         whole.setdefault(tuple(item.words), []).append(item)
     long = [item for item in items if len(item.words) >= n]
     medium = [item for item in items if shortest <= len(item.words) < n]
+    # `n`-word runs are compared without stops, so that punctuation cannot hide a quotation; complete sentences with them.
     windows = _telling_runs(long, n)
     grams = Runs([run for run, _ in windows], [number for _, number in windows])
     statements = Runs([item.said for item in medium], range(len(medium)))

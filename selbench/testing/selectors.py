@@ -58,6 +58,7 @@ class Subject:
     ) -> Selection:
         """The selection as `select` gives it, without any cache; a budget in tokens counts words of the response."""
         selector = self.build()
+        # Words stand in for tokens: a check needs a unit other than examples, and no tokenizer.
         tokens = [len(example.response.split()) for example in pool] if unit == "tokens" else None
         if not selector.takes_budget:
             amount, unit = max(float(selector.share), 1e-9), "examples"
@@ -74,6 +75,7 @@ class Subject:
 def make_pool(size: int, seed: int = 0) -> Pool:
     """Distinct examples whose responses all differ in length, in three categories of unequal size and two sources."""
     rng = random.Random(seed)
+    # All lengths differ, so that a ranking by length has no ties.
     lengths = rng.sample(range(1, size + 1), size)
     examples = []
     for i, length in enumerate(lengths):
@@ -130,6 +132,7 @@ def order_of_the_pool_does_not_matter(subject: Subject, scratch: Path) -> None:
     pool = make_pool(40)
     shuffled = Pool(random.Random(1).sample(list(pool), len(pool)), pool.name)
     one, other = subject.select(pool, 12, scratch / "a"), subject.select(shuffled, 12, scratch / "b")
+    # Equal sets in another order are fine: only the choice is checked, not the order of ties within it.
     if set(one.ids) == set(other.ids):
         return
     parting = next(i for i, (a, b) in enumerate(zip(one.ids, other.ids)) if a != b)
@@ -212,6 +215,7 @@ def edge_pools_work(subject: Subject, scratch: Path) -> None:
 def two_processes_agree(subject: Subject, scratch: Path) -> None:
     """Another process, with another hash seed, chooses the same."""
     here = subject.select(make_pool(40), 10, scratch / "here", seed=2).ids
+    # The subject travels as JSON; asdict would keep mappings and sequences that JSON cannot write.
     told = {**dataclasses.asdict(subject), "options": dict(subject.options), "plugin_path": list(subject.plugin_path)}
     done = subprocess.run(
         [sys.executable, "-m", "selbench.testing.elsewhere", json.dumps(told), str(scratch / "there")],
