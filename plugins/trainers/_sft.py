@@ -89,9 +89,8 @@ def sft_trainer_class() -> type:
             SFTTrainer's entropy and token accuracy are left out.
             """
             labels = inputs["labels"]
-            if (
-                labels.is_cuda
-            ):  # TRL's fused head never stores the logits, which take most memory with a large vocabulary
+            if labels.is_cuda:
+                # TRL's fused head never stores the logits, which take most memory with a large vocabulary.
                 outputs = model(**inputs, use_cache=False, fused_lm_head=True)
                 return -outputs.log_probs.sum() / num_items_in_batch
             # Logits are computed only where some row of the pass has a label: the head is a large part of a small model.

@@ -173,7 +173,7 @@ class Trl:
             args=self._sft_config(len(plan.steps), context.seed, folder),
             train_dataset=Dataset.from_dict(
                 {"row": range(len(rows))}
-            ),  # TRL requires one; the examples come from `batches`
+            ),  # TRL requires one; examples come from `batches`
             processing_class=tokenizer,
             peft_config=self._lora_config(),
         )
@@ -218,9 +218,8 @@ class Trl:
             report_to="none",
             disable_tqdm=True,
         )
-        arguments._n_gpu = min(
-            arguments.n_gpu, 1
-        )  # one run uses one device; Hydra's launcher spreads a grid over devices
+        # One run uses one device; Hydra's launcher spreads a grid over devices.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         return arguments
 
     def _lora_config(self) -> Any:
