@@ -171,9 +171,8 @@ class Trl:
             batches,
             model=network,
             args=self._sft_config(len(plan.steps), context.seed, folder),
-            train_dataset=Dataset.from_dict(
-                {"row": range(len(rows))}
-            ),  # TRL requires one; examples come from `batches`
+            # TRL requires a data set; the examples come from `batches`.
+            train_dataset=Dataset.from_dict({"row": range(len(rows))}),
             processing_class=tokenizer,
             peft_config=self._lora_config(),
         )
@@ -200,9 +199,8 @@ class Trl:
             per_device_train_batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             lr_scheduler_type=self.schedule,
-            warmup_steps=int(
-                self.warmup_ratio * steps
-            ),  # rounded down, so that a short training has steps after the warmup
+            # Rounded down, so that a short training has steps after the warmup.
+            warmup_steps=int(self.warmup_ratio * steps),
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             gradient_checkpointing=self.gradient_checkpointing,
