@@ -1,4 +1,4 @@
-"""Manners for the libraries we drive: no chatter, and no trace left in the caller's random state."""
+"""Runs other libraries without their messages, and without changing the caller's random state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# The loggers that `quiet` limits to errors; transformers has switches of its own.
 CHATTY = ("accelerate", "datasets", "lm_eval", "peft", "trl", "httpx", "huggingface_hub", "filelock", "fsspec")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Library warnings, notes and progress bars are held back; errors come through as exceptions."""
+    """Suppresses the libraries' warnings, notes and progress bars inside the block; exceptions are not affected."""
     import datasets
     from transformers.utils import logging as transformers_logging
 
@@ -43,7 +44,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """Seed the global generators inside, and give the caller's states back afterwards."""
+    """Seeds the global generators of Python, NumPy and torch inside the block, and restores their states afterwards."""
     import torch
     from transformers import set_seed
 

@@ -1,4 +1,4 @@
-"""Loading a model reference, and saying in one sentence why it cannot be loaded."""
+"""Loads models and tokenizers from their references; a failure is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
-    """The tokenizer with the chat template that `ref.template` asks for, and a padding token.
+    """The tokenizer, with the chat template that `ref.template` names and with a padding token.
 
-    Raises UserError if it cannot be found or is not a fast tokenizer.
+    Raises UserError if it cannot be loaded, is no fast tokenizer, or has no chat template where one is required.
     """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, ref)
+    tokenizer: PreTrainedTokenizerBase = _load_pretrained(AutoTokenizer.from_pretrained, ref)
     if ref.template not in ("auto", "chat", "alpaca"):
         raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
     if ref.template == "chat" and not tokenizer.chat_template:
@@ -35,13 +35,18 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = ALPACA_TEMPLATE
     if not tokenizer.is_fast:
         raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
+    # Padding is never attended to nor scored, so any token will do.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
 def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
-    """The causal language model in evaluation mode, its adapter merged; float32 on CPU unless `ref.dtype` says otherwise."""
+    """The causal language model in evaluation mode, with its adapter merged.
+
+    `device` is a GPU by default if there is one. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU.
+    Raises UserError if the model cannot be loaded or the dtype is unknown.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -50,7 +55,7 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
     dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
     if dtype is None:
         raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
-    model = _load(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
+    model = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
     if ref.adapter:
         from peft import PeftModel
 
@@ -60,7 +65,7 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
 
 
 def local_folder(ref: ModelRef) -> Path | None:
-    """The folder that `ref.path` names; None for the name of a hub model. Raises UserError if the folder is not there."""
+    """The folder that `ref.path` names; None for the name of a hub model. Raises UserError for a missing folder."""
     where = Path(ref.path).expanduser()
     local = where.is_absolute() or ref.path.startswith((".", "~")) or where.exists()
     if local and not where.is_dir():
@@ -68,7 +73,8 @@ def local_folder(ref: ModelRef) -> Path | None:
     return where if local else None
 
 
-def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
+def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
+    """The result of a `from_pretrained` (`load`) for the reference. Raises UserError if it fails."""
     where = local_folder(ref)
     try:
         with quiet():
@@ -87,18 +93,23 @@ def _load(load: Any, ref: ModelRef, **options: Any) -> Any:
 
 
 def fingerprint(ref: ModelRef) -> str:
-    """A hash of what the model computes: its files' content (a folder) or its name and revision (a hub model)."""
+    """A hash of everything that can change what the model computes, for the keys of stages.
+
+    A folder counts by the content of its files, a hub model by its name and commit; template, dtype, max_length and the
+    content of the adapter count as well.
+    """
     identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
     folder = local_folder(ref)
-    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit(ref.path, ref.revision)]
+    # A folder by its content, so that a moved copy has the same key and a changed file another one.
+    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]
     if ref.adapter:
         identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)
-def _commit(name: str, revision: str | None) -> str | None:
-    """The commit of a hub model, so that a moved branch is another model; the revision itself if none is to be had."""
+def _commit_of(name: str, revision: str | None) -> str | None:
+    """The commit of a hub model, so that a branch that has moved counts as another model; `revision` if it is unknown."""
     from huggingface_hub import hf_hub_download  # and not transformers, which `selbench plan` does not load
 
     try:

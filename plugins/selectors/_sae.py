@@ -1,4 +1,4 @@
-"""What the two selectors over a sparse autoencoder share: its options, and the tags they stand for."""
+"""What the two selectors over a sparse autoencoder share: their options, and the tags that these options describe."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ FIDELITY = "re-implemented from the abstract"
 
 @dataclass
 class SaeOptions:
-    """Which autoencoder, and when a latent is on. See features.sae and features.sae_tags for every default.
+    """Which autoencoder is used, and when one of its latents counts as on.
+
+    `selbench.features.sae` and `selbench.features.sae_tags` explain every default.
 
     Options:
         autoencoder: null trains one on the scorer's activations over the pool; else a published one: a folder in
             EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID.
-        layer: 2/3 (of the depth), last (the paper's), middle or a number; for a published one, only where it does not
-            say.
-        latents: of the training: how many the autoencoder has; null is the default of features.sae.
-        k: of the training: how many latents are on at a token.
-        train_tokens: of the training: how many tokens it sees.
-        sae_seed: of the training: this and not the run's seed drives it, so that one autoencoder serves all runs.
-        extra_text: of the training: a file with more text, JSON Lines with a field `text` or any pool file.
-        threshold: per_token (the median token has `level` latents on), absolute (`level`; the paper: 10), or quantile
-            (`level` of the positive activations).
-        level: of the threshold; null is k / 8 for per_token.
-        positions: tokens that count: prompt, response or all (both).
+        layer: 2/3 (of the depth), last (the paper's), middle or a number. A published autoencoder needs it only if
+            it does not name its layer itself.
+        latents: for training an autoencoder: the number of its latents; null is the default of features.sae.
+        k: for training: how many latents are on at a token.
+        train_tokens: for training: how many tokens the autoencoder sees.
+        sae_seed: for training: the seed. It is not the run's seed, so that one autoencoder serves all runs.
+        extra_text: for training: a file with more text, JSON Lines with a field `text` or any pool file.
+        threshold: when a latent is on: per_token (the median token has `level` latents on), absolute (its activation
+            is above `level`; the paper: 10), or quantile (above the quantile `level` of the positive activations).
+        level: the value that `threshold` refers to; null is k / 8 for per_token.
+        positions: the tokens that count: prompt, response or all (both).
     """
 
     autoencoder: str | None = None
@@ -54,7 +56,7 @@ class SaeOptions:
 
     @property
     def tags(self) -> SaeTags:
-        """The feature that these options stand for. Raises UserError if they do not go together."""
+        """The feature that these options describe. Raises UserError for options that contradict each other."""
         return SaeTags(self._autoencoder(), threshold=self.threshold, level=self.level, positions=self.positions)
 
     def _autoencoder(self) -> PublishedAutoencoder | SparseAutoencoder:
@@ -76,13 +78,17 @@ class SaeOptions:
         )
 
     def identity(self) -> dict[str, Any]:
-        """The options for the selection's key: with what the files hold, not where they are."""
+        """The options for the selection's key, with the content of the files they name instead of the paths."""
         options = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.tags)}
 
 
-def describe(tags: Feature, context: Context) -> Mapping[str, Any]:
-    """What both selectors report of their tags: in the record, and beside the selection."""
+def tag_facts(tags: Feature, context: Context) -> Mapping[str, Any]:
+    """Figures about the tags, all named `sae_...`: logged to the record, and returned for the selection's diagnostics.
+
+    `tags` is the feature of `SaeTags`. A figure that it does not hold, as those of the training of a published
+    autoencoder, is left out, and so is an undefined correlation with length.
+    """
     sizes = np.diff(tags["indptr"])
     facts = {name: float(tags[name]) for name in ("theta", "fvu", "l0", "dead_share") if name in tags}
     facts |= {"active_per_example": float(sizes.mean()), "without_active": int((sizes == 0).sum())}

@@ -1,11 +1,11 @@
-"""Nothing of the pool."""
+"""The arm without fine-tuning."""
 
 from selbench.api import Budget, Context, Pool, Selection, selector
 
 
 @selector("base", share=0.0, uses_scorer=False)
 class Base:
-    """No example and no fine-tuning: the base model as it is. Ignores the budget."""
+    """Selects no example: the base model is evaluated without fine-tuning. Ignores the budget."""
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         return Selection(())

@@ -1,4 +1,4 @@
-"""k-center: the examples that leave no other example far away."""
+"""k-center: a selection that leaves no example of the pool far from a selected one."""
 
 from typing import Literal
 
@@ -15,18 +15,21 @@ from selbench.optimize.kcenter import Metric, farthest_first, medoid
     fidelity="from the papers and MoDS's code, with another encoder",
 )
 class KCenter:
-    """Farthest-first traversal: always take the example farthest from all taken; within twice the best radius.
+    """Farthest-first traversal: the next example is always the one farthest from all selected ones.
+
+    The largest distance from an example to its nearest selected one is at most twice the smallest possible (Gonzalez
+    1985). Outliers are therefore selected early, and duplicates last.
 
     From MoDS's code: only the instruction is embedded, and the first centre is random.
     Ours: the encoder (MoDS: BERT's [CLS] of at most 96 tokens, Euclidean, not normalised), the cosine metric, the
-    scorer's hidden states as a space, the medoid as first centre. Duplicates come last. Outliers come first: that is
-    the method.
+    scorer's hidden states as a space, the medoid as first centre.
 
     Options:
         space: text (a text encoder) or hidden (the scorer's residual stream).
         encoder: for text: tfidf (fitted on the pool, needs no model) or a sentence-transformers name or folder.
         dimension: for tfidf: how many dimensions are kept.
-        text: for text: instruction, question (with input), prompt (with earlier turns), response, or text (all).
+        text: for text: the part that is embedded: instruction, question (instruction and input), prompt (with system
+            text and earlier turns), response, or text (prompt and response).
         layer: for hidden: last, middle, or the number of a block.
         pooling: for hidden: mean, max, last, last_minus_first or mean_minus_first over the tokens of the prompt.
         metric: cosine or euclidean.
@@ -55,7 +58,8 @@ class KCenter:
     def _points(self) -> FeatureSpec:
         if self.space == "hidden":
             return HiddenStates(self.layer, self.pooling)
-        # Cosine scales the points itself, and Euclidean wants them as they are.
+        # Never normalised here: the cosine metric scales the points itself, and Euclidean distances need their length.
+        # Other encoders than tfidf ignore the dimension; a fixed one keeps their feature under one key.
         return TextEmbeddings(self.encoder, self.dimension if self.encoder == "tfidf" else 256, self.text, False)
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:

@@ -12,14 +12,14 @@ from selbench.features.lengths import ResponseLength
     fidelity="from the paper; compared with its published selection",
 )
 class Longest:
-    """Longest responses first: the baseline for every method whose score grows with length.
+    """Longest responses first: the baseline for methods whose scores correlate with length.
 
     From the paper: the score is the number of tokens of the response under the target model's tokenizer.
-    Ours: we count with the scorer's tokenizer (the same one unless a smaller scorer is named), all assistant turns of
-    a conversation count, and ties go to the earlier example.
+    Ours: the tokenizer is the scorer's (the target model's own unless another scorer is named), all assistant turns of
+    a conversation count, and ties go to the example earlier in the pool.
 
     Options:
-        unit: tokens, or characters (needs no tokenizer).
+        unit: what length is counted in: tokens, or characters (no tokenizer is loaded).
     """
 
     unit: Literal["tokens", "characters"] = "tokens"
@@ -33,5 +33,5 @@ class Longest:
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         if self.unit == "tokens":
             return Selection.ranked(context.features(ResponseLength())["tokens"], budget)
-        said = [sum(len(answer) for _, answer in example.history) + len(example.response) for example in pool]
-        return Selection.ranked(said, budget)
+        characters = [sum(len(answer) for _, answer in example.history) + len(example.response) for example in pool]
+        return Selection.ranked(characters, budget)

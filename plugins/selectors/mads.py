@@ -13,28 +13,33 @@ from selbench.optimize.coverage import Objective, Weights, coverage_curve, greed
 class Mads:
     """Model-aware diverse selection: greedy coverage of activation tags.
 
-    From the paper (abstract and figure captions; there is no public code): the scorer reads the pool, strongly
-    activated neurons of a layer become binary tags of each example, and a coverage-based selection takes 15 % with
+    From the paper (abstract and figure captions; there is no public code): the scorer reads the pool, the strongly
+    activated neurons of a layer become binary tags of each example, and a selection by coverage takes 15 % with
     Llama-3.2-3B-Instruct as scorer.
-    Ours, because the paper does not say, and each an option: where, over which tokens and from what value on a neuron
-    counts as strongly activated, which layers, which tags count, and the exact objective. A plain set cover is
-    complete after a few hundred examples; hence the default of log(1 + count).
+    Ours, because we could not see what the paper does, and each an option: which activation is read, over which
+    tokens, above which value a neuron counts as strongly activated, which layers are used, which tags count, and the
+    objective. A plain set cover covers every tag after a few hundred examples; hence the default log(1 + count).
+    docs/methods/mads.md gives the reasons and what each choice changes.
 
     Options:
-        capture: ffn_gate = act(gate(x)), ffn_prod = |act(gate(x)) * up(x)|, ffn_up_abs = |up(x)|, resid = block output.
-        positions: prompt, response, all (both), last (the last token) or every (with template and BOS).
-        pooling: mean, max, last, last_minus_first or mean_minus_first over these tokens.
-        threshold: quantile (a share `rho` of cells per layer), absolute (`tau`) or top_m (`top_m` per example, layer).
-        layers: middle, all, last, middle_third, stride:2, or a list such as 1,8,15 (blocks count from 0).
+        capture: the activation that is read: ffn_gate = act(gate(x)), ffn_prod = |act(gate(x)) * up(x)|, ffn_up_abs = |up(x)|,
+            resid = block output.
+        positions: the tokens that are read: prompt, response, all (both), last (the last token) or every (with template and BOS).
+        pooling: how they become one value: mean, max, last, last_minus_first or mean_minus_first.
+        threshold: when a neuron is on: quantile (the largest share `rho` of a layer's values over examples and
+            neurons), absolute (values above `tau`) or top_m (the `top_m` largest of each example and layer).
+        layers: the blocks that are read: middle, all, last, middle_third, stride:2, or a list such as 1,8,15
+            (blocks count from 0).
         response: whether the scorer reads the response after the prompt.
-        rho: for quantile: this share of cells is on.
-        tau: for absolute: a neuron is on above this value.
-        top_m: for top_m: this many neurons of a layer are on in each example.
-        max_df: tags on in more than this share of the pool are dropped; 1.0 keeps all.
-        objective: log = log(1 + c), sqrt, set_cover = min(c, 1), m_cover = min(c, `m`); the last two in rounds.
-        m: for m_cover: a tag is covered once this many chosen examples have it.
-        weights: of a tag: one, idf = log(N / df), power = df^-`gamma`.
-        gamma: for power: its exponent.
+        rho: for quantile: the share of a layer's (example, neuron) values that are on.
+        tau: for absolute: the value above which a neuron is on.
+        top_m: for top_m: how many neurons of a layer are on in each example.
+        max_df: tags that more than this share of the examples have are dropped; 1.0 keeps all.
+        objective: the value of a tag that c chosen examples have: log = log(1 + c), sqrt, set_cover = min(c, 1),
+            m_cover = min(c, `m`). The last two start a new round when no example adds anything.
+        m: for m_cover: how many chosen examples must have a tag before it counts as covered.
+        weights: the weight of a tag that df of N examples have: one, idf = log(N / df), power = df^-`gamma`.
+        gamma: for power: the exponent.
     """
 
     capture: Capture = "ffn_gate"
@@ -55,7 +60,7 @@ class Mads:
     def __post_init__(self) -> None:
         if not 0 < self.max_df <= 1:
             raise UserError(f"option 'max_df' of 'mads': {self.max_df} is not a share above 0 and at most 1.")
-        _ = self._tags  # checks the rest before any work
+        _ = self._tags  # building the feature checks the other options before any work is done
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self._tags]
@@ -71,7 +76,7 @@ class Mads:
         tags = context.features(self._tags)
         width = int(tags["shape"][1])
         df = np.bincount(tags["indices"], minlength=width)
-        indptr, indices = _keep(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))
+        indptr, indices = _kept_columns(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))
         found = greedy_coverage(
             indptr,
             indices,
@@ -91,19 +96,22 @@ class Mads:
                 "rounds": found.rounds,
                 "layers": tags["layers"],
                 "on_share": tags["on_share"],
-                "df": _summary(df, np.bincount(indices, minlength=width)),
+                "df": _frequency_summary(df, np.bincount(indices, minlength=width)),
             },
         )
 
 
-def _keep(indptr: np.ndarray, indices: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The CSR rows without the columns that are not `kept`."""
+def _kept_columns(indptr: np.ndarray, indices: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The CSR rows restricted to the columns (booleans, one per tag) that are `kept`; columns keep their numbers."""
     stays = kept[indices]
     return np.concatenate([[0], np.cumsum(stays)])[indptr], indices[stays]
 
 
-def _summary(df: np.ndarray, kept: np.ndarray) -> dict[str, float]:
-    """The long tail of tag frequency in a few numbers."""
+def _frequency_summary(df: np.ndarray, kept: np.ndarray) -> dict[str, float]:
+    """The distribution of document frequencies: how many tags exist, occur and are kept, and percentiles of `df`.
+
+    `df` holds, for each tag, the number of examples that have it, and `kept` the same after `max_df`.
+    """
     seen = df[df > 0]
     shares = (0, 10, 50, 90, 100)
     quantiles = np.percentile(seen, shares) if len(seen) else np.zeros(len(shares))

@@ -9,19 +9,20 @@ from selbench.api import Budget, Context, Pool, Selection, selector
 
 @selector("random", stochastic=True, uses_scorer=False, paper="Ivison et al. 2025, arXiv 2503.01807 (balanced)")
 class Random:
-    """Uniform without replacement.
+    """Uniform selection without replacement.
 
-    From RDS+ (its README): `balanced` gives every source the same number of examples, and shares what an exhausted
-    source leaves over equally among the others.
+    From the README of RDS+ (Ivison et al. 2025): `balanced` gives every source the same number of examples; what a
+    source is too small for goes to the others in equal parts.
     Ours: `balanced=category`, and the order: groups take turns, so that every prefix is balanced as well.
 
     Options:
-        balanced: no, or by the `source` or the `category` of the examples.
+        balanced: no, or source or category: equally many examples of each source or category.
     """
 
     balanced: Literal["no", "source", "category"] = "no"
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
+        # One permutation for both cases: a prefix of it is the selection, so smaller budgets are prefixes of larger ones.
         order = context.rng.permutation(len(pool))
         if self.balanced == "no":
             return Selection.ordered(order, budget)
@@ -30,5 +31,5 @@ class Random:
         turn = np.zeros(len(pool), np.int64)
         for members in (np.flatnonzero(group == g) for g in range(len(first))):
             turn[members] = np.arange(len(members))
-        # Within a turn the groups follow each other in the random order of their first examples.
+        # Within a turn, groups stand in the random order of their first examples: no group is favoured at the cut.
         return Selection.ordered(order[np.lexsort((first[group], turn))], budget)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
+from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, tag_facts
 
 from selbench.api import Budget, Context, Pool, Selection, selector
 from selbench.optimize.coverage import coverage_curve, greedy_coverage
@@ -13,22 +13,22 @@ from selbench.optimize.coverage import coverage_curve, greedy_coverage
 
 @selector("sae_greedselect", paper=PAPER, fidelity=FIDELITY)
 class SaeGreedSelect(SaeOptions):
-    """Always the example that adds most features of a sparse autoencoder which no chosen one has.
+    """Always the example with the most features of a sparse autoencoder that no chosen example has yet.
 
-    arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and notes: no code was published,
-    and its pseudo-code was not seen. Known: a greedy rule for the coverage of unique features. Ours: among equals the
-    example with more features comes first, then the one earlier in the pool; and what happens once nothing is new
-    (`exhaustion`). Examples without a feature come last.
+    arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and public notes: no code was
+    published, and we have not seen the pseudo-code. From the notes: the rule is greedy coverage of unique features.
+    Ours: among equals the example with more features comes first, then the one earlier in the pool; what happens once
+    every feature is covered (`exhaustion`); examples without a feature come last. See docs/methods/sae.md.
 
     Options:
-        exhaustion: rounds: all features count as uncovered again for the examples that are left; largest: the rest
-            follows by number of features.
+        exhaustion: what follows once no example adds a feature: rounds = all features count as uncovered again for
+            the remaining examples; largest = the remaining examples by number of features.
     """
 
     exhaustion: Literal["rounds", "largest"] = "rounds"
 
     def __post_init__(self) -> None:
-        _ = self.tags  # checks the options before any work
+        _ = self.tags  # building the feature checks the options before any work is done
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         tags = context.features(self.tags)
@@ -43,7 +43,7 @@ class SaeGreedSelect(SaeOptions):
             gains=gains,
             coverage=coverage_curve(indptr, indices, order),
             rounds=rounds,
-            **describe(tags, context),
+            **tag_facts(tags, context),
         )
 
 
@@ -56,17 +56,27 @@ def greedselect(
     costs: np.ndarray | None = None,
     again: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Positions in the order of choice until the next does not fit, what each added, and how often coverage began anew.
+    """The greedy order as far as the budget reaches.
 
-    `indptr`, `indices`: CSR rows of distinct tags (0 to `tags` - 1), N rows; `costs`: N integers, ones by default.
+    Args:
+        indptr: N + 1 integers; with `indices` the CSR rows of distinct tags, numbered 0 to `tags` - 1.
+        indices: the tags of all rows.
+        tags: how many tags exist.
+        limit: the budget. The order ends before the first example that no longer fits.
+        costs: N integers; ones by default.
+        again: start a new round when no example adds a tag; otherwise the rest follows by number of tags.
+
+    Returns:
+        The positions in the order of choice, how many new tags each added, and how often a new round began.
     """
     sizes = np.diff(indptr)
     prices = np.ones(len(sizes), np.int64) if costs is None else np.asarray(costs, np.int64)
-    # The coverage kernel gives equals to the lower position, so rows are laid out with the larger first.
+    # The coverage kernel breaks ties by the lower position, so the rows with more tags are put first.
     rank = np.argsort(-sizes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes[rank])])
     within = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes[rank])
     columns = indices[np.repeat(indptr[rank], sizes[rank]) + within]
+    # Without rounds the kernel stops at full coverage by itself, so it runs without a limit and the cut comes below.
     most = limit if again else int(prices.sum())
     found = greedy_coverage(starts, columns, tags, most, costs=prices[rank], objective="set_cover", rounds=again)
     order = rank[found.order]

@@ -1,11 +1,11 @@
-"""SAE-SimScale: a walk from the richest example down, past those too similar to what has been taken."""
+"""SAE-SimScale: a walk down a ranking of the examples that passes over those too similar to the ones already taken."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, describe
+from selbench_plugins.selectors._sae import FIDELITY, PAPER, SaeOptions, tag_facts
 
 from selbench.api import Budget, Context, Pool, Selection, UserError, selector
 from selbench.optimize.coverage import coverage_curve
@@ -14,19 +14,20 @@ from selbench.optimize.simscale import Similarity, threshold_walk
 
 @selector("sae_simscale", paper=PAPER, fidelity=FIDELITY)
 class SaeSimScale(SaeOptions):
-    """Examples rich in features of a sparse autoencoder, past those whose features are mostly covered.
+    """Examples with many features of a sparse autoencoder, passing over those whose features are mostly covered.
 
-    arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and notes: no code was published,
-    and its pseudo-code was not seen. Known: a similarity-based variant for larger budgets. Recalled but not confirmed:
-    the walk from rich to poor and the ratio of 0.8. Ours: what is rejected is walked again with nothing covered.
-    Examples without a feature come last.
+    arXiv 2502.14050 (Yang et al., Meta GenAI 2025), re-implemented from the abstract and public notes: no code was
+    published, and we have not seen the pseudo-code. From the notes: a similarity-based variant for larger budgets.
+    From memory, not confirmed: the order by number of features and the ratio 0.8. Ours: the rejected examples are
+    walked again, with nothing covered, until the budget is spent; examples without a feature come last. See
+    docs/methods/sae.md.
 
     Options:
-        order: features: by number of active features, most first; response_length: by response tokens, longest first.
-            Ties go to the earlier in the pool.
-        ratio: an example is taken while the overlap is below it.
+        order: the ranking that is walked: features = by number of active features, most first; response_length = by
+            response tokens, longest first. Ties go to the example earlier in the pool.
+        ratio: an example is taken if its similarity to the ones taken before is below this value.
         rise: how much the ratio grows from one walk to the next (0.05, say), up to 1.
-        similarity: union: the share of the example's features that are covered; pairwise: the largest Jaccard
+        similarity: union = the share of the example's features that are covered; pairwise = the largest Jaccard
             similarity to one example taken in the same walk.
     """
 
@@ -36,7 +37,7 @@ class SaeSimScale(SaeOptions):
     similarity: Similarity = "union"
 
     def __post_init__(self) -> None:
-        _ = self.tags  # checks the options before any work
+        _ = self.tags  # building the feature checks the options before any work is done
         if not 0 < self.ratio <= 1 or self.rise < 0:
             raise UserError(f"ratio={self.ratio}, rise={self.rise}: ratio is above 0 and at most 1, rise at least 0.")
 
@@ -62,5 +63,5 @@ class SaeSimScale(SaeOptions):
             passes=walked.passes,
             similarity=walked.similarity,
             coverage=coverage_curve(indptr, indices, walked.order),
-            **describe(tags, context),
+            **tag_facts(tags, context),
         )

@@ -1,7 +1,7 @@
-"""lm-eval tasks by name: from a folder of our own YAML files, or from lm-eval's thousands.
+"""Loads lm-eval tasks by name, from a folder of task files or from lm-eval's own collection.
 
-Tasks are kept for the life of the process, because a sweep evaluates the same suite many times, and are loaded
-again when a file of theirs has changed.
+A loaded task is kept as long as the process lives, because a sweep evaluates the same suite many times. A task whose
+files have changed is loaded again.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from selbench.hashing import file_hash
 
 LOCAL_FORMATS = ("json", "csv", "parquet")
 DATA_ROOT = "${data_root}"
-Stamps = tuple[tuple[str, int, int], ...]
+Stamps = tuple[tuple[str, int, int], ...]  # path, size and modification time of files
 
-# (task file, data_root, changes) -> the state of the files it was made of, and the task.
+# (task file, data_root, changes) -> the stamps of the task files and of the data files it was made from, and the task.
 _built: dict[tuple[Path, str, Changes], tuple[tuple[Stamps, Stamps], Any]] = {}
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a suite changes in every task it loads. None: as the task says."""
+    """What a suite changes in every task it loads; None keeps the task's own value."""
 
-    num_fewshot: int | None = None
-    max_gen_toks: int | None = None
+    num_fewshot: int | None = None  # worked examples in the prompt
+    max_gen_toks: int | None = None  # the longest answer, in tokens
 
     def apply(self, task: Any) -> Any:
-        # A task that fixes zero shots does so because its prompt leaves no room for any; lm-eval respects that too.
+        """The task, changed in place."""
+        # A task that sets zero worked examples has a prompt without room for any; lm-eval's command line keeps it too.
         if self.num_fewshot is not None and task.get_config("num_fewshot") != 0:
             task.set_config("num_fewshot", self.num_fewshot)
         if self.max_gen_toks is not None and task.OUTPUT_TYPE == "generate_until":
@@ -44,12 +45,12 @@ class Changes:
 
 
 def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes: Changes) -> dict[str, Any]:
-    """What lm-eval's `evaluate` takes: {"tasks": {name: task}, "groups": ..., "group_map": ...}.
+    """The tasks in the form that lm-eval's `evaluate` takes: {"tasks": {name: task}, "groups": ..., "group_map": ...}.
 
-    No names: all tasks of the folder. Raises UserError for an unknown name, a missing file or an unreachable
-    data set.
+    Without names, all tasks of the folder; a name that is in both stands for the task of the folder. Raises UserError
+    for an unknown name, a missing file or an unreachable data set.
     """
-    local = _local(folder) if folder else {}
+    local = _local_task_files(folder) if folder else {}
     if not names and not local:
         raise UserError("no tasks: name at least one in `tasks`, or a folder of task files in `include_path`.")
     own = {name: _own_task(name, *local[name], data_root, changes) for name in names or sorted(local) if name in local}
@@ -59,10 +60,13 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
 
 
 def own_files(folder: str | None, data_root: str) -> dict[str, str]:
-    """Content hashes of a folder of task files and of the files under `data_root` that they name, without lm-eval."""
+    """File name -> content hash, of a folder of task files and of the files under `data_root` that these name.
+
+    lm-eval is not imported: a plan needs the key of a suite, and importing takes seconds.
+    """
     root = Path(folder).expanduser() if folder else None
     if root is None or not root.is_dir():
-        return {}  # a folder that is not there is told when the tasks are loaded
+        return {}  # `load_tasks` reports a missing folder
     hashes = {path.relative_to(root).as_posix(): file_hash(path) for path in sorted(root.rglob("*")) if path.is_file()}
     texts = [path.read_text() for path in sorted(root.rglob("*.yaml"))]
     named = sorted({name for text in texts for name in re.findall(r"\$\{data_root\}/([^\s\"',}\]]+)", text)})
@@ -70,28 +74,28 @@ def own_files(folder: str | None, data_root: str) -> dict[str, str]:
     return hashes | {name: file_hash(path) for name, path in data.items() if path.is_file()}
 
 
-def _stamps(paths: Iterable[Path]) -> Stamps:
+def _file_stamps(paths: Iterable[Path]) -> Stamps:
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths))
 
 
-def _local(folder: str) -> dict[str, tuple[Path, Stamps]]:
-    """Task name -> its file and the state of all files beside it; those that start with "_" are shared parts."""
+def _local_task_files(folder: str) -> dict[str, tuple[Path, Stamps]]:
+    """Task name -> its file and the stamps of all files of the folder. Files named "_..." are parts that tasks include."""
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"the folder of tasks {root} does not exist (set by include_path).")
-    stamps = _stamps(root.rglob("*.yaml"))
+    stamps = _file_stamps(root.rglob("*.yaml"))
     paths = sorted(path for path in root.rglob("*.yaml") if not path.name.startswith("_"))
-    return {_yaml(str(path), stamps)["task"]: (path, stamps) for path in paths}
+    return {_task_config(str(path), stamps)["task"]: (path, stamps) for path in paths}
 
 
 @lru_cache(maxsize=1024)
-def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
-    """A task file with its includes; `stamps` are there so that a changed file is read again."""
+def _task_config(path: str, stamps: Stamps) -> Mapping[str, Any]:
+    """The content of a task file and its includes. `stamps` is part of the cache's key: a changed file is read again."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
         config: Mapping[str, Any] = load_yaml(path)
-    except Exception as error:  # YAML, a missing include, a function that cannot be imported
+    except Exception as error:  # invalid YAML, a missing include, a function that cannot be imported
         raise UserError(f"the task file {path} could not be read: {str(error).splitlines()[0]}") from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"the task file {path} names no task: give it a line `task: name`.")
@@ -99,41 +103,46 @@ def _yaml(path: str, stamps: Stamps) -> Mapping[str, Any]:
 
 
 def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Changes) -> Any:
-    config = _fill(_yaml(str(path), stamps), name, data_root)
-    sources = _sources(config, name, path)
-    state = stamps, _stamps(file for part in sources.values() for file in part)
+    """The task of a file: the one loaded before, unless a task file or a data file has changed since."""
+    config = _with_data_root(_task_config(str(path), stamps), name, data_root)
+    sources = _data_files(config, name, path)
+    state = stamps, _file_stamps(file for part in sources.values() for file in part)
     known = _built.get((path, data_root, changes))
     if known and known[0] == state:
         return known[1]
-    task = changes.apply(_build(config, sources))
+    task = changes.apply(_new_task(config, sources))
     _built[path, data_root, changes] = state, task
     return task
 
 
-def _build(config: dict[str, Any], sources: Mapping[str, list[Path]]) -> Any:
+def _new_task(config: dict[str, Any], sources: Mapping[str, list[Path]]) -> Any:
+    """The task of a configuration; `sources` are the local files of each split."""
     from lm_eval.api.task import ConfigurableTask
 
     if sources:
-        # Read here and not by `datasets`, which would first convert every file into a cache of its own.
-        config = {**config, "custom_dataset": _reader(sources), "dataset_kwargs": None}
+        # Our own reader takes the files: `datasets` would first convert every file and keep a copy in its cache.
+        config = {**config, "custom_dataset": _dataset_reader(sources), "dataset_kwargs": None}
     return ConfigurableTask(config={key: config[key] for key in config if key not in ("tag", "group", "task_list")})
 
 
-def _fill(value: Any, name: str, data_root: str) -> Any:
-    """`${data_root}` replaced in every string."""
+def _with_data_root(value: Any, name: str, data_root: str) -> Any:
+    """`value` with `${data_root}` replaced in every string of it, at any depth."""
     if isinstance(value, str) and DATA_ROOT in value:
         if not data_root:
             raise UserError(f"task '{name}' reads from {DATA_ROOT}, which is not set: set the suite's data_root.")
         return value.replace(DATA_ROOT, data_root)
     if isinstance(value, dict):
-        return {key: _fill(item, name, data_root) for key, item in value.items()}
+        return {key: _with_data_root(item, name, data_root) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, name, data_root) for item in value]
+        return [_with_data_root(item, name, data_root) for item in value]
     return value
 
 
-def _sources(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Path]]:
-    """Split -> files, made absolute in `config` as well. Raises UserError for a file that is not there."""
+def _data_files(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Path]]:
+    """Split -> its local files; relative names are relative to the task file `path`. Empty for a data set of the hub.
+
+    Raises UserError for a missing file.
+    """
     options = config.get("dataset_kwargs") or {}
     named = options.get("data_files")
     if not named or config.get("dataset_path") not in LOCAL_FORMATS:
@@ -149,13 +158,15 @@ def _sources(config: dict[str, Any], name: str, path: Path) -> dict[str, list[Pa
     return sources
 
 
-def _reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
+def _dataset_reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
+    """A function that returns the data set of these files, as lm-eval's `custom_dataset` wants one."""
+
     def read(**_: Any) -> Any:
         from datasets import Dataset, DatasetDict
 
         return DatasetDict(
             {
-                split: Dataset.from_list([row for path in paths for _, row in files.read(path)])
+                split: Dataset.from_list([row for path in paths for _, row in files.read_rows(path)])
                 for split, paths in sources.items()
             }
         )
@@ -166,14 +177,15 @@ def _reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
 @lru_cache(maxsize=16)
 def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Changes) -> dict[str, Any]:
     """Tasks and groups of lm-eval's own collection."""
-    manager = _library()
+    manager = _task_manager()
     for name in names:
         if name not in manager.task_index:
             raise UserError(_unknown_task(name, manager.all_tasks, local))
+    # Without this, the hub's libraries would retry every request for half a minute.
     with cache_only_if_unreachable() as online:
         try:
             loaded = manager.load(list(names))
-        except Exception as error:  # the hub, the data set's own code, two tasks in one another
+        except Exception as error:  # the hub or the data set's own code may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0] if online else "the hub is not reachable"
             raise UserError(
                 f"lm-eval task {' + '.join(names)}: its data set could not be loaded from the Hugging Face hub or its "
@@ -185,14 +197,14 @@ def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Chan
 
 
 @lru_cache(maxsize=1)
-def _library() -> Any:
+def _task_manager() -> Any:
     from lm_eval.tasks import TaskManager
 
     return TaskManager()
 
 
 def _unknown_task(name: str, known: Sequence[str], local: Sequence[str]) -> str:
-    """Like `errors.unknown`, but with near matches only: there are thousands of names."""
+    """The message for an unknown task. Unlike `errors.unknown` it lists near matches only: there are thousands of names."""
     near = difflib.get_close_matches(name, [*local, *known], n=5) or [task for task in known if name in task][:5]
     hint = f" Did you mean {', '.join(near)}?" if near else ""
     return f"unknown lm-eval task '{name}'.{hint} All names: python -m lm_eval ls tasks" + (

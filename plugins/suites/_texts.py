@@ -1,4 +1,4 @@
-"""The own words of lm-eval's items, without the task's template and worked examples: what a leak check looks for."""
+"""The words of lm-eval's items, without the task's template and worked examples: what the leak check searches for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selbench_plugins.suites._scores import item_ids
 
 
 def task_texts(task: Any, limit: int | None) -> dict[str, str]:
-    """Item id (as in the scores) -> its words, for the items that are evaluated."""
+    """Item id (as in the scores) -> the item's words, for the items that are evaluated (at most `limit`)."""
     from lm_eval.utils import handle_non_serializable, hash_string
 
     docs = list(task.doc_iterator(limit=limit))
@@ -27,18 +27,26 @@ def task_texts(task: Any, limit: int | None) -> dict[str, str]:
 
 
 def own_words(task: Any, doc: Mapping[str, Any]) -> str:
-    """What the task names for this purpose; else those text fields of the item that its prompt shows; else the prompt."""
+    """The item's words: what its task names as the query for decontamination.
+
+    A task that names none: the text fields of the item that its prompt shows, or the whole prompt if it shows none. An
+    item whose question is in its choices (as in cloze tasks, where the prompt is the number of the answer): the first
+    choice.
+    """
     if task.should_decontaminate():
         return str(task.doc_to_decontamination_query(doc))
     prompt = task.doc_to_text(doc)
-    if not isinstance(prompt, str):  # the number of an answer, where the question is in the choices
+    if not isinstance(prompt, str):  # the number of the answer
         choices = task.doc_to_choice(doc)
         return str(choices[0]) if choices else ""
     return shown_fields(doc, prompt) or prompt
 
 
 def shown_fields(doc: Mapping[str, Any], prompt: str) -> str:
-    """The text fields that stand in the prompt, longest first and none inside another, in the prompt's order."""
+    """The text fields of the item that stand in the prompt, in the prompt's order, separated by empty lines.
+
+    Longer fields are placed first, and a field is left out if its first occurrence lies inside one already placed.
+    """
     spans: list[tuple[int, int]] = []
     for value in sorted((value.strip() for value in doc.values() if isinstance(value, str)), key=len, reverse=True):
         start = prompt.find(value) if value else -1

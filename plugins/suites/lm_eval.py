@@ -1,4 +1,4 @@
-"""Any task of EleutherAI's lm-evaluation-harness, and our own task files."""
+"""Scores by tasks of EleutherAI's lm-evaluation-harness (lm-eval) and by task files in its form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from selbench_plugins.suites._scores import scores
+from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites._tasks import Changes, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
 
@@ -22,30 +22,30 @@ from selbench.models import load_model, load_tokenizer
 if TYPE_CHECKING:
     from lm_eval.models.huggingface import HFLM
 
-# Every arm and seed gets the same examples in its prompts; lm-eval's own default.
+# The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
 
 
 @suite("lm_eval")
 class LmEval:
-    """Any lm-eval task or group by name (list them with `python -m lm_eval ls tasks`), and task files of a folder.
+    """Tasks and groups of lm-eval by name (list them with `python -m lm_eval ls tasks`), and task files of a folder.
 
-    A task or group has one headline score, with its items: `metric` where given, else exact_match, acc_norm, acc, or
-    what the task lists first. All other metrics are kept as side scores.
+    Each task or group has one headline score, kept with its items: that of `metric` if given, else of exact_match,
+    acc_norm or acc, else of the metric that the task lists first. All other metrics are kept as side scores.
 
     Options:
-        tasks: names of tasks or groups; empty runs all task files of `include_path`.
+        tasks: the names of tasks or groups; empty runs all task files of `include_path`.
         include_path: a folder of task files (lm-eval's YAML form), whose `data_files` are relative to the file.
-        data_root: what ${data_root} stands for in these files.
-        metric: the headline's, as "acc" or "exact_match,strict-match".
-        num_fewshot: examples in the prompt; null: as the task says.
-        limit: at most so many items of each task; null: all.
-        batch_size: 0 is 64 on a CPU and what fits on a GPU.
-        apply_chat_template: prompts are put into the model's template.
-        max_gen_toks: how much may be generated; null: as the task says.
-        max_length: of prompt and answer, in tokens; null: the model's.
-        add_bos_token: null: as the tokenizer does by itself.
-        unsafe_code: tasks that run code which the model writes may do so.
+        data_root: the folder that ${data_root} stands for in these files.
+        metric: the metric of the headline score, as "acc" or "exact_match,strict-match" (with a filter of the task).
+        num_fewshot: how many worked examples the prompt has; null keeps the task's number.
+        limit: the largest number of items of each task; null for all.
+        batch_size: requests in one forward pass; 0 is 64 on a CPU and as many as fit on a GPU.
+        apply_chat_template: put prompts into the model's chat template.
+        max_gen_toks: the longest answer that is generated, in tokens; null keeps the task's value.
+        max_length: the longest prompt with its answer, in tokens; null is the model's max_length.
+        add_bos_token: whether prompts begin with the BOS token; null leaves that to the tokenizer.
+        unsafe_code: allow tasks that run code which the model writes.
     """
 
     tasks: list[str] = field(default_factory=list)
@@ -66,52 +66,57 @@ class LmEval:
             raise UserError(f"limit={self.limit}: a limit is a whole number of items from 1, or null for all.")
 
     def identity(self) -> dict[str, Any]:
-        """The options, with what task files and their data hold instead of where they are."""
+        """The options for the key, with the content of task files and their data instead of the paths."""
         options = dataclasses.asdict(self)
         folder, root = options.pop("include_path"), options.pop("data_root")
         return {**options, "own": own_files(folder, root)}
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
-        """Run all tasks in one go, so that requests of many small tasks share batches."""
-        with quiet(), own_randomness(context.seed), _silence():
+        """The scores of all tasks, evaluated in one go so that requests of many small tasks share batches.
+
+        Raises UserError for tasks that cannot be loaded or scored, for a prompt and answer that do not fit into the
+        model, and for a task that runs the model's code without `unsafe_code`.
+        """
+        with quiet(), own_randomness(context.seed), _silenced():
             from lm_eval.evaluator import evaluate
 
-            loaded = self._load()
-            self._check(loaded["tasks"])
+            loaded = self._load_tasks()
+            self._refuse_unsafe(loaded["tasks"])
             for task in loaded["tasks"].values():
                 task.set_fewshot_seed(FEWSHOT_SEED)
             try:
                 results: Any = evaluate(
-                    self._wrap(model),
+                    self._harness_model(model),
                     loaded,
                     limit=self.limit,
-                    bootstrap_iters=0,
+                    bootstrap_iters=0,  # no standard errors: verdicts compute their own from items and seeds
                     apply_chat_template=self.apply_chat_template,
                     confirm_run_unsafe_code=self.unsafe_code,
                 )
-            except AssertionError as error:  # how lm-eval says that prompt and answer do not fit into the model
+            except AssertionError as error:  # lm-eval asserts that prompt and answer fit into the model
                 raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
-        found = scores(results, self.tasks, self.metric)
+        found = scores_of_results(results, self.tasks, self.metric)
         context.log(items=sum(len(score.items) for score in found))
         return found
 
     def texts(self) -> dict[str, dict[str, str]]:
-        """Task -> item id -> the item's own words, for the leak check."""
-        with quiet(), _silence():
-            return {name: task_texts(task, self.limit) for name, task in self._load()["tasks"].items()}
+        """Task -> item id -> the item's words without template and worked examples, for the leak check."""
+        with quiet(), _silenced():
+            return {name: task_texts(task, self.limit) for name, task in self._load_tasks()["tasks"].items()}
 
-    def _load(self) -> dict[str, Any]:
+    def _load_tasks(self) -> dict[str, Any]:
         changes = Changes(self.num_fewshot, self.max_gen_toks)
         return load_tasks(self.tasks, self.include_path, self.data_root, changes)
 
-    def _check(self, tasks: dict[str, Any]) -> None:
+    def _refuse_unsafe(self, tasks: dict[str, Any]) -> None:
+        """Raises UserError for a task that runs code which the model writes, unless `unsafe_code` allows it."""
         for name, task in tasks.items():
             if getattr(task, "UNSAFE_CODE", False) and not self.unsafe_code:
                 raise UserError(
                     f"task '{name}' runs code that the model writes: allow it with the suite's unsafe_code=true."
                 )
 
-    def _wrap(self, model: ModelRef) -> HFLM:
+    def _harness_model(self, model: ModelRef) -> HFLM:
         from lm_eval.models.huggingface import HFLM
 
         network = load_model(model)
@@ -126,13 +131,13 @@ class LmEval:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """lm-eval prints and draws bars as it likes: nothing on stdout, and on stderr only bars on a terminal."""
+def _silenced() -> Iterator[None]:
+    """Holds back what lm-eval prints: nothing reaches stdout, and stderr gets its progress bars on a terminal only."""
     import lm_eval.api.task as building
 
-    _remember_templates()
+    _cache_templates()
     bar = building.tqdm
-    building.tqdm = lambda items, **_: items  # one bar per task for building its prompts is never wanted
+    building.tqdm = lambda items, **_: items  # no bar for building the prompts of each task
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -143,8 +148,11 @@ def _silence() -> Iterator[None]:
         building.tqdm = bar
 
 
-def _remember_templates() -> None:
-    """lm-eval compiles a task's templates anew for every item: half the time of a suite of short answers."""
+def _cache_templates() -> None:
+    """Caches compiled templates for the whole process.
+
+    lm-eval compiles a task's templates again for every item, which takes half the time of a suite of short answers.
+    """
     from lm_eval.utils import env
 
     if not hasattr(env.from_string, "cache_info"):

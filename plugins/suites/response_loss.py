@@ -1,4 +1,4 @@
-"""Bits per byte of held-out responses: what a model too small for benchmarks can still be measured by."""
+"""Bits per byte of held-out responses: a measure that also works for models too small to score on benchmarks."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from selbench.hashing import file_hash
 from selbench.libraries import quiet
 from selbench.models import load_model, load_tokenizer
 
-# Configurations whose models change the logits after the head; for them the model's own forward is used.
+# Settings of model configurations that change the logits after the head. A model with one of them runs its own forward
+# pass, because applying the head alone would give other logits.
 AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier")
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """A response to be scored: the tokens up to its end, where it starts, and the bytes it stands for."""
+class ScoredResponse:
+    """One response with its prompt, as tokens."""
 
-    ids: np.ndarray
-    start: int
-    bytes: float
+    ids: np.ndarray  # T integers: prompt and response, up to the last response token that fits
+    start: int  # position of the first scored token; T if none fits
+    bytes: float  # UTF-8 bytes that the scored tokens stand for; 0 if none fits
 
 
 @suite("response_loss")
 class ResponseLoss:
     """Bits per byte of held-out responses given their prompts: per set (headline) and per category. Lower is better.
 
-    A set's score is the bits of all its responses over all their UTF-8 bytes, so long responses weigh more; items
-    are bits per byte of each response. Scored are the tokens of the response (the last assistant turn) and not the
-    token that ends it. Where an example is longer than `max_length` tokens, what fits is scored, against the same
-    share of the response's bytes as of its tokens; an example without any response token that fits is left out.
-    Scores of models with different tokenizers are comparable only if both can write everything (an unknown token is
-    cheap).
+    The score of a set is the bits of all its responses divided by all their UTF-8 bytes, so long responses weigh more;
+    an item is the bits per byte of one response. The tokens of the response (the last assistant turn) are scored, the
+    token that ends it is not. Of an example longer than `max_length` tokens, the part that fits is scored; its bytes are
+    the response's bytes times the share of its tokens that fit. An example without a response token that fits is left
+    out. Scores of models with different tokenizers are comparable only if neither tokenizer produces unknown tokens,
+    which cost few bits for text they do not represent.
 
     Options:
-        sets: name -> a file of examples in any form that pools are read from.
-        limit: so many examples of each set, always the same; 0: all.
-        max_length: in tokens; null: the model's.
-        batch_size: in tokens.
+        sets: name -> a file of examples, in any form that pools are read from.
+        limit: how many examples of each set are scored, always the same ones; 0 for all.
+        max_length: the longest example, in tokens; null is the model's max_length.
+        batch_size: tokens in one forward pass, with padding.
     """
 
     sets: dict[str, str] = field(default_factory=dict)
@@ -60,20 +61,21 @@ class ResponseLoss:
             raise UserError(f"limit={self.limit} must be 0 (all) or more, and batch_size={self.batch_size} at least 1.")
 
     def identity(self) -> dict[str, Any]:
-        """What can change a score: the content of the sets and what is scored of it; not how it is batched."""
+        """The options that can change a score, with the content of the sets' files; `batch_size` is left out."""
         sets = {name: file_hash(Path(path).expanduser()) for name, path in self.sets.items()}
         return {"sets": sets, "limit": self.limit, "max_length": self.max_length}
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
-        """Score every set."""
-        examples = self._examples()
+        """The scores of every set. Raises UserError without sets, or if no response of a set fits."""
+        examples = self._examples_by_set()
         with quiet():
             network, tokenizer = load_model(model), load_tokenizer(model)
             positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
             limit = min(self.max_length or model.max_length, positions)
+            # All sets are scored together, so that batches are filled across their borders.
             flat = [example for part in examples.values() for example in part]
-            rows = responses(flat, tokenizer, limit)
-            bits = self._bits(network, rows, context)
+            rows = scored_responses(flat, tokenizer, limit)
+            bits = self._response_bits(network, rows, context)
         context.log(left_out=sum(row.bytes == 0 for row in rows), tokens=sum(len(row.ids) for row in rows))
         scores: list[Score] = []
         start = 0
@@ -85,26 +87,27 @@ class ResponseLoss:
 
     def texts(self) -> dict[str, dict[str, str]]:
         """Set -> example id -> prompt and response, for the leak check."""
-        return {name: {example.id: example.text for example in part} for name, part in self._examples().items()}
+        return {name: {example.id: example.text for example in part} for name, part in self._examples_by_set().items()}
 
-    def _examples(self) -> dict[str, list[Example]]:
+    def _examples_by_set(self) -> dict[str, list[Example]]:
         if not self.sets:
             raise UserError("response_loss has no sets: name at least one, as sets.NAME=/path/to/file.")
         return {
-            name: subset(FilePool(name=name, path=path).load().pool, self.limit) for name, path in self.sets.items()
+            name: fixed_subset(FilePool(name=name, path=path).load().pool, self.limit)
+            for name, path in self.sets.items()
         }
 
-    def _bits(self, network: Any, rows: Sequence[Scored], context: Context) -> np.ndarray:
-        """N floats: bits of each response. Batches hold rows of similar length."""
+    def _response_bits(self, network: Any, rows: Sequence[ScoredResponse], context: Context) -> np.ndarray:
+        """N floats: the bits of each response, 0 where none of it fits. Rows of similar length share a batch."""
         bits = np.zeros(len(rows))
         batches = list(token_batches([len(row.ids) for row in rows], self.batch_size))
         for batch in context.progress(batches, "response loss"):
-            bits[batch] = nats(network, [rows[position] for position in batch]) / math.log(2)
+            bits[batch] = response_nats(network, [rows[position] for position in batch]) / math.log(2)
         return bits
 
 
-def subset(examples: Sequence[Example], limit: int) -> list[Example]:
-    """`limit` examples picked by a hash of their ids, in the order of the file; 0: all."""
+def fixed_subset(examples: Sequence[Example], limit: int) -> list[Example]:
+    """The `limit` examples whose ids have the lowest hashes, in the order of the file; all for 0."""
     if not limit:
         return list(examples)
     keys = [hashlib.blake2b(example.id.encode(), digest_size=8).digest() for example in examples]
@@ -112,23 +115,24 @@ def subset(examples: Sequence[Example], limit: int) -> list[Example]:
     return [examples[position] for position in sorted(picked)]
 
 
-def responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[Scored]:
-    """The last assistant turn of each example, as far as it fits into `limit` tokens."""
+def scored_responses(examples: Sequence[Example], tokenizer: Any, limit: int) -> list[ScoredResponse]:
+    """The last assistant turn of each example, with the bytes of the part that fits into `limit` tokens."""
     found = []
     for example, row in zip(examples, encode(examples, tokenizer, max_length=sys.maxsize)):
         spoken = np.flatnonzero(row.roles == RESPONSE)
-        # The last unbroken run is the last turn; earlier turns of a conversation are part of the prompt.
+        # The last unbroken run of response tokens is the last turn; earlier turns count as prompt.
         spoken = spoken[np.flatnonzero(np.diff(spoken, prepend=-2) != 1)[-1] :] if len(spoken) else spoken
+        # A token at position 0 has no prediction and cannot be scored.
         fits = spoken[(spoken < limit) & (spoken > 0)]
         share = len(fits) / max(1, len(spoken))
         stop = fits[-1] + 1 if len(fits) else 1
         size = len(example.response.strip().encode())
-        found.append(Scored(row.ids[:stop], int(fits[0]) if len(fits) else stop, share * size))
+        found.append(ScoredResponse(row.ids[:stop], int(fits[0]) if len(fits) else stop, share * size))
     return found
 
 
 def token_batches(lengths: Sequence[int], size: int) -> Iterator[np.ndarray]:
-    """Positions in batches of at most `size` tokens with padding, longest first; a longer row goes alone."""
+    """Batches of positions, longest rows first, of at most `size` tokens with padding; a longer row is a batch by itself."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
     start = 0
     while start < len(order):
@@ -137,11 +141,12 @@ def token_batches(lengths: Sequence[int], size: int) -> Iterator[np.ndarray]:
         start = stop
 
 
-def nats(network: Any, rows: Sequence[Scored]) -> np.ndarray:
-    """The negative log-likelihood of each row's response. Padding is on the right, where causal attention never looks."""
+def response_nats(network: Any, rows: Sequence[ScoredResponse]) -> np.ndarray:
+    """N floats: the negative log-likelihood of each row's response, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
 
+    # Padding is on the right, where no real token attends to it: causal models need no attention mask.
     shape = len(rows), max(len(row.ids) for row in rows)
     ids, scored = np.zeros(shape, np.int64), np.zeros(shape, bool)
     for i, row in enumerate(rows):
@@ -151,13 +156,13 @@ def nats(network: Any, rows: Sequence[Scored]) -> np.ndarray:
         return np.zeros(len(rows))
     tokens, mask = torch.from_numpy(ids).to(network.device), torch.from_numpy(scored).to(network.device)
     with torch.inference_mode():
-        logits = _logits(network, tokens[:, :-1], mask[:, 1:])
+        logits = _logits_at(network, tokens[:, :-1], mask[:, 1:])
         losses = cross_entropy(logits.float(), tokens[:, 1:][mask[:, 1:]], reduction="none").double().cpu().numpy()
     return np.bincount(np.nonzero(scored)[0], weights=losses, minlength=len(rows))
 
 
-def _logits(network: Any, tokens: Any, mask: Any) -> Any:
-    """Logits at the positions of `mask` only: with a large vocabulary the head is most of the work."""
+def _logits_at(network: Any, tokens: Any, mask: Any) -> Any:
+    """Logits at the positions of `mask` only, because with a large vocabulary the head is most of the work."""
     head = network.get_output_embeddings()
     if head is None or any(getattr(network.config, name, None) is not None for name in AFTER_HEAD):
         return network(input_ids=tokens, use_cache=False).logits[mask]
@@ -165,21 +170,28 @@ def _logits(network: Any, tokens: Any, mask: Any) -> Any:
 
 
 def set_scores(name: str, examples: Sequence[Example], bits: np.ndarray, bytes: np.ndarray) -> list[Score]:
-    """The set's score with its items, then one per category where there are several."""
+    """The score of a set with its items, then one side score for each category if it has several.
+
+    Args:
+        name: the set, which is the task of the score.
+        examples: N examples of the set.
+        bits: N floats.
+        bytes: N floats; 0 leaves an example out.
+    """
     kept = bytes > 0
     if not kept.any():
         raise UserError(f"no response of the set '{name}' fits: raise the suite's max_length.")
     items = {e.id: float(b / size) for e, b, size, keep in zip(examples, bits, bytes, kept) if keep}
-    scores = [_score(name, bits[kept], bytes[kept], items)]
+    scores = [_bits_per_byte(name, bits[kept], bytes[kept], items)]
     categories = np.asarray([example.category for example in examples])
     named = sorted(set(categories[kept]) - {""})
     for category in named if len(named) > 1 else []:
         chosen = kept & (categories == category)
-        scores.append(_score(f"{name}/{category}", bits[chosen], bytes[chosen], None))
+        scores.append(_bits_per_byte(f"{name}/{category}", bits[chosen], bytes[chosen], None))
     return scores
 
 
-def _score(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, float] | None) -> Score:
+def _bits_per_byte(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, float] | None) -> Score:
     return Score(
         task=task,
         metric="bits_per_byte",

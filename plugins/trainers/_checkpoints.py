@@ -1,4 +1,4 @@
-"""Checkpoints of a fine-tuning by the clock, and where to go on after an interruption."""
+"""Checkpoints of a fine-tuning, written at time intervals, and finding the one to resume from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-EVERY_S = 600.0  # between two checkpoints; at least SHARE times what one took to write
-SHARE = 20.0
-WHOLE = "loss.txt"  # written last: a checkpoint without it was cut short
+EVERY_S = 600.0  # the least time between two checkpoints, in seconds
+SHARE = 20.0  # the least time between two checkpoints, as a multiple of what writing the last one took
+WHOLE = "loss.txt"  # a file that is written last: a checkpoint without it is incomplete
 
 
-def latest(folder: Path) -> Path | None:
-    """The newest whole checkpoint in `folder`, None to start from the beginning."""
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint in `folder`; None if there is none."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
     return max(whole, key=steps_done, default=None)
 
 
 def steps_done(checkpoint: Path | None) -> int:
-    """How many optimizer steps were done when it was written."""
+    """How many optimizer steps were done when the checkpoint was written; 0 without a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 @cache
-def clock() -> type:
-    """The callback class, made on demand because transformers takes seconds to import."""
+def checkpoint_callback() -> type:
+    """The callback class, defined on demand because transformers takes seconds to import."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
-        """Asks for a checkpoint when it is time, and carries the sum of the losses over an interruption."""
+        """Requests a checkpoint when one is due, and keeps the sum of the losses with it, so that a resumed run has it."""
 
         def __init__(self, trainer: Any, before: Path | None) -> None:
             self.trainer = trainer
@@ -38,7 +38,7 @@ def clock() -> type:
             self.begun = 0.0
 
         def total(self) -> float:
-            """The losses of all steps so far, added up."""
+            """The sum of the losses of all steps so far, those before an interruption included."""
             return self.loss + float(self.trainer._tr_loss)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:

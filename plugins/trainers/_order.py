@@ -1,9 +1,9 @@
 """Which examples each optimizer step sees, and how a step is cut into forward passes of similar length.
 
-The order of an epoch is that of a hash of (seed, epoch, example id): it depends on neither the order in which
-examples arrive nor on what else was selected, so two arms under one seed meet their common examples in the same
-relative order. Length grouping happens only inside a step, between its forward passes, whose gradients add up:
-it changes the speed, never what a step learns from.
+An epoch is ordered by a hash of (seed, epoch, example id). The order depends neither on how the examples arrive nor on
+which others were selected, so two arms under one seed train on their common examples in the same relative order.
+Examples are grouped by length only inside a step, between forward passes whose gradients are added: grouping changes
+the speed and not the examples that a step learns from.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The positions of the examples of every optimizer step, and how often the examples are seen on average."""
+    """The order of a whole training."""
 
-    steps: tuple[np.ndarray, ...]
-    epochs: float
+    steps: tuple[np.ndarray, ...]  # for each optimizer step, the positions of its examples
+    epochs: float  # how often an example is seen on average
 
 
 def plan_steps(
     ids: Sequence[str], tokens: np.ndarray, *, batch_size: int, seed: int, match: str, amount: float
 ) -> Plan:
-    """The whole training, laid out before it starts.
+    """The order of a whole training, fixed before it starts.
 
     Args:
         ids: one per example.
@@ -34,6 +34,7 @@ def plan_steps(
         batch_size: examples per optimizer step; the last step of an epoch may have fewer.
         match: what `amount` counts. "epochs": passes over the examples, fractions allowed. "steps": optimizer
             steps. "tokens": tokens in the loss; training ends with the example that reaches the amount.
+        amount: how many of them, above 0.
     """
     steps: list[np.ndarray] = []
     rows = seen = epoch = 0
@@ -56,7 +57,7 @@ def plan_steps(
 
 
 def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> np.ndarray:
-    """Positions of the examples in the order of one epoch."""
+    """N integers: the positions of the examples in the order of one epoch. Equal hashes are ordered by id."""
     keys = [hashlib.blake2b(f"{seed}:{epoch}:{id}".encode(), digest_size=8).digest() for id in ids]
     return np.asarray(sorted(range(len(ids)), key=lambda i: (keys[i], ids[i])), np.int64)
 
@@ -70,8 +71,11 @@ def split_by_length(lengths: np.ndarray, *, most: int, cost: int) -> list[np.nda
         cost: what one more pass costs, in padding tokens.
 
     Returns:
-        Positions in `lengths` per pass. The cut is the optimum: the least sum of padded tokens and pass costs.
+        For each pass, the positions in `lengths` of its rows. No other cut has a smaller sum of padded tokens and pass
+        costs.
     """
+    # Some optimal cut takes rows in order of length, so a dynamic programme over the sorted rows finds one: `best[end]`
+    # is the least cost of the `end` longest rows, and `cut[end]` where their last pass begins.
     order = np.argsort(-lengths, kind="stable")
     longest = lengths[order]
     best = np.zeros(len(order) + 1)

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer without what makes it slow on small models: padding, per-step metrics, data preparation."""
+"""TRL's SFTTrainer with less padding and without per-step metrics and data preparation, which slow down small models."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from selbench_plugins.trainers._order import split_by_length
 
 from selbench.data.chat import Encoded
 
-# What one more forward pass costs, in tokens: measured on two cores; a GPU is better fed with fewer, larger passes.
+# The overhead of one more forward pass, in tokens. The figure for a CPU was measured on two cores; that for a GPU is
+# larger because a GPU works best on few, large passes.
 PASS_COST = {"cpu": 128, "cuda": 4096}
 
 
 class Batches:
-    """What the trainer iterates: one item per optimizer step, a list of padded forward passes.
+    """The trainer's data loader: one item per optimizer step, a list of padded forward passes.
 
     There is no attention mask: rows are padded on the right, so under causal attention no real token can see
     padding, and attention keeps its fast causal path.
@@ -35,9 +36,9 @@ class Batches:
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         for step in self.steps:
             parts = split_by_length(self.lengths[step], most=self.most, cost=self.cost)
-            yield [self._pad([self.rows[position] for position in step[part]]) for part in parts]
+            yield [self._padded([self.rows[position] for position in step[part]]) for part in parts]
 
-    def _pad(self, rows: Sequence[Encoded]) -> dict[str, Any]:
+    def _padded(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         import torch
 
         shape = len(rows), max(len(row.ids) for row in rows)
@@ -49,14 +50,15 @@ class Batches:
 
 
 @cache
-def sft_trainer() -> type:
-    """The trainer class, made on demand because TRL takes seconds to import."""
+def sft_trainer_class() -> type:
+    """The trainer class, defined on demand because TRL takes seconds to import."""
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
     class LengthGroupedSFTTrainer(SFTTrainer):
-        """Runs over `Batches`: the loss of a step is the mean over all its response tokens, however it is cut."""
+        """Trains on `Batches`: the loss of a step is the mean over all its response tokens, however the step is cut."""
 
+        # `compute_loss` divides by the tokens of the whole step, so transformers must not divide the loss once more.
         loss_is_scaled_for_ga = True  # type: ignore[assignment]
 
         def __init__(self, batches: Batches, **options: Any) -> None:
@@ -64,17 +66,17 @@ def sft_trainer() -> type:
             self.batches = batches
 
         def _send_telemetry(self) -> None:
-            """Nothing leaves the machine."""
+            """Sends nothing: no usage data leaves the machine."""
 
         def get_train_dataloader(self) -> Batches:  # type: ignore[override]
             return self.batches
 
         def floating_point_ops(self, inputs: Any) -> int:
-            """Not estimated: the record counts tokens, and counting operations costs time every step."""
+            """Always 0: `Trl.train` estimates the operations from the tokens, and counting them costs time every step."""
             return 0
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            """`inputs` is one item of `Batches`."""
+            """The loss of one optimizer step; `inputs` is one item of `Batches`."""
             count = sum(int((part["labels"][:, 1:] != -100).sum()) for part in inputs)
             trainer: Any = super()  # the libraries leave its methods untyped
             return sum(trainer.training_step(model, part, count) for part in inputs)
@@ -82,11 +84,16 @@ def sft_trainer() -> type:
         def compute_loss(
             self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            """Sum of response-token losses over the tokens of the step; SFTTrainer's entropy and accuracy left out."""
+            """The losses of the pass's response tokens over `num_items_in_batch`, the response tokens of the whole step.
+
+            SFTTrainer's entropy and token accuracy are left out.
+            """
             labels = inputs["labels"]
-            if labels.is_cuda:  # TRL's fused head never holds the logits, which a large vocabulary needs
+            if labels.is_cuda:
+                # TRL's fused head never stores the logits, which take most memory with a large vocabulary.
                 outputs = model(**inputs, use_cache=False, fused_lm_head=True)
                 return -outputs.log_probs.sum() / num_items_in_batch
+            # Logits are computed only where some row of the pass has a label: the head is a large part of a small model.
             kept = (labels[:, 1:] != -100).any(0).nonzero().flatten()
             outputs = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=kept)
             losses = cross_entropy(outputs.logits.flatten(0, 1).float(), labels[:, kept + 1].flatten(), reduction="sum")

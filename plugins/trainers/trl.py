@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from selbench_plugins.trainers._checkpoints import clock, latest, steps_done
+from selbench_plugins.trainers._checkpoints import checkpoint_callback, latest_checkpoint, steps_done
 from selbench_plugins.trainers._order import Plan, plan_steps
-from selbench_plugins.trainers._sft import Batches, sft_trainer
+from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
@@ -27,35 +27,34 @@ if TYPE_CHECKING:
 class Trl:
     """Supervised fine-tuning with TRL's SFTTrainer, loss on the responses only; full, or LoRA with lora_rank > 0.
 
-    The order of an epoch follows a hash of seed, epoch and example id, so arms under one seed meet their common
-    examples in the same relative order. Every ten minutes a checkpoint is written, from which an interrupted
-    fine-tuning goes on.
+    An epoch is ordered by a hash of seed, epoch and example id, so arms under one seed train on their common examples
+    in the same relative order. A checkpoint is written every ten minutes, and an interrupted fine-tuning resumes from
+    it.
 
     Options:
-        match: what is equal between arms: epochs (passes over the selected examples), steps (optimizer steps of
-            `batch_size` examples), or tokens (response tokens in the loss, with the token that closes a response;
-            training ends with the example that reaches the number), so that an arm with long responses makes fewer
-            passes.
-        epochs: for match=epochs: how many.
-        steps: for match=steps: how many.
-        tokens: for match=tokens: how many.
-        learning_rate: the highest, after the warmup.
+        match: which amount of training is equal between arms: epochs (passes over the selected examples), steps
+            (optimizer steps of `batch_size` examples), or tokens (response tokens in the loss, with the token that
+            closes a response; training ends with the example that reaches the number). With tokens, an arm with long
+            responses makes fewer passes.
+        epochs: for match=epochs: how many passes, fractions allowed.
+        steps: for match=steps: how many optimizer steps.
+        tokens: for match=tokens: how many response tokens.
+        learning_rate: the highest rate, reached after the warmup.
         batch_size: examples per optimizer step, over all devices.
-        micro_batch_size: a step is cut into forward passes of at most this many examples of similar length, which
-            changes the speed and not the result.
-        schedule: of the learning rate, by its name in transformers.
+        micro_batch_size: the largest number of examples in one forward pass. A step is cut into passes of examples of
+            similar length, which changes the speed and not what is learnt.
+        schedule: the schedule of the learning rate, by its name in transformers.
         warmup_ratio: the share of the steps in which the learning rate rises.
-        weight_decay: of AdamW.
-        max_grad_norm: gradients longer than this are cut to it.
-        max_length: in tokens (null: the model's); longer examples are cut on the right, and dropped if no response is
-            left.
-        gradient_checkpointing: activations are computed twice, for less memory.
-        precision: of the arithmetic over the weights: mixed is bfloat16 over float32 (on a CPU all float32), bfloat16
-            keeps the weights in it too; auto is float32 on a CPU and mixed on a GPU, there with bfloat16 weights under
-            an adapter.
-        lora_rank: 0 tunes all weights, more an adapter of this rank.
+        weight_decay: the weight decay of AdamW.
+        max_grad_norm: gradients with a larger norm are scaled down to this norm.
+        max_length: the longest example, in tokens (null: the model's max_length). Longer ones are cut on the right, and
+            dropped if no token of the response is left.
+        gradient_checkpointing: activations are computed twice, which saves memory and costs time.
+        precision: mixed = float32 weights with arithmetic in bfloat16 (on a CPU all float32); bfloat16 = weights in
+            bfloat16 too; auto = float32 on a CPU and mixed on a GPU, there with bfloat16 weights under an adapter.
+        lora_rank: the rank of the LoRA adapter; 0 tunes all weights.
         lora_alpha: the adapter is scaled by lora_alpha / lora_rank.
-        lora_dropout: on what goes into the adapter.
+        lora_dropout: the dropout on the adapter's input.
         lora_targets: the modules that get an adapter: all-linear, or a regular expression that their names match.
     """
 
@@ -88,11 +87,15 @@ class Trl:
             raise UserError(f"trainer.lora_rank={self.lora_rank} must be 0 (full fine-tuning) or more.")
 
     def train(self, examples: Sequence[Example], model: ModelRef, context: Context) -> ModelRef:
-        """Fine-tune `model` on `examples` and write the result to `context.scratch / "model"`."""
+        """Fine-tune `model` on `examples`; the result is in `context.scratch / "model"`.
+
+        Raises UserError if no example has a token of its response within the length limit, or if training diverges.
+        """
         with quiet(), own_randomness(context.seed):
             tokenizer = load_tokenizer(model)
-            network = self._load(model)
-            kept, rows = self._encode(examples, tokenizer, self._limit(model, network), context)
+            network = self._load_network(model)
+            kept, rows = self._encode_examples(examples, tokenizer, self._token_limit(model, network), context)
+            # Without the first token, which a causal model does not predict.
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
             plan = plan_steps(
                 [example.id for example in kept],
@@ -102,7 +105,7 @@ class Trl:
                 match=self.match,
                 amount=getattr(self, self.match),
             )
-            tuned, loss = self._fit(network, tokenizer, rows, plan, context)
+            tuned, loss = self._fit_plan(network, tokenizer, rows, plan, context)
             seen = np.concatenate(plan.steps)
             tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
             context.log(
@@ -115,9 +118,9 @@ class Trl:
                 tokens_seen=tokens_seen,
                 train_loss=loss,
             )
-            return self._save(tuned, tokenizer, model, context.scratch / "model")
+            return self._save_result(tuned, tokenizer, model, context.scratch / "model")
 
-    def _load(self, model: ModelRef) -> Any:
+    def _load_network(self, model: ModelRef) -> Any:
         import torch
 
         if not torch.cuda.is_available():
@@ -128,16 +131,16 @@ class Trl:
             dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
         return load_model(dataclasses.replace(model, dtype=dtype))
 
-    def _limit(self, model: ModelRef, network: Any) -> int:
+    def _token_limit(self, model: ModelRef, network: Any) -> int:
         """Tokens per example: the option or the model's, and never more than the model has positions for."""
         positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
         return min(self.max_length or model.max_length, positions)
 
-    def _encode(
+    def _encode_examples(
         self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int, context: Context
     ) -> tuple[list[Example], list[Encoded]]:
         rows = encode(examples, tokenizer, max_length=limit)
-        # The first token is never predicted, so a loss there would be none.
+        # The model does not predict the first token, so an example with a label only there has no loss.
         pairs = [(example, row) for example, row in zip(examples, rows) if row.in_loss[1:].any()]
         context.log(truncated_examples=sum(row.truncated for row in rows), dropped_examples=len(rows) - len(pairs))
         if not pairs:
@@ -147,15 +150,15 @@ class Trl:
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
 
-    def _fit(
+    def _fit_plan(
         self, network: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded], plan: Plan, context: Context
     ) -> tuple[Any, float]:
-        """Run the plan. Returns the tuned network and the mean training loss; UserError if it diverged."""
+        """The tuned network and the mean training loss after all steps of the plan. Raises UserError if it diverged."""
         from datasets import Dataset
         from transformers import PrinterCallback, ProgressCallback
 
         folder = context.checkpoint or context.scratch / "model"
-        before = latest(folder)
+        before = latest_checkpoint(folder)
         batches = Batches(
             rows,
             context.progress(plan.steps[steps_done(before) :], "fine-tuning"),
@@ -164,17 +167,19 @@ class Trl:
             most=self.micro_batch_size,
             device=network.device.type,
         )
-        run = sft_trainer()(
+        run = sft_trainer_class()(
             batches,
             model=network,
-            args=self._arguments(len(plan.steps), context.seed, folder),
-            train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # TRL asks for one; `batches` is what is read
+            args=self._sft_config(len(plan.steps), context.seed, folder),
+            # TRL requires a data set; the examples come from `batches`.
+            train_dataset=Dataset.from_dict({"row": range(len(rows))}),
             processing_class=tokenizer,
-            peft_config=self._lora(),
+            peft_config=self._lora_config(),
         )
+        # transformers would print losses and draw a bar of its own; `context.progress` shows the one bar there is.
         run.remove_callback(PrinterCallback)
         run.remove_callback(ProgressCallback)
-        keeper = clock()(run, before)
+        keeper = checkpoint_callback()(run, before)
         run.add_callback(keeper)
         run.train(resume_from_checkpoint=str(before) if before else None)
         loss = keeper.total() / len(plan.steps)
@@ -182,7 +187,7 @@ class Trl:
             raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
         return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
 
-    def _arguments(self, steps: int, seed: int, folder: Path) -> Any:
+    def _sft_config(self, steps: int, seed: int, folder: Path) -> Any:
         import torch
         from trl import SFTConfig
 
@@ -194,7 +199,8 @@ class Trl:
             per_device_train_batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             lr_scheduler_type=self.schedule,
-            warmup_steps=int(self.warmup_ratio * steps),  # down: a short training must not be all warm-up
+            # Rounded down, so that a short training has steps after the warmup.
+            warmup_steps=int(self.warmup_ratio * steps),
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             gradient_checkpointing=self.gradient_checkpointing,
@@ -202,18 +208,19 @@ class Trl:
             use_cpu=not cuda,
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
-            save_strategy="no",  # the clock says when
+            save_strategy="no",  # the callback of _checkpoints decides when
             save_total_limit=2,
-            ignore_data_skip=True,  # after an interruption `batches` begins where it was
+            ignore_data_skip=True,  # after an interruption, `batches` starts at the first step that is not done
             logging_strategy="no",
-            logging_nan_inf_filter=False,  # a diverged run must not look healthy
+            logging_nan_inf_filter=False,  # transformers would replace NaN by the mean so far and hide that a run diverged
             report_to="none",
             disable_tqdm=True,
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # one run, one device: a grid is spread over devices by its launcher
+        # One run uses one device; Hydra's launcher spreads a grid over devices.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         return arguments
 
-    def _lora(self) -> Any:
+    def _lora_config(self) -> Any:
         if not self.lora_rank:
             return None
         from peft import LoraConfig
@@ -226,11 +233,11 @@ class Trl:
             task_type="CAUSAL_LM",
         )
 
-    def _save(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
-        """Write the result with its tokenizer. A LoRA on a plain base is kept apart, as an adapter."""
+    def _save_result(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
+        """Write the tuned network with its tokenizer. An adapter of a model without one is written by itself, unmerged."""
         apart = self.lora_rank and not model.adapter
         if self.lora_rank and not apart:
-            tuned = tuned.merge_and_unload()  # `model` was base + adapter already: a reference can name only one
+            tuned = tuned.merge_and_unload()  # a ModelRef names one adapter, and `model` has one already
         tuned.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if apart:

@@ -1,6 +1,6 @@
-"""How an example becomes tokens: one rendering and one labelling of positions, for every user of a model.
+"""How an example becomes tokens: one rendering as chat text, and one role for every token.
 
-Selectors, trainers and suites all encode through here, so "the response" means the same tokens everywhere.
+Selectors, trainers and suites all encode through this module, so "the response" means the same tokens everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from selbench.api import Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Roles of a token. TEMPLATE covers BOS, role markers and the fixed words of the Alpaca template.
+# The roles of tokens. TEMPLATE covers BOS, role markers and the fixed words of the Alpaca template; END is what closes a
+# response. Their order counts: the loss is over the roles from RESPONSE on.
 TEMPLATE, PROMPT, RESPONSE, END = 0, 1, 2, 3
 
 # The two prompts of Stanford Alpaca (tatsu-lab/stanford_alpaca, README), with or without an input, as a chat template.
@@ -37,23 +38,20 @@ ALPACA_TEMPLATE = """{{- bos_token or '' -}}
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One example as tokens: `ids` (T integers), `roles` (T of TEMPLATE, PROMPT, RESPONSE, END).
+    """One example as tokens. The loss of supervised fine-tuning is over RESPONSE and END."""
 
-    The loss of supervised fine-tuning is over RESPONSE and END (what closes a response).
-    """
-
-    ids: np.ndarray
-    roles: np.ndarray
-    truncated: bool = False
+    ids: np.ndarray  # T integers
+    roles: np.ndarray  # T of TEMPLATE, PROMPT, RESPONSE, END
+    truncated: bool = False  # whether tokens were cut off on the right
 
     @property
     def in_loss(self) -> np.ndarray:
-        """T booleans: the positions whose token is to be predicted."""
+        """T booleans: the tokens that fine-tuning learns to predict."""
         return self.roles >= RESPONSE
 
 
 def messages(example: Example) -> list[dict[str, str]]:
-    """The conversation in the chat form of transformers. User turns also carry `instruction` and `input` apart."""
+    """The conversation as transformers' chat templates take it. User turns also have `instruction` and `input` as fields."""
     turns = [{"role": "system", "content": example.system}] if example.system else []
     for user, assistant in example.history:
         turns.append({"role": "user", "content": user, "instruction": user, "input": ""})
@@ -63,7 +61,7 @@ def messages(example: Example) -> list[dict[str, str]]:
 
 
 def render_prompt(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text that a model is given before it answers."""
+    """The text that the model is given before its response: all turns before it and the generation prompt."""
     return _render(messages(example)[:-1], tokenizer, add_generation_prompt=True)
 
 
@@ -73,7 +71,8 @@ def encode(
     """Tokens and roles of every example, cut on the right at `max_length` tokens.
 
     With `response=False` the text ends with the generation prompt. All assistant turns of a multi-turn example
-    are RESPONSE; a token that straddles the border of a span belongs to what comes before it.
+    are RESPONSE. A token that crosses the end of a span has the role of the span it starts in; a token that starts one
+    character before a span, as one that holds the space before a word does, has the role of that span.
     """
     rendered = [_spans(example, tokenizer, response) for example in examples]
     if not rendered:
@@ -103,7 +102,7 @@ def _render(turns: list[dict[str, str]], tokenizer: Any, add_generation_prompt: 
 
 
 def _spans(example: Example, tokenizer: Any, response: bool) -> tuple[str, list[tuple[int, int, int]]]:
-    """The rendered text, and (start, end, role) of every stretch of it that is not template."""
+    """The rendered text, and the spans (start, end, role) of its characters that are not template, in order."""
     turns = messages(example)
     text = _render(turns, tokenizer) if response else _render(turns[:-1], tokenizer, add_generation_prompt=True)
     spans: list[tuple[int, int, int]] = []
@@ -112,7 +111,7 @@ def _spans(example: Example, tokenizer: Any, response: bool) -> tuple[str, list[
         if turn["role"] == "assistant":
             before = _render(turns[:position], tokenizer, add_generation_prompt=True)
             after = _render(turns[: position + 1], tokenizer)
-            if not text.startswith(before):  # some templates rewrite earlier turns; only what stands is labelled
+            if not text.startswith(before):  # a template that rewrites earlier turns: this turn is not labelled
                 continue
             start = len(before)
             content = turn["content"].strip()
@@ -133,6 +132,7 @@ def _spans(example: Example, tokenizer: Any, response: bool) -> tuple[str, list[
 def _label(
     ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and roles of the tokens, from the characters (`offsets`) that each stands for."""
     roles = np.full(len(ids), TEMPLATE, np.uint8)
     starts, ends = np.asarray(offsets, np.int64).reshape(-1, 2).T
     for start, end, role in spans:
@@ -142,9 +142,9 @@ def _label(
 
 
 def _covered(text: str, offsets: list[tuple[int, int]]) -> bool:
-    """Whether the tokens account for all of the text but white space.
+    """Whether the offsets cover every character of the text that is not white space.
 
-    A tokenizer that silently drops characters it lacks reports offsets that have slipped; they cannot be used.
+    A tokenizer that silently drops unknown characters reports shifted offsets, which cannot be used.
     """
     depth = np.zeros(len(text) + 1, np.int64)
     starts, ends = np.asarray(offsets, np.int64).reshape(-1, 2).T
@@ -155,6 +155,7 @@ def _covered(text: str, offsets: list[tuple[int, int]]) -> bool:
 
 
 def _label_pieces(text: str, spans: list[tuple[int, int, int]], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and roles with each span and each stretch of template encoded by itself, so that no offsets are needed."""
     ids: list[int] = []
     roles: list[int] = []
     cursor = 0

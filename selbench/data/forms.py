@@ -1,4 +1,4 @@
-"""From a row of somebody's data to an Example: which columns hold what, and what is wrong with a row."""
+"""Converts rows of instruction data into Examples: finds which columns hold what, and says why a row is malformed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from selbench.api import Example
 from selbench.errors import UserError, unknown
 
-# A form is known by its columns: our word -> the column. Forms are tried in this order, and so are the
-# patterns of a form; messages come first because such data often repeats the first turn in a column `prompt`.
+# A form is recognised by its columns. Each pattern maps our word to the column; forms and their patterns are tried in this
+# order. Messages come first because data in that form often repeats the first turn in a column `prompt`.
 FORMS: dict[str, tuple[dict[str, str], ...]] = {
     "messages": ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"}),
     "alpaca": (
@@ -24,7 +24,7 @@ FORMS: dict[str, tuple[dict[str, str], ...]] = {
         {"instruction": "instruction", "response": "response"},
     ),
 }
-# Read where present. The first column found counts.
+# Columns that are read if present: our word -> names in use, of which the first found counts.
 OPTIONAL = {
     "id": ("id",),
     "input": ("input", "context"),
@@ -35,22 +35,29 @@ OPTIONAL = {
 }
 WORDS = ("instruction", "response", "messages", "instances", *OPTIONAL)
 
+# The role names of common data sets -> ours.
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
+# The keys of a turn's role and text: transformers' and ShareGPT's.
 SPEAKS = (("role", "content"), ("from", "value"))
 
 
 class Malformed(ValueError):
-    """The reason why a row is not an example."""
+    """A row that is not an example; the message is the reason."""
 
 
-def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
-    """Our word -> the column that holds it. In `renamed`, None switches an optional column off.
+def resolve_columns(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) -> dict[str, str]:
+    """Our word -> the column that holds it.
 
-    Raises UserError for an unknown form or word, a renamed column that is not there, or columns of no form.
+    Args:
+        found: the columns of the data.
+        form: a key of FORMS, or "auto".
+        renamed: our word -> the column, where it has another name than the form's; None leaves an optional column unread.
+
+    Raises UserError for an unknown form or word, a renamed column that does not exist, or columns of no form.
     """
     columns = set(found)
     if form != "auto" and form not in FORMS:
@@ -59,32 +66,32 @@ def resolve(found: Iterable[str], form: str, renamed: Mapping[str, str | None]) 
         if word not in WORDS:
             raise UserError(unknown("word in pool.columns", word, WORDS))
         if column is not None and column not in columns:
-            raise UserError(f"pool.columns.{word}={column}: there is no such column. Found: {_listed(columns)}.")
-    # A renamed column says which form is meant.
+            raise UserError(f"pool.columns.{word}={column}: there is no such column. Found: {_column_list(columns)}.")
+    # A renamed column tells which form is meant: forms with that word are tried first.
     order = sorted(FORMS, key=lambda name: not any(word in renamed for word in FORMS[name][0]))
     for name in order if form == "auto" else [form]:
         for pattern in FORMS[name]:
             named = {word: renamed.get(word) or column for word, column in pattern.items()}
             if columns.issuperset(named.values()):
-                return {**_optional(columns, renamed), **named}
+                return {**_optional_columns(columns, renamed), **named}
     raise UserError(
-        f"the columns match {'no form' if form == 'auto' else f'not the form {form!r}'}. Found: {_listed(columns)}. "
-        f"Expected: {expected(form)}. Name the columns, for example "
+        f"the columns match {'no form' if form == 'auto' else f'not the form {form!r}'}. Found: {_column_list(columns)}. "
+        f"Expected: {expected_columns(form)}. Name the columns, for example "
         f"+pool.columns.instruction=question +pool.columns.response=best_answer."
     )
 
 
-def expected(form: str) -> str:
-    """The columns each form (or one) is known by, for a message."""
+def expected_columns(form: str) -> str:
+    """The columns by which the form (all forms for "auto") is recognised, for a message."""
     names = FORMS if form == "auto" else [form]
     return "; ".join(f"{name}: {' or '.join(' + '.join(p.values()) for p in FORMS[name])}" for name in names)
 
 
-def _listed(columns: Iterable[str]) -> str:
+def _column_list(columns: Iterable[str]) -> str:
     return ", ".join(sorted(columns)) or "(none)"
 
 
-def _optional(columns: set[str], renamed: Mapping[str, str | None]) -> dict[str, str]:
+def _optional_columns(columns: set[str], renamed: Mapping[str, str | None]) -> dict[str, str]:
     chosen = {}
     for word, usual in OPTIONAL.items():
         candidates = (renamed[word],) if word in renamed else usual
@@ -94,35 +101,36 @@ def _optional(columns: set[str], renamed: Mapping[str, str | None]) -> dict[str,
     return chosen
 
 
-def example(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
-    """The example in a row; its id is "" where the data gives none. `notes` counts what was mended.
+def example_of_row(row: Any, columns: Mapping[str, str], notes: Counter[str]) -> Example:
+    """The example in a row; its id is "" if the data has none. `notes` counts the repairs by their description.
 
-    Raises Malformed with the reason if there is none.
+    `columns` is the result of `resolve_columns`. Raises Malformed, with the reason, for a row that is no example.
     """
     if not isinstance(row, Mapping):
         raise Malformed(f"the row is of type {type(row).__name__}, not a mapping of columns")
     cells = {word: row.get(column) for word, column in columns.items()}
     about = {word: str(cells[word]) for word in ("id", "source", "category") if cells.get(word) is not None}
-    said = _conversation(cells, notes) if "messages" in columns else _plain(cells)
+    said = _conversation(cells, notes) if "messages" in columns else _single_turn(cells)
     return Example(**{"id": "", **about, **said})
 
 
-def _plain(cells: dict[str, Any]) -> dict[str, Any]:
+def _single_turn(cells: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an Example, from cells with an instruction and a response, or with Self-Instruct's instances."""
     if "instances" in cells:
         instances = cells["instances"]
         if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], Mapping):
             raise Malformed("instances is not a list of one mapping")
         cells = {**cells, "input": instances[0].get("input"), "response": instances[0].get("output")}
     return {
-        "instruction": _text(cells["instruction"], "instruction"),
-        "response": _text(cells["response"], "response"),
-        "input": _input(cells),
-        "system": _text(cells.get("system"), "system", required=False),
-        "history": tuple(_pair(pair) for pair in cells.get("history") or ()),
+        "instruction": _checked_text(cells["instruction"], "instruction"),
+        "response": _checked_text(cells["response"], "response"),
+        "input": _input_text(cells),
+        "system": _checked_text(cells.get("system"), "system", required=False),
+        "history": tuple(_checked_pair(pair) for pair in cells.get("history") or ()),
     }
 
 
-def _text(value: Any, what: str, required: bool = True) -> str:
+def _checked_text(value: Any, what: str, required: bool = True) -> str:
     if value is not None and not isinstance(value, str):
         raise Malformed(f"{what} is of type {type(value).__name__}, not text")
     if required and not (value and value.strip()):
@@ -130,42 +138,43 @@ def _text(value: Any, what: str, required: bool = True) -> str:
     return value or ""
 
 
-def _input(cells: Mapping[str, Any]) -> str:
-    value = _text(cells.get("input"), "input", required=False)
-    # Alpaca's own way of saying that there is none.
+def _input_text(cells: Mapping[str, Any]) -> str:
+    value = _checked_text(cells.get("input"), "input", required=False)
+    # "<noinput>" is how Alpaca's generated data says that there is no input.
     return "" if value.strip().lower() in ("", "<noinput>") else value
 
 
-def _pair(pair: Any) -> tuple[str, str]:
+def _checked_pair(pair: Any) -> tuple[str, str]:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2:
         raise Malformed("history is not a list of [user, assistant] pairs")
-    return _text(pair[0], "a user turn in history"), _text(pair[1], "an assistant turn in history")
+    return _checked_text(pair[0], "a user turn in history"), _checked_text(pair[1], "an assistant turn in history")
 
 
 def _conversation(cells: Mapping[str, Any], notes: Counter[str]) -> dict[str, Any]:
-    turns = _turns(cells["messages"])
-    system = _text(cells.get("system"), "system", required=False)
+    """The fields of an Example, from cells with a list of turns; earlier turns become its history."""
+    turns = _role_turns(cells["messages"])
+    system = _checked_text(cells.get("system"), "system", required=False)
     if turns and turns[0][0] == "system":
-        system = _text(turns.pop(0)[1], "the system turn", required=False)
+        system = _checked_text(turns.pop(0)[1], "the system turn", required=False)
     texts = []
     for number, (role, value) in enumerate(turns, 1):
         due = ("assistant", "user")[number % 2]
         if role != due:
             raise Malformed(f"turn {number} is by the {role} where the {due}'s was due")
-        texts.append(_text(value, f"turn {number} ({role})"))
+        texts.append(_checked_text(value, f"turn {number} ({role})"))
     if len(texts) < 2:
         raise Malformed("no assistant turn")
     if len(texts) % 2:
         texts.pop()
         notes["a last user turn without an answer was cut off"] += 1
     *before, question, response = texts
-    instruction, given = _split(question, cells.get("input"))
+    instruction, given = _split_question(question, cells.get("input"))
     pairs = tuple(zip(before[::2], before[1::2]))
     return {"system": system, "history": pairs, "instruction": instruction, "input": given, "response": response}
 
 
-def _turns(value: Any) -> list[tuple[str, Any]]:
-    """(role, content) of every turn: role/content, ShareGPT's from/value, or bare texts that alternate (LIMA)."""
+def _role_turns(value: Any) -> list[tuple[str, Any]]:
+    """The role and text of every turn, from role/content, ShareGPT's from/value, or bare texts in turn (as in LIMA)."""
     if not isinstance(value, (list, tuple)):
         raise Malformed(f"messages is of type {type(value).__name__}, not a list of turns")
     turns = []
@@ -182,7 +191,7 @@ def _turns(value: Any) -> list[tuple[str, Any]]:
     return turns
 
 
-def _split(question: str, given: Any) -> tuple[str, str]:
-    """Instruction and input apart again, where a column `input` repeats how the question ends (as our export does)."""
+def _split_question(question: str, given: Any) -> tuple[str, str]:
+    """Instruction and input, separated if a column `input` repeats the end of the question, as in our exports."""
     instruction = question.removesuffix(f"\n\n{given}")
     return (instruction, given) if given and instruction not in ("", question) else (question, "")

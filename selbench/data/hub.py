@@ -1,11 +1,11 @@
-"""Asking the Hugging Face hub without waiting on a network that is not there."""
+"""Decides quickly whether the Hugging Face hub can be reached, and keeps its libraries offline if not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECONDS_TO_ANSWER = 5.0
+SECONDS_TO_ANSWER = 5.0  # how long the hub may take to answer one request before it counts as unreachable
 
 
 def reachable() -> bool:
@@ -17,17 +17,17 @@ def reachable() -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
-    except Exception:  # whatever keeps an answer away: no name service, no route, a proxy, a certificate
+    except Exception:  # any reason counts: no name service, no route, a proxy, a certificate
         return False
     return True
 
 
 @contextmanager
 def cache_only_if_unreachable() -> Iterator[bool]:
-    """Offline mode inside the block if the hub does not answer one short question; gives whether it did.
+    """Offline mode inside the block if the hub is not reachable; yields whether it is.
 
-    The hub's libraries would otherwise retry every request for half a minute before they look into the cache.
-    They read HF_HUB_OFFLINE from the environment when first imported, which is why it is set on their modules.
+    Otherwise the hub's libraries would retry every request for half a minute before they look into the cache. They
+    read HF_HUB_OFFLINE from the environment only when first imported, so it is set in their modules.
     """
     if reachable():
         yield True

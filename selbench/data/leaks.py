@@ -1,6 +1,6 @@
-"""Leak check: which items of a suite stand, whole or in long runs of words, in the examples that are trained on.
+"""Leak check: which items of a suite occur, whole or in long runs of words, in training examples.
 
-It reports and removes nothing: shared words are evidence, not proof (docs/leaks.md).
+The check reports and removes nothing: shared words are evidence, not proof (docs/leaks.md).
 """
 
 from __future__ import annotations
@@ -22,46 +22,45 @@ KINDS: tuple[Kind, ...] = ("exact", "ngram", "whole")
 Items = Mapping[str, Mapping[str, str]]  # task -> item id -> the item's own words
 
 NGRAM = 13  # words: GPT-3's longest (Brown et al. 2020, appendix C)
-SHORTEST = 8  # words: GPT-3's shortest; an item of fewer is looked for only as the whole of a part
-LEAST = 3  # words: what has fewer ("table", "inflation") stands anywhere
-COMMON = 10, 0.05  # a run in more items of a task than this number and this share is the task's wording
-BLOCK = 20_000  # examples held as words at a time
+SHORTEST = 8  # words: GPT-3's shortest; a shorter item leaks only if it is a whole part of an example
+LEAST = 3  # words: shorter items ("table", "inflation") occur in any text and are not searched for
+COMMON = 10, 0.05  # number and share of a task's items; a run in more of both is the task's own wording
+BLOCK = 20_000  # examples that are held as words at one time, to bound memory
 
-Parts = Sequence[Sequence[str]]  # an example as the sentences of each of its parts
+Parts = Sequence[Sequence[str]]  # an example: for each of its parts, the words and stops of `sentences`
 
 
 @dataclass(frozen=True)
 class _Item:
     task: str
     id: str
-    said: list[str]
+    said: list[str]  # words and stops, as `sentences` gives them
 
     @cached_property
     def words(self) -> list[str]:
         return words(self.said)
 
 
+# A search for one kind of leak: from N examples to pairs (position of the example, item in it).
 Find = Callable[[Sequence[Parts]], Iterator[tuple[int, _Item]]]
 
 
 @dataclass
 class TaskLeaks:
-    """One task: how many items it has, how many of them are too short to tell, which were found, how and where.
+    """The leaks of one task of a suite."""
 
-    `leaked` gives each item's strongest kind; `examples` maps the id of an example to the items in it.
-    """
-
-    items: int
-    short: int = 0
-    leaked: dict[str, Kind] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
+    items: int  # number of items
+    short: int = 0  # number of items with fewer than LEAST words
+    leaked: dict[str, Kind] = field(default_factory=dict)  # id of a leaked item -> the strongest kind found
+    examples: dict[str, list[str]] = field(default_factory=dict)  # id of an example -> ids of the items in it
 
     @property
     def share(self) -> float:
+        """The share of the items that leak, the short ones counted as items."""
         return len(self.leaked) / self.items if self.items else 0.0
 
     def note(self, item: str, example: str, kind: Kind) -> None:
-        """The item was found in the example."""
+        """Record that the item (id) was found in the example (id)."""
         self.leaked[item] = min(self.leaked.get(item, kind), kind, key=KINDS.index)
         found = self.examples.setdefault(example, [])
         if item not in found:
@@ -70,7 +69,7 @@ class TaskLeaks:
 
 @dataclass(frozen=True)
 class Leaks:
-    """The leaks per task of one set of examples against one suite's items."""
+    """The leaks of one suite's items in one set of examples, per task."""
 
     tasks: dict[str, TaskLeaks]
 
@@ -91,7 +90,7 @@ class Leaks:
         return {id for task in self.tasks.values() for id in task.examples}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it; `Leaks.of` reads it back."""
+        """The leaks as plain data for JSON; `Leaks.of` reads it back."""
         return {name: dataclasses.asdict(task) for name, task in self.tasks.items()}
 
     @classmethod
@@ -100,41 +99,48 @@ class Leaks:
 
 
 def find_leaks(examples: Iterable[Example], items: Items, n: int = NGRAM, shortest: int = SHORTEST) -> Leaks:
-    """Look for every item in every example (system, earlier turns, prompt and response), by normalised words.
+    """Search every example (system, earlier turns, prompt and response) for every item, by normalised words.
 
-    An item leaks when an example has it, word for word, as one of its parts (`exact`), shares a run of `n` words
-    with it (`ngram`), or, for an item of `shortest` to n - 1 words, has it as sentences of their own (`whole`). Runs
-    that are in more than COMMON items of a task are that task's wording and no evidence; items of less than LEAST
-    words are counted as `short` and not looked for. The result depends on nothing else.
+    An item leaks if an example has it, word for word, as one of its parts (`exact`), shares a run of `n` words with it
+    (`ngram`), or, for an item of `shortest` to n - 1 words, contains it as complete sentences (`whole`). Runs that are
+    in more items of a task than COMMON allows are the task's wording and no evidence; items of fewer than LEAST words
+    are counted as `short` and not searched for.
+
+    Args:
+        examples: the examples that may be trained on.
+        items: task -> item id -> the item's words.
+        n: the length in words of a run that counts; GPT-3's longest (Brown et al. 2020, appendix C).
+        shortest: the least number of words of an item that is searched for as sentences.
     """
     looked = [_Item(task, id, sentences(text)) for task, group in items.items() for id, text in group.items()]
     tasks = {name: TaskLeaks(len(group)) for name, group in items.items()}
     for item in looked:
         tasks[item.task].short += len(item.words) < LEAST
-    finders = _finders([item for item in looked if len(item.words) >= LEAST], n, shortest)
+    finders = _finders_by_kind([item for item in looked if len(item.words) >= LEAST], n, shortest)
     rest = iter(examples)
     while block := list(islice(rest, BLOCK)):
-        parts = [[sentences(text) for text in _parts(example)] for example in block]
+        parts = [[sentences(text) for text in _text_parts(example)] for example in block]
         for kind, find in finders.items():
             for place, item in find(parts):
                 tasks[item.task].note(item.id, block[place].id, kind)
     return Leaks(tasks)
 
 
-def _finders(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
-    """How each kind is looked for: from examples, each a list of parts, to pairs (position of the example, item)."""
+def _finders_by_kind(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
+    """The search for each kind of leak, with its index of the items built once for all examples."""
     whole: dict[tuple[str, ...], list[_Item]] = {}
     for item in items:
         whole.setdefault(tuple(item.words), []).append(item)
     long = [item for item in items if len(item.words) >= n]
     medium = [item for item in items if shortest <= len(item.words) < n]
-    windows = _windows(long, n)
+    # `n`-word runs are compared without stops, so that punctuation cannot hide a quotation; complete sentences with them.
+    windows = _telling_runs(long, n)
     grams = Runs([run for run, _ in windows], [number for _, number in windows])
     statements = Runs([item.said for item in medium], range(len(medium)))
 
     def exact(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
         for place, own in enumerate(parts):
-            for said in _wholes(own):
+            for said in _whole_texts(own):
                 for item in whole.get(said, ()):
                     yield place, item
 
@@ -143,35 +149,35 @@ def _finders(items: Sequence[_Item], n: int, shortest: int) -> dict[Kind, Find]:
         return ((place, long[number]) for place, number in found.tolist())
 
     def sentence(parts: Sequence[Parts]) -> Iterator[tuple[int, _Item]]:
-        found = statements.find([_joined(own) for own in parts])
+        found = statements.find([_joined_sentences(own) for own in parts])
         return ((place, medium[number]) for place, number in found.tolist())
 
     return {"exact": exact, "ngram": ngram, "whole": sentence}
 
 
-def _parts(example: Example) -> list[str]:
-    """Everything that is said, in order; instruction, input and response last."""
+def _text_parts(example: Example) -> list[str]:
+    """The texts of an example: system, earlier turns, instruction, input, response."""
     turns = [text for turn in example.history for text in turn]
     return [example.system, *turns, example.instruction, example.input, example.response]
 
 
-def _wholes(parts: Parts) -> set[tuple[str, ...]]:
-    """What an item may equal: every part, and the parts that are read as one."""
+def _whole_texts(parts: Parts) -> set[tuple[str, ...]]:
+    """The word sequences that an item may equal: every part, and the parts that are read together."""
     *before, instruction, given, response = [words(part) for part in parts]
     joined = [word for part in before for word in part]
     question = instruction + given
-    alone = [] if given else [instruction]  # an instruction that works on an input is not the question by itself
+    alone = [] if given else [instruction]  # an instruction with an input is not a question without it
     every = [*before, *alone, given, response, question, joined + question, joined + question + response]
     return {tuple(said) for said in every}
 
 
-def _joined(parts: Parts) -> list[str]:
-    """All sentences of an example, with one stop between parts."""
+def _joined_sentences(parts: Parts) -> list[str]:
+    """The words and stops of the whole example, with one stop between parts."""
     return [STOP, *(word for part in parts for word in part[1:])]
 
 
-def _windows(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]]:
-    """(run of n words, position of its item), without the runs that are a task's own wording."""
+def _telling_runs(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]]:
+    """The runs of n words with the positions of their items, without the runs that are a task's own wording."""
     windows = [
         sorted({tuple(item.words[start : start + n]) for start in range(len(item.words) - n + 1)}) for item in items
     ]
@@ -186,7 +192,10 @@ def _windows(items: Sequence[_Item], n: int) -> list[tuple[tuple[str, ...], int]
 
 
 def suite_texts(suite: Any) -> Items | None:
-    """What the suite says of its items' words; None for a suite without `texts`, whose leaks nobody can check."""
+    """The words of the suite's items, from its `texts()`; None for a suite without that method, which cannot be checked.
+
+    Raises PluginError if `texts()` returns something else than task -> item id -> text.
+    """
     if not hasattr(suite, "texts"):
         return None
     items: Items = suite.texts()
@@ -196,10 +205,10 @@ def suite_texts(suite: Any) -> Items | None:
 
 
 def suite_leaks(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str, Any]:
-    """Pool and target examples against one suite, as plain data: {"checked": True, "pool": Leaks.plain(), "target":
-    {capability: Leaks.plain()}}; for a suite without `texts` only {"checked": False}.
+    """The leaks of one suite's items in the pool and in the target examples, as plain data for JSON.
 
-    It depends on the examples and the suite and on nothing else, so it can be kept.
+    {"checked": True, "pool": Leaks.plain(), "target": {capability: Leaks.plain()}}, or {"checked": False} for a suite
+    without `texts`. The result depends only on the examples and the suite, so it can be cached.
     """
     items = suite_texts(suite)
     if items is None:
@@ -208,23 +217,24 @@ def suite_leaks(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str,
     return {"checked": True, "pool": find_leaks(pool, items).plain(), "target": others}
 
 
-def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
-    """What a record keeps of `suite_leaks` for one selection (ids).
+def leak_summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
+    """What a record keeps of the result of `suite_leaks` (`about`) for one selection (ids).
 
-    Of the pool: `leaked` of `items` (of which `short` are too short to tell), in how many `examples`; how many of
-    these are `selected`, with how many items in them, and their ids; of each target the items leaked. `tasks` has a
-    row for each task with leaks. A suite that cannot be checked is {"checked": False}: unknown, not none.
+    For the pool: `leaked` of `items` (of which `short` are too short to search for), and the number of `examples` they
+    are in; how many of these examples are `selected`, how many items are in those (`selected_items`), and their ids
+    (`selected_examples`). `target` has the number of leaked items per target, and `tasks` a row for each task with
+    leaks. A suite that cannot be checked gives {"checked": False}, which means unknown and not "no leaks".
     """
     if not about["checked"]:
         return {"checked": False}
     chosen = set(selected)
     pool = Leaks.of(about["pool"])
     target = {name: Leaks.of(plain) for name, plain in about["target"].items()}
-    rows = {name: _row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
+    rows = {name: _task_row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
     for capability, leaks in target.items():
         for name, task in leaks.tasks.items():
             if task.leaked:
-                rows.setdefault(name, _row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
+                rows.setdefault(name, _task_row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
                     task.leaked
                 )
     return {
@@ -241,7 +251,8 @@ def summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]
     }
 
 
-def _row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
+def _task_row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
+    """The figures of one task for `leak_summary`; `chosen` are the ids of the selection."""
     hit = [id for id in task.examples if id in chosen]
     kinds = Counter(task.leaked.values())
     return {
@@ -256,6 +267,9 @@ def _row(task: TaskLeaks, chosen: set[str]) -> dict[str, Any]:
 
 
 def selected_leaks(summaries: Mapping[str, Mapping[str, Any]]) -> int | None:
-    """The distinct selected examples that leak into any suite; None where none was found and a suite is unchecked."""
+    """The number of distinct selected examples that hold an item of any suite.
+
+    `summaries`: suite -> result of `leak_summary`. None means unknown: no leak was found, but some suite is unchecked.
+    """
     found = {id for about in summaries.values() for id in about.get("selected_examples", ())}
     return len(found) if found or all(about["checked"] for about in summaries.values()) else None

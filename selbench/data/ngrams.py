@@ -1,4 +1,4 @@
-"""Words of a text with case, punctuation and layout taken off, and which of many short runs of words stand in it."""
+"""Normalises texts to words, and finds which of many short runs of words occur in them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-STOP = "."  # what `sentences` puts between sentences
+STOP = "."  # stands between sentences in the result of `sentences`
 
-# A word; a sign that changes a sum; one character of a script that is written without spaces; or the end of a sentence.
+# Matches one character of a script written without spaces, a word, a sign of arithmetic, or the end of a sentence.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+|[+*/=<>%^×÷√]|-(?=\s*\d)|[.!?:;。\n]")
 _ENDS = frozenset(".!?:;。\n")
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
-_TABLE_BITS = 24
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplication modulo 2^64 is invertible
+_TABLE_BITS = 24  # a table of 2^24 bytes, 16 MB
 
 
 def sentences(text: str) -> list[str]:
@@ -30,15 +30,15 @@ def sentences(text: str) -> list[str]:
 
 
 def words(said: Sequence[str]) -> list[str]:
-    """`sentences` without the stops."""
+    """The words of a result of `sentences`, without the stops."""
     return [word for word in said if word != STOP]
 
 
 class Runs:
-    """Runs of words to look for, of any lengths, each with a number (several runs may share one).
+    """An index of runs of words of any lengths, each with a number (several runs may share one).
 
-    Runs are compared by a 64-bit hash: among a million runs and a hundred million places one false find is to be
-    expected in 180,000 searches.
+    Runs are compared by 64-bit hashes: searching a hundred million places for a million runs gives on average one false
+    match in 180,000 searches.
     """
 
     def __init__(self, runs: Sequence[Sequence[str]], numbers: Sequence[int]) -> None:
@@ -52,25 +52,29 @@ class Runs:
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length).tolist()
             known = np.asarray([[self._ids[word] for word in runs[row]] for row in rows], np.int64)
-            hashes = _rolling(_mixed(known.ravel()), length)[::length]
+            hashes = _window_hashes(_spread_over_64_bits(known.ravel()), length)[::length]
             order = np.argsort(hashes, kind="stable")
             self._by_length[length] = hashes[order], owners[rows][order]
 
     def find(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
-        """K x 2 distinct pairs (position of the text, number of a run that stands in it), sorted."""
-        ids, places = self._flat(texts)
-        mixed = _mixed(ids)
+        """K x 2 integers: the distinct pairs (position of a text, number of a run that occurs in it), sorted."""
+        ids, places = self._word_numbers(texts)
+        mixed = _spread_over_64_bits(ids)
         found = [np.empty((0, 2), np.int64)]
         for length, (hashes, owners) in self._by_length.items():
             if len(ids) < length:
                 continue
             unknown = np.concatenate([[0], np.cumsum(ids == 0)])
-            starts = np.flatnonzero(unknown[length:] == unknown[:-length])  # every word of the window is in some run
-            found.append(_pairs(_rolling(mixed, length)[starts], places[starts], hashes, owners))
+            # Only windows whose words all belong to some run can match; they are the ones without an unknown word.
+            starts = np.flatnonzero(unknown[length:] == unknown[:-length])
+            found.append(_matching_pairs(_window_hashes(mixed, length)[starts], places[starts], hashes, owners))
         return np.unique(np.concatenate(found), axis=0)
 
-    def _flat(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
-        """All words as numbers, 0 for one that is in no run and between texts, and the text that each is of."""
+    def _word_numbers(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+        """All words of all texts as numbers, and the position of the text each belongs to.
+
+        A word that is in no run is 0, and so is a separator after every text: no match crosses two texts.
+        """
         known = self._ids
         ids: list[int] = []
         for text in texts:
@@ -80,8 +84,8 @@ class Runs:
         return np.asarray(ids, np.int64), places
 
 
-def _mixed(ids: np.ndarray) -> np.ndarray:
-    """Numbers spread over 64 bits (splitmix64's finaliser)."""
+def _spread_over_64_bits(ids: np.ndarray) -> np.ndarray:
+    """Hashes of the numbers that use all 64 bits: the finaliser of splitmix64."""
     x = ids.astype(np.uint64) * _BASE
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -89,18 +93,19 @@ def _mixed(ids: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def _rolling(mixed: np.ndarray, length: int) -> np.ndarray:
-    """The hash of every window of `length` words."""
+def _window_hashes(mixed: np.ndarray, length: int) -> np.ndarray:
+    """The hash of every window of `length` words, a polynomial in _BASE; `mixed` are the hashes of the words."""
     count = len(mixed) - length + 1
     hashes = mixed[:count].copy()
     for offset in range(1, length):
         hashes = hashes * _BASE + mixed[offset : offset + count]
-    return _mixed(hashes)
+    return _spread_over_64_bits(hashes)
 
 
-def _pairs(windows: np.ndarray, places: np.ndarray, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """(place, owner) of every window that is among `hashes` (sorted, may repeat with other owners)."""
-    table = np.zeros(1 << _TABLE_BITS, bool)  # most windows are in no run, and this says so in one look
+def _matching_pairs(windows: np.ndarray, places: np.ndarray, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """K x 2 pairs (place, owner) of the windows whose hash is in `hashes` (sorted; one hash may have several owners)."""
+    # Most windows are in no run. A table over the first bits of the hashes excludes them faster than a binary search.
+    table = np.zeros(1 << _TABLE_BITS, bool)
     table[hashes >> np.uint64(64 - _TABLE_BITS)] = True
     likely = np.flatnonzero(table[windows >> np.uint64(64 - _TABLE_BITS)])
     windows, places = windows[likely], places[likely]

@@ -132,7 +132,7 @@ class FilePool:
             for place, row in rows:
                 place = f"{part.file} {place}" if part.file else place
                 try:
-                    example = forms.example(row, columns, notes)
+                    example = forms.example_of_row(row, columns, notes)
                     good.append(
                         (place, example if example.source else dataclasses.replace(example, source=part.source))
                     )
@@ -149,7 +149,7 @@ class FilePool:
         try:
             if not rows:
                 raise UserError("there are no rows: nothing to select from.")
-            return forms.resolve(found, self.form, self.columns)
+            return forms.resolve_columns(found, self.form, self.columns)
         except UserError as error:
             raise UserError(f"{part.file}: {error}" if part.file else str(error)) from error
 
@@ -199,7 +199,7 @@ def _file_rows(name: str) -> Iterator[files.Row]:
         raise UserError(
             f"{path} {problem} (set by pool.path; a data_root in it is set by the environment variable SELBENCH_DATA)."
         )
-    return files.read(path)
+    return files.read_rows(path)
 
 
 def _invalid(bad: Sequence[str], rows: int) -> str:
@@ -234,7 +234,7 @@ def _hub_rows(name: str, file: str | None, subset: str | None, split: str, revis
             if file:
                 from huggingface_hub import hf_hub_download
 
-                return files.read(Path(hf_hub_download(name, file, repo_type="dataset", revision=revision)))
+                return files.read_rows(Path(hf_hub_download(name, file, repo_type="dataset", revision=revision)))
             from datasets import load_dataset
 
             dataset = load_dataset(name, subset, split=split, revision=revision)

@@ -32,7 +32,7 @@ def extra_texts(path: str, tokenizer: Any, max_length: int, positions: str) -> l
     Raises UserError if a row of plain text has no `text`.
     """
     file = Path(path).expanduser()
-    rows = files.read(file)
+    rows = files.read_rows(file)
     _, first = next(rows, ("", None))
     if not (isinstance(first, Mapping) and isinstance(first.get("text"), str) and "instruction" not in first):
         return encode(FilePool(name="extra_text", path=path).load().pool, tokenizer, max_length=max_length)

@@ -21,7 +21,7 @@ FOUND = "leaks.json"
 
 @dataclass(frozen=True)
 class Checked:
-    """Per suite what the record keeps (see data.leaks.summary), and the stage with all that was found."""
+    """Per suite what the record keeps (see data.leaks.leak_summary), and the stage with all that was found."""
 
     summaries: dict[str, dict[str, Any]]
     stages: dict[str, str]
@@ -79,5 +79,5 @@ def check_leaks(
     summaries, stages = {}, {}
     for name, suite in suites.items():
         stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
-        summaries[name] = leaks.summary(found, chosen)
+        summaries[name] = leaks.leak_summary(found, chosen)
     return Checked(summaries, stages)

@@ -1,4 +1,4 @@
-"""The conformance suite that plugin authors run on their method: `selbench check NAME`, or `selector_checks` in pytest.
+"""Conformance checks for selectors: run them with `selbench check NAME`, or in pytest as `selector_checks`:
 
 from selbench.testing import Subject, selector_checks
 

@@ -1,4 +1,7 @@
-"""What every selector must hold to. Each check raises AssertionError with what was found; its docstring is the rule."""
+"""The rules every selector must follow, one check each.
+
+The docstring of a check is the rule; the check raises AssertionError with what it found.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +32,18 @@ WORDS = (
 
 
 def default_scorer() -> ModelRef:
-    """The one-million-parameter model that ships: small enough for a check, a real model all the same."""
+    """The model of one million parameters that ships with selbench: a real model, and small enough for a check."""
     path = files("selbench") / "planted" / "models" / "planted-1m"
     return ModelRef("planted-1m", str(path), template="chat", max_length=128)
 
 
 @dataclass
 class Subject:
-    """A selector under test, by name and options, so that another process can build the same."""
+    """A selector under test, described by name and options so that another process can build the same one."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    plugin_path: Sequence[str] = ()
+    plugin_path: Sequence[str] = ()  # folders to search for the plugin, as for a run
     scorer: ModelRef = field(default_factory=default_scorer)
 
     @cached_property
@@ -53,12 +56,13 @@ class Subject:
     def select(
         self, pool: Pool, amount: int | float, scratch: Path, seed: int = 0, unit: str = "examples"
     ) -> Selection:
-        """One selection through the public contract, without any cache."""
+        """The selection as `select` gives it, without any cache; a budget in tokens counts words of the response."""
         selector = self.build()
+        # Words stand in for tokens: a check needs a unit other than examples, and no tokenizer.
         tokens = [len(example.response.split()) for example in pool] if unit == "tokens" else None
         if not selector.takes_budget:
             amount, unit = max(float(selector.share), 1e-9), "examples"
-        if selector.selects_nothing:  # the arm that selects nothing is never asked
+        if selector.selects_nothing:  # the framework never calls `select` of such a selector
             return Selection(())
         scratch.mkdir(parents=True, exist_ok=True)
         context = Context(
@@ -71,6 +75,7 @@ class Subject:
 def make_pool(size: int, seed: int = 0) -> Pool:
     """Distinct examples whose responses all differ in length, in three categories of unequal size and two sources."""
     rng = random.Random(seed)
+    # All lengths differ, so that a ranking by length has no ties.
     lengths = rng.sample(range(1, size + 1), size)
     examples = []
     for i, length in enumerate(lengths):
@@ -121,12 +126,13 @@ def smaller_budgets_are_prefixes(subject: Subject, scratch: Path) -> None:
 
 
 def order_of_the_pool_does_not_matter(subject: Subject, scratch: Path) -> None:
-    """A shuffled pool gives the same choice, but for ties: where two orders part, the scores are equal."""
+    """A shuffled pool gives the same choice except for ties: at the first pick that differs, the scores are equal."""
     if subject.build().stochastic:
         return
     pool = make_pool(40)
     shuffled = Pool(random.Random(1).sample(list(pool), len(pool)), pool.name)
     one, other = subject.select(pool, 12, scratch / "a"), subject.select(shuffled, 12, scratch / "b")
+    # Equal sets in another order are fine: only the choice is checked, not the order of ties within it.
     if set(one.ids) == set(other.ids):
         return
     parting = next(i for i, (a, b) in enumerate(zip(one.ids, other.ids)) if a != b)
@@ -159,7 +165,7 @@ def global_randomness_is_left_alone(subject: Subject, scratch: Path) -> None:
 
 
 def nothing_is_written_outside_scratch(subject: Subject, scratch: Path) -> None:
-    """No file is written but under context.scratch (and the caches of Python, numba and the hub)."""
+    """Files are written only under context.scratch, and in the caches of Python, numba and the hub."""
     pool = make_pool(20)
     subject.select(pool, 5, scratch / "warm")  # imports and compilation may fill caches
     with written_outside(scratch) as written:
@@ -168,7 +174,7 @@ def nothing_is_written_outside_scratch(subject: Subject, scratch: Path) -> None:
 
 
 def neither_labels_nor_test_items_are_read(subject: Subject, scratch: Path) -> None:
-    """The method's module does not reach for hidden labels (selbench.planted) or test items (suites)."""
+    """The method's module does not import hidden labels (selbench.planted) or test items (suites, lm_eval)."""
     tree = ast.parse(Path(inspect.getfile(subject.cls)).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -179,7 +185,7 @@ def neither_labels_nor_test_items_are_read(subject: Subject, scratch: Path) -> N
 
 
 def options_round_trip(subject: Subject, scratch: Path) -> None:
-    """Every option has a default and a plain value; options given are options kept."""
+    """Every option has a default and a plain value, and a selector built from its options as JSON is equal."""
     built = subject.build()
     plain = json.loads(json.dumps(dataclasses.asdict(built)))
     assert subject.cls(**plain) == built, "options change on the way through JSON"
@@ -187,7 +193,7 @@ def options_round_trip(subject: Subject, scratch: Path) -> None:
 
 
 def edge_pools_work(subject: Subject, scratch: Path) -> None:
-    """A pool of one, all-identical examples, and the whole pool as budget."""
+    """A pool of one example, a pool of identical examples, and a budget of the whole pool give valid selections."""
     one = make_pool(1)
     same = Pool([dataclasses.replace(one[0], id=f"same{i}") for i in range(9)], "same")
     for name, pool, amount in (
@@ -209,6 +215,7 @@ def edge_pools_work(subject: Subject, scratch: Path) -> None:
 def two_processes_agree(subject: Subject, scratch: Path) -> None:
     """Another process, with another hash seed, chooses the same."""
     here = subject.select(make_pool(40), 10, scratch / "here", seed=2).ids
+    # The subject travels as JSON; asdict would keep mappings and sequences that JSON cannot write.
     told = {**dataclasses.asdict(subject), "options": dict(subject.options), "plugin_path": list(subject.plugin_path)}
     done = subprocess.run(
         [sys.executable, "-m", "selbench.testing.elsewhere", json.dumps(told), str(scratch / "there")],

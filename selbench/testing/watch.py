@@ -1,4 +1,4 @@
-"""Notices files that are opened for writing, through Python's audit events."""
+"""Finds out which files a piece of code opens for writing, through Python's audit events."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 _watching: list[list[str]] = []
 _installed = False
-# Caches of the interpreter and of libraries; devices.
+# Parts of paths that may be written anywhere: caches of the interpreter and of libraries, and devices.
 _CACHES = ("__pycache__", os.sep + ".cache" + os.sep, "numba", "/dev/", "/proc/")
 
 
 @contextmanager
 def written_outside(folder: Path) -> Iterator[list[str]]:
-    """Fills the list it yields with the paths that are opened for writing outside `folder`."""
-    _install()
+    """Yields a list which, after the block, holds the paths opened for writing inside it that lie outside `folder`."""
+    _install_hook()
     opened: list[str] = []
     inside = str(folder.resolve()) + os.sep
     written: list[str] = []
@@ -33,14 +33,15 @@ def written_outside(folder: Path) -> Iterator[list[str]]:
         ]
 
 
-def _install() -> None:
+def _install_hook() -> None:
     global _installed
-    if not _installed:  # an audit hook cannot be removed again: one for all
-        sys.addaudithook(_note)
+    if not _installed:  # an audit hook cannot be removed, so one serves all blocks
+        sys.addaudithook(_note_write)
         _installed = True
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
+def _note_write(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook: notes the path of a file opened in a mode or with flags that allow writing."""
     if _watching and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
         mode, flags = arguments[1], arguments[2]
         if (isinstance(mode, str) and set(mode) & set("wax+")) or (mode is None and flags & (os.O_WRONLY | os.O_RDWR)):

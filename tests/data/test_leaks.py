@@ -13,7 +13,7 @@ from selbench_plugins.suites.lm_eval import LmEval
 from selbench_plugins.suites.response_loss import ResponseLoss
 
 from selbench.api import Context, Example, ModelRef, Pool, suite
-from selbench.data.leaks import Leaks, find_leaks, selected_leaks, suite_leaks, summary
+from selbench.data.leaks import Leaks, find_leaks, leak_summary, selected_leaks, suite_leaks
 from selbench.data.ngrams import Runs
 from selbench.data.pools import FilePool
 from selbench.planted.pool import PlantedPool
@@ -74,7 +74,7 @@ def test_runs_of_several_lengths_and_shared_by_several_items():
 
 
 class Silent:
-    """A suite that cannot say what its items are."""
+    """A suite without `texts`."""
 
 
 class Telling:
@@ -89,7 +89,7 @@ class SilentPlugin(Silent):
 
 @suite("telling")
 class TellingPlugin:
-    """Counts how often it is asked."""
+    """Counts the calls of `texts`."""
 
     def __post_init__(self):
         self.asked = 0
@@ -104,14 +104,14 @@ def test_the_summary_counts_what_was_selected_and_says_what_it_cannot_know():
     target = {"sums": Pool([Example("t", "What is 3 + 4?", "7")])}
     kept = json.loads(json.dumps(suite_leaks(pool, target, Telling())))
     assert Leaks.of(kept["pool"]).examples == {"a", "b"}
-    told, silent = summary(kept, ["b", "c"]), summary(suite_leaks(pool, {}, Silent()), ["b"])
+    told, silent = leak_summary(kept, ["b", "c"]), leak_summary(suite_leaks(pool, {}, Silent()), ["b"])
     assert silent == {"checked": False}
     assert (told["items"], told["short"], told["leaked"], told["examples"]) == (4, 1, 2, 2)
     assert (told["selected"], told["selected_items"], told["selected_examples"]) == (1, 1, ["b"])
     assert told["target"] == {"sums": 1} and told["tasks"]["maths"]["target"] == {"sums": 1}
     assert told["tasks"]["maths"]["kinds"] == {"exact": 2}
     assert selected_leaks({"told": told, "silent": silent}) == 1
-    none = summary(kept, ["c"])
+    none = leak_summary(kept, ["c"])
     assert selected_leaks({"told": none}) == 0 and selected_leaks({"told": none, "silent": silent}) is None
 
 

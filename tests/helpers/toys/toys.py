@@ -1,4 +1,4 @@
-"""Plugins that do next to nothing, so that the frame around them can be tested in no time."""
+"""Plugins that do almost nothing, so that tests of the framework around them are fast."""
 
 import json
 from pathlib import Path

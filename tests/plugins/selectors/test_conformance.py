@@ -44,25 +44,25 @@ class GlobalSeed(Base):
 
 @selector("short")
 class Short:
-    """Always one too few."""
+    """Selects one example too few."""
     def select(self, pool, budget, context):
         return Selection(pool.ids[: budget.limit - 1])
 
 @selector("not_nested")
 class NotNested:
-    """Takes the last ones, and says that it is nested."""
+    """Selects the last examples, so that no selection is a prefix, but claims to be nested."""
     def select(self, pool, budget, context):
         return Selection.ordered(range(len(pool) - budget.most, len(pool)), budget)
 
 @selector("positional")
 class Positional(Base):
-    """Whoever comes first."""
+    """Selects the first examples: the order of the pool decides."""
     def order(self, pool, context):
         return range(len(pool))
 
 @selector("scribbler")
 class Scribbler(Base):
-    """Leaves a file behind."""
+    """Writes a file outside scratch."""
     def order(self, pool, context):
         pathlib.Path(__file__).with_suffix(".log").write_text("was here")
         return range(len(pool))

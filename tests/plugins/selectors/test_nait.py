@@ -124,7 +124,7 @@ READ: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def directly(scorer: ModelRef, target: Pool, drift: str, candidate: str, capture: str = "resid") -> np.ndarray:
-    """N scores of POOL as methods.md 2.1 writes them."""
+    """N scores of POOL by the definition in docs/methods/nait.md: PCA of the drifts, sign of the mean, sum over layers."""
     drifts = np.stack([READ[drift](a) for a in states(scorer.path, target, capture)])
     read = np.stack([READ[candidate](a) for a in states(scorer.path, POOL, capture)])
     scores = np.zeros(len(POOL))
@@ -392,11 +392,11 @@ def test_wrong_options_stop_before_any_work(options: dict[str, Any], message: st
 
 
 def test_the_subset_of_a_target_depends_on_ids_only() -> None:
-    chosen = nait.subset(TARGET, 5, seed=0)
-    assert nait.subset(Pool(reversed(TARGET)), 5, seed=0).fingerprint == chosen.fingerprint
-    assert nait.subset(TARGET, 8, seed=0).ids[:5] == chosen.ids
-    assert nait.subset(TARGET, 5, seed=1).ids != chosen.ids
-    assert len(nait.subset(TARGET, 99, seed=0)) == len(TARGET)
+    chosen = nait.target_subset(TARGET, 5, seed=0)
+    assert nait.target_subset(Pool(reversed(TARGET)), 5, seed=0).fingerprint == chosen.fingerprint
+    assert nait.target_subset(TARGET, 8, seed=0).ids[:5] == chosen.ids
+    assert nait.target_subset(TARGET, 5, seed=1).ids != chosen.ids
+    assert len(nait.target_subset(TARGET, 99, seed=0)) == len(TARGET)
 
 
 # ------------------------------------------------------------------------------------------------- the feature itself

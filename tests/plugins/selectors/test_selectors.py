@@ -26,7 +26,7 @@ def scorer(tmp_path_factory) -> ModelRef:
 
 @pytest.fixture(scope="module")
 def store():
-    """Features computed once per spec and pool, as the framework would."""
+    """Features computed once per spec and pool, as in the framework."""
     kept = {}
 
     def features(spec, pool, context):
@@ -133,7 +133,7 @@ def test_longest_counts_tokens_or_characters(scorer):
 
 
 def test_longest_against_the_published_selection(shared_data):
-    """The 1,000 longest of Alpaca by Llama's tokenizer, which is not here; characters come near."""
+    """The published 1,000 longest of Alpaca by Llama's tokenizer, which is gated; lengths in characters are close."""
 
     def read(name):
         with gzip.open(shared_data / name) as lines:
@@ -159,7 +159,7 @@ def test_kcenter_diagnostics_and_first():
 
 
 def test_mads_chooses_by_the_tags_it_was_given():
-    """The hand vector of methods.md section 7, served as a feature."""
+    """Five examples with seven tags, small enough to work out every order by hand; the feature is served ready-made."""
     rows = [[1, 2, 3, 4], [3, 4, 5], [5, 6], [1, 6], [7]]
     feature = {
         "indptr": np.cumsum([0, *map(len, rows)]),

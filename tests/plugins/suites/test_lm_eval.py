@@ -1,4 +1,4 @@
-"""The lm_eval suite: our own task files, items, headlines, and one sentence for everything that is not there."""
+"""The lm_eval suite: task files of our own, items, headlines, and one-sentence errors for whatever is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from selbench_plugins.suites import _tasks
-from selbench_plugins.suites._scores import scores
+from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites.lm_eval import LmEval
 
 from selbench.api import Context, ModelRef, Score, UserError
@@ -175,7 +175,7 @@ def test_unknown_task_names_near_ones_and_not_thousands(
 ) -> None:
     names = ["arc_easy", *(f"other_{i}" for i in range(5000))]
     library = SimpleNamespace(task_index=dict.fromkeys(names), all_tasks=names)
-    monkeypatch.setattr(_tasks, "_library", lambda: library)
+    monkeypatch.setattr(_tasks, "_task_manager", lambda: library)
     with pytest.raises(
         UserError, match=r"'arc_eazy'\. Did you mean arc_easy\? All names: python -m lm_eval ls"
     ) as said:
@@ -215,12 +215,12 @@ def test_a_group_has_one_headline_over_the_items_of_all_its_tasks() -> None:
         "results": {"a": {"acc,none": 1.0}, "b": {"acc,none": 0.5}, "c": {"acc,none": 0.0}, "all": {"acc,none": 0.5}},
         "higher_is_better": {},
     }
-    found = scores(results, ["all"], "")
+    found = scores_of_results(results, ["all"], "")
     assert headline(found, "all").items == {"a/0": 1.0, "b/0": 0.0, "b/1": 1.0, "c/0": 0.0}
     assert [score.task for score in found if score.headline] == ["all"]
     # Weighted otherwise than by items, the group's value is not their mean: then none are kept.
     results["results"]["all"]["acc,none"] = 0.6
-    assert headline(scores(results, ["all"], ""), "all").items == {}
+    assert headline(scores_of_results(results, ["all"], ""), "all").items == {}
 
 
 def test_arc_easy_from_the_local_file(shared_data: Path) -> None:

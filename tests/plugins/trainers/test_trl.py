@@ -224,7 +224,7 @@ def test_an_interrupted_training_goes_on_where_it_was_and_ends_with_the_same_bit
     monkeypatch.setattr(_sft.Batches, "__iter__", until_killed)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(EXAMPLES, tiny, Context(seed=1, checkpoint=kept))
-    assert _checkpoints.steps_done(_checkpoints.latest(kept)) == 7
+    assert _checkpoints.steps_done(_checkpoints.latest_checkpoint(kept)) == 7
     (kept / "checkpoint-9").mkdir()  # one that was cut short does not count
 
     del handed_out[:]
