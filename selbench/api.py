@@ -271,7 +271,8 @@ class ModelRef:
 class Score:
     """One number a suite gives a model on one task.
 
-    `items` holds the value of every test item (verdicts are paired by item). The suite's headline is the mean
+    `items` holds the value of every test item (verdicts are paired by item). A headline score with items is their
+    mean, or with `weights`, one for each item, their weighted mean: that is checked. The suite's headline is the mean
     of its headline scores; a score per category, say, is kept with `headline=False`.
     """
 
@@ -281,6 +282,7 @@ class Score:
     higher_is_better: bool = True
     headline: bool = True
     items: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------------------------- context

@@ -116,7 +116,7 @@ def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
     """(name, origin) of the public modules of a package, at any depth; a plain module is itself."""
     try:
         root = importlib.import_module(package)
-    except Exception as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything, or be a script that exits
         registry.broken.append(Broken(package.rpartition(".")[2], package, _describe(error)))
         return
     if not hasattr(root, "__path__"):
@@ -135,7 +135,7 @@ def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
 def _collect(registry: Registry, name: str, origin: str, package: str, load: Any) -> None:
     try:
         module = load(name)
-    except Exception as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything, or be a script that exits
         registry.broken.append(Broken(name.rpartition(".")[2], origin, _describe(error)))
         return
     for cls in vars(module).values():
@@ -158,7 +158,7 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     line = (
         next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "")
         if error.__traceback__

@@ -182,16 +182,23 @@ def set_scores(name: str, examples: Sequence[Example], bits: np.ndarray, bytes: 
     if not kept.any():
         raise UserError(f"no response of the set '{name}' fits: raise the suite's max_length.")
     items = {e.id: float(b / size) for e, b, size, keep in zip(examples, bits, bytes, kept) if keep}
-    scores = [_bits_per_byte(name, bits[kept], bytes[kept], items)]
+    weights = {e.id: float(size) for e, size, keep in zip(examples, bytes, kept) if keep}
+    scores = [_bits_per_byte(name, bits[kept], bytes[kept], items, weights)]
     categories = np.asarray([example.category for example in examples])
     named = sorted(set(categories[kept]) - {""})
     for category in named if len(named) > 1 else []:
         chosen = kept & (categories == category)
-        scores.append(_bits_per_byte(f"{name}/{category}", bits[chosen], bytes[chosen], None))
+        scores.append(_bits_per_byte(f"{name}/{category}", bits[chosen], bytes[chosen]))
     return scores
 
 
-def _bits_per_byte(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mapping[str, float] | None) -> Score:
+def _bits_per_byte(
+    task: str,
+    bits: np.ndarray,
+    bytes: np.ndarray,
+    items: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Score:
     return Score(
         task=task,
         metric="bits_per_byte",
@@ -199,4 +206,5 @@ def _bits_per_byte(task: str, bits: np.ndarray, bytes: np.ndarray, items: Mappin
         higher_is_better=False,
         headline=items is not None,
         items=items or {},
+        weights=weights or {},
     )

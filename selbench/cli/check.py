@@ -42,7 +42,9 @@ def main(arguments: list[str]) -> int:
                 verdict, detail = "[green]ok[/]    ", ""
             except UserError as error:
                 verdict, detail = "[red]failed[/]", str(error)
-            except Exception as error:  # a plugin may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may raise anything, or call sys.exit
                 line = traceback.extract_tb(error.__traceback__)[-1]
                 where = (
                     ""

@@ -9,15 +9,17 @@ import hashlib
 import os
 import shlex
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from selbench import console
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
 from selbench.config import Cell, CommandLine, command_line, composed, hand_over, launch, registered
-from selbench.errors import UserError
+from selbench.errors import PluginError, UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
 from selbench.settings import Run
@@ -37,8 +39,9 @@ def main(arguments: list[str]) -> int:
         registered(typed.overrides, typed.config_dir)
         hand_over(arguments)
         return 0
-    cells = composed(typed.overrides, typed.multirun, typed.config_dir)
-    keys = _check([cell.run for cell in cells])
+    with _no_exit():
+        cells = composed(typed.overrides, typed.multirun, typed.config_dir)
+        keys = _check([cell.run for cell in cells])
     if typed.multirun:
         return _grid(typed, cells, keys, arguments)
     return 0 if _cell(cells[0].run) else 1
@@ -48,13 +51,26 @@ def _grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: lis
     run = cells[0].run
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
     sweep = Outputs(run.output_dir).sweeps.open(f"{id}-{os.getpid()}")
-    _start(sweep, cells, keys, arguments)
-    _expect(sweep, [cell.run for cell in cells])
+    with _no_exit():
+        _start(sweep, cells, keys, arguments)
+        _expect(sweep, [cell.run for cell in cells])
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
     started = time.perf_counter()
     with watching(sweep):
         launch(typed, sweep.id, _job)
     return _summary(run, sweep, time.perf_counter() - started)
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """A plugin that ends the process while its options are read must not end the command with a status of its own."""
+    try:
+        yield
+    except SystemExit as error:
+        file = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"{file.filename}, line {file.lineno}, tried to end the process (SystemExit: {error}). Nothing was started."
+        ) from error
 
 
 def _check(runs: list[Run]) -> list[str]:
@@ -114,6 +130,7 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
     """The record and whether it was there already; None if not even a record could be made."""
     from selbench.run.carry_out import carry_out  # heavy: only once every cell has been checked
     from selbench.run.identity import run_axes
+    from selbench.run.plugin_call import described
     from selbench.tracking.mirror import mirror
 
     records = Outputs(run.output_dir).records
@@ -128,6 +145,9 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
         record, reused = carry_out(run, say)
     except UserError as error:
         console.fail(f"{place}{error}")
+        return None
+    except Exception as error:  # a stranger's pool may raise anything: the other cells go on
+        console.fail(f"{title}: {described(error)}")
         return None
     _tell(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
     if not place:

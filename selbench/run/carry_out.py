@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from selbench.api import LoadedPool, ModelRef
-from selbench.errors import NotApplicable, UserError
+from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
 from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.leak_check import Checked, check_leaks
+from selbench.run.plugin_call import described
 from selbench.run.select import Selected, SelectionStage, facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
@@ -51,16 +52,25 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
             record.status, record.reason = "skipped", str(reason)
         except UserError as error:
             record.reason = str(error)
-        except Exception as error:  # a plugin may raise anything: the run has failed, the sweep goes on
-            with written_aside(folder / TRACEBACK) as aside:
-                aside.write_text(traceback.format_exc())
-            record.reason = f"{type(error).__name__}: {error} (traceback: {folder / TRACEBACK})"
+            if isinstance(error, PluginError) and error.__cause__:
+                record.reason += f" (traceback: {_keep_traceback(folder)})"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything: the run has failed, the sweep goes on
+            record.reason = f"{described(error)} (traceback: {_keep_traceback(folder)})"
         _price(record, run.resolved.get("price_per_hour"))
         record.versions = versions()
         kept = checksums(folder)
         record.files = {name: kept[name] for name in (SELECTION, ITEMS) if name in kept}
         records.write(record)
     return record, False
+
+
+def _keep_traceback(folder: Path) -> Path:
+    """Write the traceback of the error being handled beside the record, and say where."""
+    with written_aside(folder / TRACEBACK) as aside:
+        aside.write_text(traceback.format_exc())
+    return folder / TRACEBACK
 
 
 def open_store(run: Run, say: Say = lambda message: None) -> Store:

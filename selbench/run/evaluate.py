@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from selbench.api import Context, ModelRef, Score
 from selbench.errors import PluginError
+from selbench.run.plugin_call import plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.cost import Cost
 from selbench.store.facts import ScoreRow, read_fields
@@ -56,11 +61,12 @@ class EvaluationStage(RunStage):
         """
 
         def compute(folder: Path) -> dict[str, float]:
-            ref = model()
+            ref = dataclasses.replace(model())  # a suite may write on what it is given
             say(f"evaluating {self.name}")
             context = Context(seed=derive_seed(self.seed, "evaluation"), scratch=folder)
-            scores = self.suite.evaluate(ref, context)
-            check_scores(scores, self.suite)
+            with plugin_call(self.suite, "evaluate"):
+                given = self.suite.evaluate(ref, context)
+            scores = checked_scores(given, self.suite)
             _write_items(folder / ITEMS, self.name, scores)
             write_json(folder / SCORES, [{"suite": self.name, **_row(score)} for score in scores])
             return context.logged
@@ -72,9 +78,18 @@ class EvaluationStage(RunStage):
         return Evaluated(scores, stage.path / ITEMS, stage.cost, stage.key)
 
 
-def check_scores(scores: Sequence[Score], suite: Any) -> None:
-    """Raises PluginError unless there is a headline, all of one direction, and no (task, metric) twice."""
-    who = f"suite '{suite.plugin_name}'"
+def checked_scores(given: Any, suite: Any) -> list[Score]:
+    """What a suite returned, its numbers as floats and the ids of its items as text.
+
+    Raises PluginError unless they are Scores of finite numbers with a headline, all headlines of one direction and each
+    the mean of its items, and no (task, metric) twice.
+    """
+    who = plugin_title(suite)
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise PluginError(f"{who} returned {type_name(given)}, not a list of Scores.")
+    if foreign := [score for score in given if not isinstance(score, Score)]:
+        raise PluginError(f"{who} returned {type_name(foreign[0])} among its scores, where each is a Score.")
+    scores = [_plain_score(score, who) for score in given]
     headline = [score for score in scores if score.headline]
     if not headline:
         raise PluginError(f"{who} returned no headline score.")
@@ -83,10 +98,65 @@ def check_scores(scores: Sequence[Score], suite: Any) -> None:
     seen = [(score.task, score.metric) for score in scores]
     if twice := {pair for pair in seen if seen.count(pair) > 1}:
         raise PluginError(f"{who} returned {'/'.join(min(twice))} more than once.")
+    for score in headline:
+        _require_mean(score, who)
+    return scores
+
+
+def _plain_score(score: Score, who: str) -> Score:
+    for name in ("task", "metric"):
+        if not isinstance(text := getattr(score, name), str) or not text:
+            raise PluginError(f"{who} returned a score whose {name} is {text!r}, not a name.")
+    what = f"{who}: the score {score.task}/{score.metric}"
+    for name in ("higher_is_better", "headline"):
+        if not isinstance(fact := getattr(score, name), bool | np.bool_):
+            raise PluginError(f"{what} has {fact!r} for {name}, which is true or false.")
+    for name in ("items", "weights"):
+        if not isinstance(values := getattr(score, name), Mapping):
+            raise PluginError(
+                f"{what} has {type_name(values)} for {name}, not a mapping from an item's id to a number."
+            )
+    items = {str(id): _number(value, f"{what}: item '{id}'") for id, value in score.items.items()}
+    weights = {str(id): _number(value, f"{what}: the weight of item '{id}'") for id, value in score.weights.items()}
+    if len(items) != len(score.items):
+        raise PluginError(f"{what} has items whose ids are the same text.")
+    if weights and (weights.keys() != items.keys() or min(weights.values()) < 0 or not sum(weights.values())):
+        raise PluginError(f"{what} has weights that are not one for each item, 0 or more and not all 0.")
+    return dataclasses.replace(
+        score,
+        value=_number(score.value, what),
+        higher_is_better=bool(score.higher_is_better),
+        headline=bool(score.headline),
+        items=items,
+        weights=weights,
+    )
+
+
+def _number(value: Any, what: str) -> float:
+    if not isinstance(value, Real | np.bool_):
+        raise PluginError(f"{what} is {type_name(value)}, not a number.")
+    if not math.isfinite(value):
+        raise PluginError(f"{what} is {float(value)}: a score is a finite number.")
+    return float(value)
+
+
+def _require_mean(score: Score, who: str) -> None:
+    """The value on the board and the items that verdicts are reached by have to say the same."""
+    if not score.items:
+        return
+    values = np.array(list(score.items.values()))
+    mean = float(np.average(values, weights=[score.weights[id] for id in score.items] if score.weights else None))
+    # Rounded to four decimals is near enough; the largest item gives the scale.
+    if abs(score.value - mean) > 1e-4 * max(np.abs(values).max(), abs(mean)) * 0.51:
+        weighted = "weighted mean" if score.weights else "mean"
+        raise PluginError(
+            f"{who}: the headline {score.task}/{score.metric} is {score.value:.6g}, but the {weighted} of its "
+            f"{len(values)} items is {mean:.6g}. Give the mean, the items' weights, or no items."
+        )
 
 
 def _row(score: Score) -> dict[str, Any]:
-    fields = {item.name: getattr(score, item.name) for item in dataclasses.fields(score)}
+    fields = {item.name: getattr(score, item.name) for item in dataclasses.fields(score) if item.name != "weights"}
     return {**fields, "items": len(score.items)}
 
 

@@ -99,7 +99,7 @@ def arm_label(selector: Any) -> str:
     who = f"selector '{selector.plugin_name}'"
     try:
         label = selector.label()
-    except Exception as error:  # a stranger's method may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's method may raise anything
         raise PluginError(f"{who}: label() raised {type(error).__name__}: {error}") from error
     if not isinstance(label, str) or not label.strip() or len(label.splitlines()) > 1:
         raise PluginError(f"{who}: label() must give one line of text, not {label!r}.")

@@ -9,12 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 from selbench.api import LoadedPool, Pool
+from selbench.run.plugin_call import plugin_call
 from selbench.settings import Run
 
 
 @lru_cache(maxsize=4)
 def _load(kind: Callable[..., Any], options: str) -> LoadedPool:
-    loaded: LoadedPool = kind(**json.loads(options)).load()
+    source = kind(**json.loads(options))
+    with plugin_call(source, "load"):
+        loaded: LoadedPool = source.load()
     return loaded
 
 

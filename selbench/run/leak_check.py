@@ -11,6 +11,7 @@ from selbench.api import Pool
 from selbench.data import leaks, ngrams
 from selbench.errors import UserError
 from selbench.hashing import file_hash
+from selbench.run.plugin_call import plugin_call
 from selbench.run.stage import RunStage
 from selbench.store.files import read_json, write_json
 from selbench.store.keys import plugin_identity
@@ -62,7 +63,9 @@ class LeakStage(RunStage):
         """The stage's key, and all that was found (see data.leaks.suite_leaks)."""
 
         def compute(folder: Path) -> None:
-            write_json(folder / FOUND, leaks.suite_leaks(self.pool, self.target, self.suite))
+            with plugin_call(self.suite, "texts"):
+                found = leaks.suite_leaks(self.pool, self.target, self.suite)
+            write_json(folder / FOUND, found)
 
         stage = store.stage(self.kind, self.identity, compute)
         found = read_json(stage.path / FOUND)

@@ -16,6 +16,7 @@ from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
 from selbench.run.inputs import load_pool, load_target
+from selbench.run.plugin_call import plugin_call
 from selbench.run.reach import largest_budget
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
@@ -129,12 +130,13 @@ class SelectionStage(RunStage):
             context = Context(
                 self.pool,
                 seed=context_seed(self.selector, self.seed),
-                scorer=self.scorer,
+                scorer=dataclasses.replace(self.scorer),
                 target=self.target,
                 scratch=folder,
                 feature_store=feature_provider(store, used),
             )
-            selection = self.selector.select(self.pool, whole, context)
+            with plugin_call(self.selector, "select"):
+                selection = self.selector.select(self.pool, whole, context)
             check_selection(selection, self.selector, self.pool, whole)
             _write(folder, selection, used)
             return context.logged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from selbench.api import Context, Example, ModelRef
+from selbench.errors import PluginError
 from selbench.models import fingerprint
+from selbench.run.plugin_call import plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
@@ -53,7 +56,9 @@ class TrainingStage(RunStage):
             say(f"fine-tuning on {len(self.examples)} examples")
             kept = store.checkpoint(self.kind, self.identity)
             context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
-            tuned = self.trainer.train(self.examples, self.model, context)
+            with plugin_call(self.trainer, "train"):
+                tuned = self.trainer.train(self.examples, dataclasses.replace(self.model), context)
+            tuned = checked_model(tuned, self.trainer)
             write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
             return context.logged
 
@@ -72,6 +77,22 @@ class TrainingStage(RunStage):
             yield
             if not keep:
                 store.drop(self.kind, self.key)
+
+
+def checked_model(tuned: Any, trainer: Any) -> ModelRef:
+    """What a trainer returned, with its paths as text. Raises PluginError unless it says where a tuned model is."""
+    who = plugin_title(trainer)
+    if not isinstance(tuned, ModelRef):
+        raise PluginError(f"{who} returned {type_name(tuned)}, not a ModelRef: train() says where the tuned model is.")
+    paths = {name: getattr(tuned, name) for name in ("path", "adapter")}
+    for name, path in paths.items():
+        if not isinstance(path, str | os.PathLike | None) or (name == "path" and not os.fspath(path or "")):
+            raise PluginError(f"{who} returned a ModelRef whose {name} is {path!r}, not the name of a folder.")
+    ref = dataclasses.replace(tuned, **{name: path and os.fspath(path) for name, path in paths.items()})
+    for name, path in (("path", ref.path), ("adapter", ref.adapter)):
+        if path and Path(path).is_absolute() and not Path(path).is_dir():
+            raise PluginError(f"{who} returned a ModelRef whose {name} is {path}, where there is no folder.")
+    return ref
 
 
 def _relative(ref: dict[str, Any], folder: Path) -> dict[str, Any]:
