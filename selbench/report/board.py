@@ -61,7 +61,7 @@ class ArmRow:
     `score` is the mean over seeds, as measured; `low` and `high` bound its interval, `se` is its standard error, of
     which `se_seed` and `se_item` as in Difference. `reference` arms (base, full beside arms with a budget) are compared
     but not ranked: their ranks are 0. `relative_to_full` is score / full - 1 as papers quote it. Costs are means per
-    run; `steps` are the optimiser's.
+    run; `steps` are the optimiser's; `unchanged` is the share of runs whose fine-tuning changed nothing.
     """
 
     arm: str
@@ -90,6 +90,7 @@ class ArmRow:
     flops: float = math.nan
     money: float = math.nan
     leaked: int | None = None
+    unchanged: float = math.nan
     runs: tuple[str, ...] = ()
 
 

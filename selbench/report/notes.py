@@ -77,6 +77,12 @@ def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
         )
     uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
+    idle = sorted({row.arm for table in tables for row in table.rows if row.unchanged > 0})
+    if idle:
+        found.append(
+            f"fine-tuning changed nothing in {', '.join(idle)}: on a batch of the selected examples the tuned model "
+            "gives what its base gives."
+        )
     return (*found, *uneven)
 
 

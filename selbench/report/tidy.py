@@ -29,6 +29,7 @@ COSTS = [
     "flops",
     "money",
     "leaked",
+    "unchanged",
 ]
 
 Row = dict[str, Any]
@@ -120,6 +121,7 @@ def _costs(record: Record) -> Row:
         "flops": _sum(cost.get("flops") for cost in stages),
         "money": _sum(cost.get("money") for cost in stages),
         "leaked": _sum([record.selection.leaked]),
+        "unchanged": math.nan if record.unchanged is None else float(record.unchanged),
     }
 
 

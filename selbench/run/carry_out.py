@@ -15,6 +15,7 @@ from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.leak_check import Checked, check_leaks
+from selbench.run.output_change import is_unchanged
 from selbench.run.plugin_call import described
 from selbench.run.select import Selected, SelectionStage, facts, selection_of
 from selbench.run.tokens import TokenCounts
@@ -29,6 +30,10 @@ from selbench.store.records import ITEMS, SELECTION, TRACEBACK, Record, Records,
 from selbench.store.stages import Store
 
 Say = Callable[[str], None]
+UNCHANGED = (
+    "fine-tuning changed nothing: on a batch of the selected examples the tuned model gives what its base gives. "
+    "Its scores are those of the base."
+)
 
 
 def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
@@ -125,6 +130,9 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
         if stage := training.recall(store):
             record.cost["training"] = stage.cost
             record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
+            record.unchanged = is_unchanged(stage.logged.get("output_change"))
+        if record.unchanged:
+            say(UNCHANGED)
     _note_scores(record, folder, results)
 
 

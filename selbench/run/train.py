@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from selbench.api import Context, Example, ModelRef
 from selbench.errors import PluginError
 from selbench.models import fingerprint
+from selbench.run.output_change import output_change
 from selbench.run.plugin_call import plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.files import write_json
@@ -59,6 +60,8 @@ class TrainingStage(RunStage):
             with plugin_call(self.trainer, "train"):
                 tuned = self.trainer.train(self.examples, dataclasses.replace(self.model), context)
             tuned = checked_model(tuned, self.trainer)
+            if (change := output_change(self.model, tuned, self.examples)) is not None:
+                context.log(output_change=change)
             write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
             return context.logged
 

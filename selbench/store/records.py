@@ -36,7 +36,8 @@ class Record:
 
     `axes` tell runs apart on a leaderboard; item-level results of `scores` are in items.parquet beside the record;
     `cost` is per stage (selection, of which features; training; evaluation), as when it was computed; `files` are
-    the checksums of what lies beside the record; `leaks` what the leak check found, per suite (docs/leaks.md).
+    the checksums of what lies beside the record; `leaks` what the leak check found, per suite (docs/leaks.md);
+    `unchanged` whether the tuned model gives what its base gives (None: not known, or nothing was tuned).
     """
 
     key: str
@@ -53,6 +54,7 @@ class Record:
     scores: list[ScoreRow] = field(default_factory=list)
     selection: SelectionFacts = field(default_factory=SelectionFacts)
     leaks: dict[str, LeakSummary] = field(default_factory=dict)
+    unchanged: bool | None = None
     logged: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)

@@ -226,3 +226,26 @@ def test_a_suite_that_scores_nan_fails_its_cell(selbench, settings, tmp_path):
     assert ran.status == 1 and "2 failed" in ran.err and "a score is a finite number" in ran.err
     ran = selbench(*own, "trainer=idle")
     assert ran.status == 1 and "trainer 'idle' returned None, not a ModelRef" in ran.err.replace("\n", " ")
+
+
+def test_a_trainer_that_trains_nothing_is_recorded_and_told_of(selbench, settings, tmp_path):
+    from helpers.tiny_models import make_model
+
+    base = make_model(tmp_path / "base")
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "copying.py").write_text(
+        "import dataclasses, shutil\nfrom selbench.api import trainer\n"
+        "@trainer('copying')\nclass Copying:\n    '''Copies its base.'''\n"
+        "    def train(self, examples, model, context):\n"
+        "        shutil.copytree(model.path, context.scratch / 'model')\n"
+        "        return dataclasses.replace(model, path=str(context.scratch / 'model'))\n"
+    )
+    own = [setting for setting in settings[1:] if not setting.startswith(("model", "trainer"))]
+    own += [f"plugin_path=[{TOYS},{tmp_path / 'plugins'}]", "model=local", f"model.path={base.path}", "model.name=tiny"]
+    ran = selbench("-m", *own, "trainer=copying", "selector=random,base", "budget=4")
+    assert ran.status == 0, ran.err
+    assert ran.err.count("fine-tuning changed nothing: on a batch") == 1
+    assert "fine-tuning changed nothing in random" in ran.out + ran.err
+    found = {record["axes"]["selector"]: record for record in records(tmp_path / "outputs")}
+    assert found["random"]["unchanged"] is True and found["random"]["logged"]["training/output_change"] == 0
+    assert found["base"]["unchanged"] is None

@@ -225,3 +225,13 @@ def test_missing_axes_and_scores_of_a_file(tmp_path, caplog):
     table.to_parquet(tmp_path / "scores.parquet")
     again = read_scores(tmp_path / "scores.parquet", parse_map("selector=selector,score=score,seed=seed"))
     assert list(again["score"]) == [1, 2, 0]
+
+
+def test_an_arm_whose_fine_tuning_changed_nothing_is_told_of():
+    idle = record("mads", 0, 0.5)
+    idle.unchanged = True
+    tuned = record("random", 0, 0.5)
+    tuned.unchanged = False
+    said = " ".join(board(idle, tuned, record("longest", 0, 0.4)).warnings)
+    assert "changed nothing in mads:" in said
+    assert "changed nothing" not in " ".join(board(tuned, record("longest", 0, 0.4)).warnings)
