@@ -170,7 +170,7 @@ class LoadedPool:
 class Budget:
     """How much of one pool may be selected.
 
-    `costs` is what each example costs (N integers: ones, or response tokens) and `limit` what may be spent.
+    `costs` is what each example costs (N integers, read-only: ones, or response tokens) and `limit` what may be spent.
     Examples are taken in order until the next one no longer fits; that rule keeps smaller budgets prefixes.
     """
 
@@ -178,6 +178,10 @@ class Budget:
     costs: np.ndarray
     limit: int
     unit: str = "examples"
+
+    def __post_init__(self) -> None:
+        # A copy: what is counted with must not change in a selector's hands.
+        object.__setattr__(self, "costs", _read_only(np.array(self.costs)))
 
     @classmethod
     def of(
@@ -303,7 +307,8 @@ class Context:
     """What a plugin is handed besides its inputs: seeded randomness, features, progress, a scratch folder.
 
     A plugin draws randomness only from `rng`/`seed`, writes only under `scratch`, and reports numbers with `log`.
-    Without a framework around it (in a notebook) `Context(pool)` computes features directly.
+    Without a framework around it (in a notebook) `Context(pool)` computes features directly. With `selector`, the
+    selector that it is made for, it refuses what that selector has not declared to use.
     """
 
     def __init__(
@@ -316,9 +321,11 @@ class Context:
         scratch: Path | None = None,
         checkpoint: Path | None = None,
         feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
+        selector: Any = None,
     ) -> None:
-        self.seed = seed
-        self.rng = np.random.default_rng(seed)
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._selector = selector
         self.logged: dict[str, float] = {}
         self._pool = pool
         self._scorer = scorer
@@ -328,8 +335,21 @@ class Context:
         self._feature_store = feature_store
 
     @property
+    def seed(self) -> int:
+        """The seed of all that is random here."""
+        self._require_declared("stochastic", "context.seed", "seeds")
+        return self._seed
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator to draw from."""
+        self._require_declared("stochastic", "context.rng", "seeds")
+        return self._rng
+
+    @property
     def scorer(self) -> ModelRef:
         """The model the selector looks through."""
+        self._require_declared("uses_scorer", "context.scorer", "scorers")
         if self._scorer is None:
             raise UserError("this method looks through a model: name one with scorer=... or model=...")
         return self._scorer
@@ -337,6 +357,7 @@ class Context:
     @property
     def target(self) -> Mapping[str, Pool]:
         """The examples a targeted method may look at, per capability; never test items."""
+        self._require_declared("targeted", "context.target", "targets")
         if not self._target:
             raise UserError("this method needs target examples: name them with target=...")
         return self._target
@@ -359,11 +380,15 @@ class Context:
         return self._checkpoint
 
     def features(self, spec: FeatureSpec, of: Pool | None = None) -> Feature:
-        """The arrays `spec` stands for, over the pool (or over `of`), computed once and cached."""
+        """The arrays `spec` stands for, read-only, over the pool (or over `of`), computed once and cached."""
         pool = of or self._pool
         if pool is None:
             raise UserError("this context has no pool: pass one, Context(pool), or name it, features(spec, of=pool).")
-        return self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
+        if spec.needs_scorer:
+            what = f"the feature {type(spec).__name__}, which looks through the scorer"
+            self._require_declared("uses_scorer", what, "scorers")
+        found = self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
+        return {name: _read_only(array) for name, array in found.items()}
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
         """`items`, with a progress bar on a terminal and silence elsewhere."""
@@ -377,6 +402,22 @@ class Context:
         `flops`, an estimate of the floating-point operations of the work, becomes part of its cost.
         """
         self.logged.update({name: float(value) for name, value in numbers.items()})
+
+    def _require_declared(self, fact: str, what: str, shared_by: str) -> None:
+        """Raises PluginError if the selector, if there is one, does not say that it depends on what it asks for."""
+        if self._selector is not None and not getattr(self._selector, fact):
+            name = self._selector.plugin_name
+            raise PluginError(
+                f"selector '{name}' asks for {what}, but it is not declared {fact}: one selection would serve all "
+                f'{shared_by}. Declare it with @selector("{name}", {fact}=True), or where it depends on the options '
+                f"with self.{fact} in __post_init__."
+            )
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 # ----------------------------------------------------------------------------- what a plugin has to do
@@ -419,7 +460,7 @@ def selector(
     name: str,
     *,
     stochastic: bool = False,
-    nested: bool = True,
+    nested: bool = False,
     targeted: bool = False,
     uses_scorer: bool = True,
     share: float | None = None,
@@ -430,7 +471,8 @@ def selector(
 
     Args:
         stochastic: the seed matters (if not, one ranking serves all seeds).
-        nested: the selection for a smaller budget is a prefix of the one for a larger (one ranking serves all budgets).
+        nested: the selection for a smaller budget is a prefix of the one for a larger (one ranking serves all budgets;
+            checked with the smallest budget that shares it).
         targeted: it asks for target examples.
         uses_scorer: it looks through the scorer (if not, one selection serves all scorers).
         share: it always takes this share of the pool, whatever the budget says (0: no fine-tuning).

@@ -11,6 +11,7 @@ from selbench.optimize.kcenter import Metric, farthest_first, medoid
 @selector(
     "kcenter",
     stochastic=True,
+    nested=True,
     paper="Sener & Savarese 2018, arXiv 1708.00489; as used by Du et al. 2023 (MoDS), arXiv 2311.15653",
     fidelity="from the papers and MoDS's code, with another encoder",
 )

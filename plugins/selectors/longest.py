@@ -8,6 +8,7 @@ from selbench.features.lengths import ResponseLength
 
 @selector(
     "longest",
+    nested=True,
     paper="Zhao et al. 2024, arXiv 2402.04833 (ICML 2024)",
     fidelity="from the paper; compared with its published selection",
 )

@@ -9,7 +9,7 @@ from selbench.features.reducers import Pooling, Positions
 from selbench.optimize.coverage import Objective, Weights, coverage_curve, greedy_coverage, tag_weights
 
 
-@selector("mads", paper="Bai et al. 2026, arXiv 2605.30857", fidelity="re-implemented from the abstract")
+@selector("mads", nested=True, paper="Bai et al. 2026, arXiv 2605.30857", fidelity="re-implemented from the abstract")
 class Mads:
     """Model-aware diverse selection: greedy coverage of activation tags.
 

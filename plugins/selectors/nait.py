@@ -23,6 +23,7 @@ SURE = 2.0
 @selector(
     "nait",
     targeted=True,
+    nested=True,
     paper="arXiv 2603.13201 (ICLR 2026)",
     fidelity="from public notes on the paper and its reviews; no official code was found",
 )

@@ -7,7 +7,9 @@ import numpy as np
 from selbench.api import Budget, Context, Pool, Selection, selector
 
 
-@selector("random", stochastic=True, uses_scorer=False, paper="Ivison et al. 2025, arXiv 2503.01807 (balanced)")
+@selector(
+    "random", stochastic=True, nested=True, uses_scorer=False, paper="Ivison et al. 2025, arXiv 2503.01807 (balanced)"
+)
 class Random:
     """Uniform selection without replacement.
 

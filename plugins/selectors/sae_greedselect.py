@@ -11,7 +11,7 @@ from selbench.api import Budget, Context, Pool, Selection, selector
 from selbench.optimize.coverage import coverage_curve, greedy_coverage
 
 
-@selector("sae_greedselect", paper=PAPER, fidelity=FIDELITY)
+@selector("sae_greedselect", nested=True, paper=PAPER, fidelity=FIDELITY)
 class SaeGreedSelect(SaeOptions):
     """Always the example with the most features of a sparse autoencoder that no chosen example has yet.
 

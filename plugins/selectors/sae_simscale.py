@@ -12,7 +12,7 @@ from selbench.optimize.coverage import coverage_curve
 from selbench.optimize.simscale import Similarity, threshold_walk
 
 
-@selector("sae_simscale", paper=PAPER, fidelity=FIDELITY)
+@selector("sae_simscale", nested=True, paper=PAPER, fidelity=FIDELITY)
 class SaeSimScale(SaeOptions):
     """Examples with many features of a sparse autoencoder, passing over those whose features are mostly covered.
 

@@ -19,7 +19,7 @@ from selbench.run.plugin_call import plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.cost import Cost
 from selbench.store.facts import ScoreRow, read_fields
-from selbench.store.files import write_json
+from selbench.store.files import scratch_in, write_json
 from selbench.store.keys import derive_seed, plugin_identity
 from selbench.store.records import ITEMS
 from selbench.store.stages import Store
@@ -63,8 +63,8 @@ class EvaluationStage(RunStage):
         def compute(folder: Path) -> dict[str, float]:
             ref = dataclasses.replace(model())  # a suite may write on what it is given
             say(f"evaluating {self.name}")
-            context = Context(seed=derive_seed(self.seed, "evaluation"), scratch=folder)
-            with plugin_call(self.suite, "evaluate"):
+            with scratch_in(folder) as scratch, plugin_call(self.suite, "evaluate"):
+                context = Context(seed=derive_seed(self.seed, "evaluation"), scratch=scratch)
                 given = self.suite.evaluate(ref, context)
             scores = checked_scores(given, self.suite)
             _write_items(folder / ITEMS, self.name, scores)

@@ -9,7 +9,7 @@ from typing import Any
 from selbench.api import Context, Feature, FeatureSpec, ModelRef, Pool
 from selbench.models import fingerprint
 from selbench.run.stage import RunStage
-from selbench.store.files import load_arrays, save_arrays
+from selbench.store.files import load_arrays, save_arrays, scratch_in
 from selbench.store.keys import spec_identity
 from selbench.store.stages import Stage, Store
 
@@ -45,8 +45,9 @@ def feature_provider(store: Store, used: list[Stage]) -> Callable[[FeatureSpec, 
         def compute(folder: Any) -> dict[str, float]:
             kept = store.checkpoint(wanted.kind, wanted.identity)
             # Features may build on features.
-            inner = Context(pool, scorer=wanted.scorer, scratch=folder, checkpoint=kept, feature_store=provide)
-            save_arrays(folder, spec.compute(pool, inner))
+            with scratch_in(folder) as scratch:
+                inner = Context(pool, scorer=wanted.scorer, scratch=scratch, checkpoint=kept, feature_store=provide)
+                save_arrays(folder, spec.compute(pool, inner))
             return inner.logged
 
         stage = store.stage(wanted.kind, wanted.identity, compute)

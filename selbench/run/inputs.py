@@ -27,6 +27,11 @@ def load_pool(config: Any) -> LoadedPool:
     return _load(kind, json.dumps(dataclasses.asdict(config)))
 
 
+def forget_pools() -> None:
+    """Read every pool anew when it is next asked for."""
+    _load.cache_clear()
+
+
 def load_target(run: Run) -> dict[str, Pool]:
     """The target examples per capability; nothing is read for a selector that may not look at them."""
     return {name: load_pool(config).pool for name, config in run.targets.items()} if run.selector.targeted else {}

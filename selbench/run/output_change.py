@@ -64,21 +64,21 @@ def _stored_dtype(ref: ModelRef) -> str:
     return dtype if dtype in ("float32", "bfloat16", "float16") else "auto"
 
 
-def _token_rows(ref: ModelRef, examples: Sequence[Example]) -> list[Sequence[int]]:
+def _token_rows(ref: ModelRef, examples: Sequence[Example]) -> list[np.ndarray]:
     from selbench.data.chat import encode
 
     limit = min(TOKENS, ref.max_length)
     return [row.ids for row in encode(examples, load_tokenizer(ref), max_length=limit) if len(row.ids)]
 
 
-def _logits(ref: ModelRef, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def _logits(ref: ModelRef, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     """For each row its logits, tokens x vocabulary; the model is gone from memory afterwards."""
     import torch
 
     gc.collect()  # what the trainer left
     network = load_model(ref)
     with torch.inference_mode():
-        found = [_row_logits(network, torch.as_tensor(np.asarray(row), device=network.device)) for row in rows]
+        found = [_row_logits(network, torch.as_tensor(row, device=network.device)) for row in rows]
     del network
     gc.collect()
     if torch.cuda.is_available():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+from selbench.api import Example
 from selbench.errors import PluginError
 
 
@@ -51,6 +53,12 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def last_line(error: BaseException) -> str:
+    """Where an error was raised: `mine.py, line 12`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "nowhere"
+
+
 @contextmanager
 def _exit_refused() -> Iterator[None]:
     """`os._exit` ends this process without a trace and with the status that the plugin likes; children may call it."""
@@ -66,3 +74,47 @@ def _exit_refused() -> Iterator[None]:
         yield
     finally:
         os._exit = exit_now
+
+
+@contextmanager
+def examples_kept(
+    plugin: Any, method: str, given: Sequence[Sequence[Example]], forget: Callable[[], None]
+) -> Iterator[None]:
+    """The block in which a plugin has examples in its hands: the sequences of `given`, pools or lists.
+
+    If it has changed any of them, `forget` is called, so that nobody else meets them; then, unless the plugin raised
+    something itself, PluginError is raised.
+    """
+    held = [list(examples) for examples in given]
+    before = [[_content_hash(example) for example in examples] for examples in held]
+
+    def first_change() -> str | None:
+        """The id of the first example that is not as it was, or a word for the lot."""
+        for examples, kept, hashes in zip(given, held, before):
+            if len(examples) != len(kept) or any(now is not was for now, was in zip(examples, kept)):
+                return "their order or number"
+            for example, was in zip(kept, hashes):
+                if _content_hash(example) != was:
+                    return f"'{example.id}'"
+        return None
+
+    try:
+        yield
+    except BaseException:
+        if first_change():
+            forget()
+        raise
+    if change := first_change():
+        forget()
+        raise PluginError(
+            f"{plugin_title(plugin)} changed the examples that it was given in {method}(): {change}. Copies may be "
+            "changed (dataclasses.replace), the pool may not."
+        )
+
+
+def _content_hash(example: Example) -> int:
+    """A hash of all that an example holds, for this process only; a stranger's pool may hold lists."""
+    try:
+        return hash((*vars(example).keys(), *vars(example).values()))
+    except TypeError:
+        return hash(repr(vars(example)))

@@ -41,13 +41,13 @@ def budgets_by_ranking(runs: Sequence[Run]) -> dict[str, list[int | float]]:
     return found
 
 
-def largest_budget(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
-    """The largest budget that the run's sweep asks of its ranking; None for a run on its own."""
+def budgets_of_ranking(run: Run, pool: Pool, tokens: np.ndarray) -> list[Budget]:
+    """The budgets that the run's sweep asks of its ranking, smallest first; none for a run on its own."""
     if not run.sweep or not run.selector.takes_budget:
-        return None
+        return []
     amounts = Outputs(run.output_dir).sweeps.open(run.sweep).about["reach"].get(ranking_group(run), [])
     budgets = []
     for amount in amounts:
         with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
             budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
-    return max(budgets, key=lambda budget: budget.limit, default=None)
+    return sorted(budgets, key=lambda budget: budget.limit)

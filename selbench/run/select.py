@@ -15,18 +15,21 @@ from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
-from selbench.run.inputs import load_pool, load_target
-from selbench.run.plugin_call import plugin_call
-from selbench.run.reach import largest_budget
+from selbench.run.inputs import forget_pools, load_pool, load_target
+from selbench.run.plugin_call import described, examples_kept, last_line, plugin_call
+from selbench.run.reach import budgets_of_ranking
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
 from selbench.settings import Run
 from selbench.store.cost import Cost, total
 from selbench.store.facts import SelectionFacts
-from selbench.store.files import read_json, write_json
+from selbench.store.files import read_json, scratch_in, write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.records import SELECTION
 from selbench.store.stages import Stage, Store
+
+# The selection for the smallest budget on its own, which shows that a ranking is nested.
+PREFIX = "prefix.json"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
     if budget is None:
         return Selected()
     stage = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed)
-    return stage.result(store, reach=largest_budget(run, pool, tokens))
+    return stage.result(store, shared=budgets_of_ranking(run, pool, tokens))
 
 
 def selection_alone(run: Run, store: Store, purpose: str) -> tuple[np.ndarray, Selected]:
@@ -80,6 +83,10 @@ def selection_alone(run: Run, store: Store, purpose: str) -> tuple[np.ndarray, S
         selected = selection_of(run, tokens, store)
     except NotApplicable as reason:
         raise UserError(f"{who} does not apply here: {reason}") from reason
+    except UserError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise PluginError(f"{who} failed: {described(error)} ({last_line(error)}).") from error
     if not selected.ids:
         raise UserError(f"{who} has chosen nothing: there is nothing to {purpose}.")
     return tokens, selected
@@ -115,37 +122,83 @@ class SelectionStage(RunStage):
             "seed": self.seed if selector.stochastic else None,
         }
 
-    def result(self, store: Store, reach: Budget | None = None) -> Selected:
+    def result(self, store: Store, shared: Sequence[Budget] = ()) -> Selected:
         """The selection, computed if it is not in the store.
 
-        A nested selector ranks once for all budgets: as far as `reach` (the largest budget that will be asked for), of
-        which this budget takes the beginning. Raises PluginError if the selector breaks its contract, UserError or
-        NotApplicable as the selector does.
+        A nested selector ranks once for all budgets: as far as the largest of `shared` (the budgets that will be asked
+        for, smallest first), of which this budget takes the beginning. Raises PluginError if the selector breaks its
+        contract, UserError or NotApplicable as the selector does.
         """
         nested = self.selector.nested
-        whole = reach if reach and nested and reach.limit > self.budget.limit else self.budget
+        whole = shared[-1] if shared and nested and shared[-1].limit > self.budget.limit else self.budget
         used: list[Stage] = []
 
         def compute(folder: Path) -> Mapping[str, float]:
+            kept = store.checkpoint(self.kind, self.identity, whole.limit if nested else None)
+            selection, logged = self._select(whole, store, folder, kept, used)
+            _write(folder, selection, used)
+            return logged
+
+        if not nested:
+            return _first(_read(store.stage(self.kind, self.identity, compute)), self.pool, self.budget)
+        stage = store.ranking(self.kind, self.identity, compute, least=self.budget.limit, reach=whole.limit)
+        ranked = _read(stage)
+        if _length(stage) > self.budget.limit:
+            smallest = min([*shared, self.budget], key=lambda budget: budget.limit)
+            self._require_nested(store, stage, ranked, smallest)
+        return _first(ranked, self.pool, self.budget)
+
+    def _select(
+        self, budget: Budget, store: Store, folder: Path, kept: Path, used: list[Stage]
+    ) -> tuple[Selection, Mapping[str, float]]:
+        """What the selector chooses for a budget, checked, and what it logged.
+
+        `kept` is its checkpoint; the features it asks for go to `used`.
+        """
+        given = [self.pool, *self.target.values()]
+        with scratch_in(folder) as scratch:
             context = Context(
                 self.pool,
                 seed=context_seed(self.selector, self.seed),
                 scorer=dataclasses.replace(self.scorer),
-                target=self.target,
-                scratch=folder,
+                target=dict(self.target),
+                scratch=scratch,
+                checkpoint=kept,
                 feature_store=feature_provider(store, used),
+                selector=self.selector,
             )
-            with plugin_call(self.selector, "select"):
-                selection = self.selector.select(self.pool, whole, context)
-            check_selection(selection, self.selector, self.pool, whole)
-            _write(folder, selection, used)
-            return context.logged
+            with examples_kept(self.selector, "select", given, forget_pools), plugin_call(self.selector, "select"):
+                selection = self.selector.select(self.pool, dataclasses.replace(budget), context)
+        check_selection(selection, self.selector, self.pool, budget)
+        return selection, context.logged
 
-        if nested:
-            stage = store.ranking(self.kind, self.identity, compute, least=self.budget.limit, reach=whole.limit)
-        else:
-            stage = store.stage(self.kind, self.identity, compute)
-        return _first(_read(stage), self.pool, self.budget)
+    def _require_nested(self, store: Store, ranking: Stage, ranked: Selected, smallest: Budget) -> None:
+        """Select for the smallest budget on its own, once, and compare: that a selector is nested is not taken on trust.
+
+        Raises PluginError if the ranking does not begin with that selection.
+        """
+        identity = {**self.identity, "ranking": ranking.key, "smallest": smallest.limit}
+        expected = _first(ranked, self.pool, smallest).ids
+
+        def compute(folder: Path) -> None:
+            kept = store.checkpoint("prefix", identity)
+            alone = self._select(smallest, store, folder, kept, [])[0].ids
+            if alone != expected:
+                common = len(set(alone) & set(expected))
+                raise PluginError(
+                    f"selector '{self.selector.plugin_name}' is declared nested, but its selection for {smallest.limit} "
+                    f"{smallest.unit} is not the beginning of that for {_length(ranking)}: {common} of {len(alone)} "
+                    f"examples in common{'' if common < len(alone) else ', in another order'}. Without nested=True each "
+                    "budget is selected by itself."
+                )
+            write_json(folder / PREFIX, {"ids": alone})
+
+        store.stage("prefix", identity, compute)
+
+
+def _length(ranking: Stage) -> int:
+    """How far a ranking goes, in the unit of its budget."""
+    return int(ranking.key.rpartition("-")[2])
 
 
 def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 from selbench.api import Context, Example, ModelRef
 from selbench.errors import PluginError
 from selbench.models import fingerprint
+from selbench.run.inputs import forget_pools
 from selbench.run.output_change import output_change
-from selbench.run.plugin_call import plugin_call, plugin_title, type_name
+from selbench.run.plugin_call import examples_kept, plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
@@ -57,8 +58,9 @@ class TrainingStage(RunStage):
             say(f"fine-tuning on {len(self.examples)} examples")
             kept = store.checkpoint(self.kind, self.identity)
             context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
-            with plugin_call(self.trainer, "train"):
-                tuned = self.trainer.train(self.examples, dataclasses.replace(self.model), context)
+            given = [self.examples]
+            with examples_kept(self.trainer, "train", given, forget_pools), plugin_call(self.trainer, "train"):
+                tuned = self.trainer.train(list(self.examples), dataclasses.replace(self.model), context)
             tuned = checked_model(tuned, self.trainer)
             if (change := output_change(self.model, tuned, self.examples)) is not None:
                 context.log(output_change=change)

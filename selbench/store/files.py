@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,17 @@ def writing(folder: Path) -> Iterator[Path]:
         yield folder
     except OSError as error:
         raise disk_error(folder, error) from error
+
+
+@contextmanager
+def scratch_in(folder: Path) -> Iterator[Path]:
+    """A new folder inside, gone afterwards with all that was left in it."""
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def disk_error(path: Path, error: OSError) -> UserError:

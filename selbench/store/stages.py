@@ -170,12 +170,13 @@ class Store:
         with (self.root / EXECUTED).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def checkpoint(self, kind: str, identity: Mapping[str, Any]) -> Path:
+    def checkpoint(self, kind: str, identity: Mapping[str, Any], length: int | None = None) -> Path:
         """A folder for what a long computation wants to find again after an interruption; gone once it is done.
 
-        Only for the holder of the stage's lock: inside its `compute`.
+        `length` is how far a ranking is to go. Only for the holder of the stage's lock: inside its `compute`.
         """
-        with writing(self._checkpoint(kind, self.key(kind, identity))) as folder:
+        name = self.key(kind, identity) + (f"-{length}" if length is not None else "")
+        with writing(self._checkpoint(kind, name)) as folder:
             return folder
 
     def _checkpoint(self, kind: str, name: str) -> Path:

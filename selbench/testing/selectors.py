@@ -24,6 +24,7 @@ import numpy as np
 
 from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
 from selbench.plugins import discover
+from selbench.testing.labels import labels_watched
 from selbench.testing.watch import written_outside
 
 WORDS = (
@@ -66,7 +67,12 @@ class Subject:
             return Selection(())
         scratch.mkdir(parents=True, exist_ok=True)
         context = Context(
-            pool, seed=seed, scorer=self.scorer, target={"target": make_pool(12, seed=99)}, scratch=scratch
+            pool,
+            seed=seed,
+            scorer=self.scorer,
+            target={"target": make_pool(12, seed=99)},
+            scratch=scratch,
+            selector=selector,
         )
         selection: Selection = selector.select(pool, Budget.of(pool, amount, unit, tokens), context)
         return selection
@@ -174,7 +180,8 @@ def nothing_is_written_outside_scratch(subject: Subject, scratch: Path) -> None:
 
 
 def neither_labels_nor_test_items_are_read(subject: Subject, scratch: Path) -> None:
-    """The method's module does not import hidden labels (selbench.planted) or test items (suites, lm_eval)."""
+    """Hidden labels (selbench.planted, the labels of a pool) and test items (suites, lm_eval) are neither imported by the
+    method's module nor reached for while it selects."""
     tree = ast.parse(Path(inspect.getfile(subject.cls)).read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -182,6 +189,10 @@ def neither_labels_nor_test_items_are_read(subject: Subject, scratch: Path) -> N
         name for name in names if name.startswith(("selbench.planted", "selbench_plugins.suites", "lm_eval"))
     )
     assert not reached, f"it imports {reached}"
+    pool = make_pool(20)
+    with labels_watched(pool) as reached:
+        subject.select(pool, 5, scratch)
+    assert not reached, f"while it selects, it reaches for {', '.join(reached)}"
 
 
 def options_round_trip(subject: Subject, scratch: Path) -> None:

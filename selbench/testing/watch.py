@@ -1,4 +1,4 @@
-"""Finds out which files a piece of code opens for writing, through Python's audit events."""
+"""Finds out which files a piece of code opens, through Python's audit events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _watching: list[list[str]] = []
+_reading: list[list[str]] = []
 _installed = False
 # Parts of paths that may be written anywhere: caches of the interpreter and of libraries, and devices.
 _CACHES = ("__pycache__", os.sep + ".cache" + os.sep, "numba", "/dev/", "/proc/")
@@ -33,16 +34,33 @@ def written_outside(folder: Path) -> Iterator[list[str]]:
         ]
 
 
+@contextmanager
+def paths_opened() -> Iterator[list[str]]:
+    """Yields a list which, after the block, holds the real paths of all files opened inside it."""
+    _install_hook()
+    opened: list[str] = []
+    _reading.append(opened)
+    try:
+        yield opened
+    finally:
+        _reading.remove(opened)
+        opened[:] = [os.path.realpath(path) for path in opened]
+
+
 def _install_hook() -> None:
     global _installed
     if not _installed:  # an audit hook cannot be removed, so one serves all blocks
-        sys.addaudithook(_note_write)
+        sys.addaudithook(_note_open)
         _installed = True
 
 
-def _note_write(event: str, arguments: tuple[Any, ...]) -> None:
-    """The audit hook: notes the path of a file opened in a mode or with flags that allow writing."""
-    if _watching and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+def _note_open(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook: notes the path of a file, and apart from it of one opened in a way that allows writing."""
+    if not (_watching or _reading) or event != "open":
+        return
+    if isinstance(arguments[0], str | bytes | os.PathLike):
+        for opened in _reading:
+            opened.append(os.fsdecode(arguments[0]))
         mode, flags = arguments[1], arguments[2]
         if (isinstance(mode, str) and set(mode) & set("wax+")) or (mode is None and flags & (os.O_WRONLY | os.O_RDWR)):
             for opened in _watching:

@@ -249,3 +249,53 @@ def test_a_trainer_that_trains_nothing_is_recorded_and_told_of(selbench, setting
     found = {record["axes"]["selector"]: record for record in records(tmp_path / "outputs")}
     assert found["random"]["unchanged"] is True and found["random"]["logged"]["training/output_change"] == 0
     assert found["base"]["unchanged"] is None
+
+
+KEEPING = '''
+from selbench.api import Score, Selection, selector, suite
+
+@selector("keeping", uses_scorer=False, nested=True)
+class Keeping:
+    """Fails once, and then goes on from what it kept."""
+    fail: bool = True
+    def select(self, pool, budget, context):
+        (context.scratch / "selection.json").write_text("not mine")
+        (context.scratch / "left").mkdir()
+        (context.scratch / "left" / "behind.txt").write_text("x" * 1000)
+        kept = context.checkpoint / f"half-{budget.limit}.txt"
+        if self.fail and not kept.exists():
+            kept.write_text("half")
+            raise RuntimeError("interrupted half-way")
+        context.log(resumed=kept.exists())
+        return Selection.ordered(range(len(pool)), budget)
+
+@suite("littering")
+class Littering:
+    """Leaves files."""
+    def evaluate(self, model, context):
+        (context.scratch / "scores.json").write_text("not mine")
+        return [Score("t", "m", 1.0)]
+'''
+
+
+@pytest.mark.parametrize("budget", ["4", "4,10"])
+def test_a_selector_goes_on_from_its_checkpoint_and_its_scratch_is_not_kept(selbench, settings, tmp_path, budget):
+    (tmp_path / "keeping.py").write_text(KEEPING)
+    own = [f"plugin_path=[{TOYS},{tmp_path / 'keeping.py'}]", *settings[1:], "suite=[littering]"]
+    command = ["-m", *own, "selector=keeping", f"budget={budget}"]
+    ran = selbench(*command)
+    assert ran.status == 1 and "interrupted half-way" in ran.err and "traceback.txt" in ran.err
+    while (ran := selbench(*command, "retry=failed")).status:
+        assert "interrupted half-way" in ran.err  # the smallest budget on its own is work of its own
+    store = tmp_path / "outputs" / "store"
+    (stage,) = (store / "selection").iterdir()
+    assert {file.name for file in stage.iterdir()} == {"selection.json", "manifest.json"}
+    assert {r["logged"]["selection/resumed"] for r in records(tmp_path / "outputs")} == {1.0}
+    assert not list(store.glob(".checkpoints/*"))
+    assert not list(store.glob("evaluation/*/scratch"))
+
+
+def test_select_says_where_a_selector_failed(selbench, settings, tmp_path):
+    ran = selbench("select", *settings, "selector=crashing", "--out", str(tmp_path / "out.jsonl"))
+    assert ran.status == 2 and "selector 'crashing' failed: ZeroDivisionError" in ran.err.replace("\n", " ")
+    assert "toys.py" in ran.err

@@ -48,7 +48,7 @@ class Short:
     def select(self, pool, budget, context):
         return Selection(pool.ids[: budget.limit - 1])
 
-@selector("not_nested")
+@selector("not_nested", nested=True)
 class NotNested:
     """Selects the last examples, so that no selection is a prefix, but claims to be nested."""
     def select(self, pool, budget, context):
@@ -67,6 +67,32 @@ class Scribbler(Base):
         pathlib.Path(__file__).with_suffix(".log").write_text("was here")
         return range(len(pool))
 
+@selector("asking")
+class Asking(Base):
+    """Asks the planted pool for its labels, without an import that the source shows."""
+    def order(self, pool, context):
+        from selbench.plugins import discover
+        labels = discover().get("pool", "planted").cls(size=60).load().labels
+        return sorted(range(len(pool)), key=lambda i: str(labels.get(pool[i].id)))
+
+@selector("finding")
+class Finding(Base):
+    """Finds the labels in memory."""
+    def order(self, pool, context):
+        import gc
+        from selbench.api import LoadedPool
+        loaded = [o for o in gc.get_objects() if type(o) is LoadedPool]
+        return sorted(range(len(pool)), key=lambda i: str([o.labels.get(pool[i].id) for o in loaded]))
+
+@selector("reading")
+class Reading(Base):
+    """Reads the items of a suite from their files."""
+    def order(self, pool, context):
+        import selbench
+        folder = pathlib.Path(selbench.__file__).parent / "planted" / "tasks"
+        [path.read_text() for path in folder.rglob("*.yaml")]
+        return range(len(pool))
+
 @selector("hashing")
 class Hashing(Base):
     """Sorts by Python's salted hash."""
@@ -83,6 +109,9 @@ class Hashing(Base):
         ("not_nested", checks.smaller_budgets_are_prefixes, "is no prefix"),
         ("positional", checks.order_of_the_pool_does_not_matter, "a shuffled pool"),
         ("scribbler", checks.nothing_is_written_outside_scratch, "bad.log"),
+        ("finding", checks.neither_labels_nor_test_items_are_read, "the hidden labels of the pool"),
+        ("reading", checks.neither_labels_nor_test_items_are_read, r"selbench.planted \(it read"),
+        ("asking", checks.neither_labels_nor_test_items_are_read, "it ran code of"),
         ("hashing", checks.two_processes_agree, "another one"),
     ],
 )
