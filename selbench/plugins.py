@@ -1,18 +1,16 @@
 """Finds plugin modules, lists them, and hands one out by name.
 
 Two doors, the same for us and for strangers: packages named by entry points of the group `selbench.plugins`, and
-the folders of `plugin_path`. A module whose name starts with "_" is a plugin's private helper and is not looked at.
+the folders and files of `plugin_path`. A module whose name starts with "_" is a plugin's private helper and is not looked at.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import pkgutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -20,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from selbench import plugin_folders
 from selbench.declare import WORK
 from selbench.errors import PluginError, UserError, unknown
 
@@ -96,20 +95,33 @@ class Registry:
 def discover(plugin_path: Iterable[str] = ()) -> Registry:
     """Import every plugin module that can be found; a broken one is listed and spoils nothing else.
 
-    Raises UserError if a folder of `plugin_path` does not exist.
+    Raises UserError if a folder or file of `plugin_path` does not exist.
     """
     registry = Registry()
     for point in sorted(set(entry_points(group=GROUP)), key=lambda point: (point.name != "selbench", point.name)):
         package = point.dist.name if point.dist else point.name
         for name, origin in _modules(point.value, registry):
             _collect(registry, name, origin, package, lambda name: importlib.import_module(name))
-    for folder in plugin_path:
-        where = Path(folder).expanduser().resolve()
-        if not where.is_dir():
-            raise UserError(f"plugin_path: the folder {where} does not exist.")
-        for file in sorted(where.glob("[!_]*.py")):
-            _collect(registry, file.stem, str(file), str(where), lambda _, file=file: _import_file(file))
+    files = list(dict.fromkeys(file for named in plugin_path for file in _plugin_files(named)))
+    for folder in {file.parent for file in files}:
+        plugin_folders.forget_folder(folder)
+    for file in files:
+        _collect(
+            registry, file.stem, str(file), str(file.parent), lambda _, file=file: plugin_folders.import_file(file)
+        )
     return registry
+
+
+def _plugin_files(named: str) -> list[Path]:
+    """The modules of a folder whose names do not begin with "_"; a file is itself."""
+    where = Path(named).expanduser().resolve()
+    if where.is_dir():
+        return sorted(where.glob("[!_]*.py"))
+    if not where.exists():
+        raise UserError(f"plugin_path: the folder {where} does not exist.")
+    if where.suffix != ".py":
+        raise UserError(f"plugin_path: {where} is neither a folder nor a Python file (.py).")
+    return [where]
 
 
 def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
@@ -143,27 +155,15 @@ def _collect(registry: Registry, name: str, origin: str, package: str, load: Any
             registry.add(cls, module, package)
 
 
-def _import_file(file: Path) -> ModuleType:
-    # A name of its own per file, so that two folders may both have a mine.py; in sys.modules for dataclasses and pickle.
-    name = f"selbench_path_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
 def _describe(error: BaseException) -> str:
-    line = (
-        next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "")
-        if error.__traceback__
-        else ""
-    )
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    # Not the lines of the machinery that imports it.
+    own = [
+        f
+        for f in frames
+        if not f.filename.startswith("<frozen") and f.filename not in (__file__, plugin_folders.__file__)
+    ]
+    line = f" (line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{line}"
 
 

@@ -125,7 +125,7 @@ class Config(PlainSettings):
     # Read before Hydra starts, because what they hold becomes part of the valid configuration.
     plugin_path: Any = setting(
         None,
-        "a folder, or [a,b], of plugins of yours; default: $SELBENCH_PLUGIN_PATH",
+        "a folder or file, or [a,b], of plugins of yours; default: $SELBENCH_PLUGIN_PATH",
         changes_results=False,
     )
     published: Any = setting(

@@ -1,0 +1,100 @@
+"""A folder of plugins finds its helpers beside it, and no other folder's; a single file is enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from selbench.errors import UserError
+from selbench.plugins import discover
+
+PLUGIN = '''
+from selbench.api import Selection, selector
+{imports}
+
+@selector("{name}")
+class Own:
+    """Own."""
+    def select(self, pool, budget, context):
+        {lazy}
+        return {value}
+'''
+
+
+def plugin(folder, name, imports, value="WORD", lazy="pass"):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(PLUGIN.format(name=name, imports=imports, value=value, lazy=lazy))
+    return folder
+
+
+def said(registry, name):
+    return registry.get("selector", name).cls().select(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "imports, value, lazy",
+    [
+        ("from helpers import WORD", "WORD", "pass"),
+        ("import helpers", "helpers.WORD", "pass"),
+        ("import helpers as h", "h.WORD", "pass"),
+        ("from .helpers import WORD", "WORD", "pass"),
+        ("from . import helpers", "helpers.WORD", "pass"),
+        ("", "WORD", "from helpers import WORD"),
+        ("import parts.deep", "parts.deep.WORD", "pass"),
+        ("from parts import deep", "deep.WORD", "pass"),
+        ("from parts.deep import WORD", "WORD", "pass"),
+    ],
+)
+def test_helpers_of_two_folders_do_not_mix(tmp_path, imports, value, lazy):
+    for name in ("one", "two"):
+        folder = plugin(tmp_path / name, name, imports, value, lazy)
+        (folder / "helpers.py").write_text("from _word import word\nWORD = word()\n")  # a helper of a helper
+        (folder / "_word.py").write_text(f"def word():\n    return {name!r}\n")
+        (folder / "parts").mkdir()
+        (folder / "parts" / "__init__.py").write_text("")
+        (folder / "parts" / "deep.py").write_text("import helpers\nWORD = helpers.WORD\n")
+    registry = discover([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert not registry.broken, registry.broken
+    assert (said(registry, "one"), said(registry, "two")) == ("one", "two")
+
+
+def test_an_edited_helper_is_read_anew(tmp_path):
+    plugin(tmp_path, "one", "from helpers import WORD")
+    (tmp_path / "helpers.py").write_text("WORD = 1\n")
+    assert said(discover([str(tmp_path)]), "one") == 1
+    (tmp_path / "helpers.py").write_text("WORD = 'another'\n")
+    assert said(discover([str(tmp_path)]), "one") == "another"
+
+
+def test_the_standard_library_and_the_library_that_a_plugin_is_named_after_stay_what_they_are(tmp_path):
+    plugin(tmp_path, "random", "import random", "random.Random(0).random() < 1")
+    plugin(tmp_path, "yaml", "import yaml", "yaml.safe_load('3')")
+    registry = discover([str(tmp_path)])
+    assert not registry.broken, registry.broken
+    assert said(registry, "yaml") == 3
+    (found,) = [p for p in registry.of_kind("selector") if p.name == "random" and str(tmp_path) in p.origin] or [None]
+    assert registry.conflicts or found  # ours is called so too
+
+
+def test_a_broken_helper_breaks_its_plugin_and_names_the_line(tmp_path):
+    plugin(tmp_path, "one", "import helpers")
+    plugin(tmp_path, "two", "", "2")
+    (tmp_path / "helpers.py").write_text("\nimport nothing_of_that_name\n")
+    registry = discover([str(tmp_path)])
+    assert said(registry, "two") == 2
+    assert {broken.name for broken in registry.broken} == {"one", "helpers"}
+    assert all("nothing_of_that_name' (line 2)" in broken.error for broken in registry.broken)
+
+
+def test_a_single_file_is_a_plugin_path(tmp_path):
+    plugin(tmp_path, "one", "from helpers import WORD")
+    plugin(tmp_path, "two", "", "2")
+    (tmp_path / "helpers.py").write_text("WORD = 1\n")
+    registry = discover([str(tmp_path / "one.py")])
+    assert said(registry, "one") == 1 and ("selector", "two") not in registry.plugins
+    both = discover([str(tmp_path / "one.py"), str(tmp_path), str(tmp_path / "one.py")])
+    assert not both.conflicts and said(both, "two") == 2
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match="neither a folder nor a Python file"):
+        discover([str(tmp_path / "notes.txt")])
+    with pytest.raises(UserError, match="does not exist"):
+        discover([str(tmp_path / "none.py")])
