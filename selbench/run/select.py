@@ -16,7 +16,7 @@ from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
 from selbench.run.inputs import forget_pools, load_pool, load_target
-from selbench.run.plugin_call import described, examples_kept, last_line, plugin_call
+from selbench.run.plugin_call import described, examples_kept, last_line, plugin_call, type_name
 from selbench.run.reach import budgets_of_ranking
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
@@ -182,7 +182,7 @@ class SelectionStage(RunStage):
 
         def compute(folder: Path) -> None:
             kept = store.checkpoint("prefix", identity)
-            alone = self._select(smallest, store, folder, kept, [])[0].ids
+            alone = tuple(self._select(smallest, store, folder, kept, [])[0].ids)
             if alone != expected:
                 common = len(set(alone) & set(expected))
                 raise PluginError(
@@ -205,8 +205,12 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
     """Raises PluginError unless the ids are distinct, from the pool, and exactly what the budget allows."""
     who = f"selector '{selector.plugin_name}'"
     if not isinstance(selection, Selection):
-        raise PluginError(f"{who} returned {type(selection).__name__}, not a Selection.")
+        raise PluginError(f"{who} returned {type_name(selection)}, not a Selection.")
     ids = selection.ids
+    if not isinstance(ids, Sequence) or isinstance(ids, str):
+        raise PluginError(f"{who} returned a Selection whose ids are {type_name(ids)}, not a tuple of ids.")
+    if not isinstance(selection.diagnostics, Mapping):
+        raise PluginError(f"{who} returned {type_name(selection.diagnostics)} for its diagnostics, not a mapping.")
     if foreign := sorted({str(id) for id in ids} - set(pool.ids)):
         raise PluginError(f"{who} returned {len(foreign)} ids that are not in pool '{pool.name}', e.g. '{foreign[0]}'.")
     if len(set(ids)) != len(ids):
@@ -220,6 +224,11 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
         raise PluginError(f"{who} selected too little: {spent} {budget.unit} where the budget is {budget.limit}.")
     if selection.scores is not None and len(selection.scores) != len(ids):
         raise PluginError(f"{who} returned {len(selection.scores)} scores for {len(ids)} ids.")
+    if selection.scores is not None:
+        try:
+            np.asarray(selection.scores, np.float64)
+        except (TypeError, ValueError):
+            raise PluginError(f"{who} returned scores that are no numbers.") from None
 
 
 def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]) -> SelectionFacts:

@@ -299,3 +299,24 @@ def test_select_says_where_a_selector_failed(selbench, settings, tmp_path):
     ran = selbench("select", *settings, "selector=crashing", "--out", str(tmp_path / "out.jsonl"))
     assert ran.status == 2 and "selector 'crashing' failed: ZeroDivisionError" in ran.err.replace("\n", " ")
     assert "toys.py" in ran.err
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ("None", "returned None, not a Selection"),
+        ("Selection(None)", "whose ids are None, not a tuple"),
+        ("Selection(id for id in pool.ids)", "whose ids are a generator"),
+        ("Selection('0000')", "whose ids are a str"),
+        ("Selection(pool.ids[:4], scores=list('abcd'))", "scores that are no numbers"),
+        ("Selection(pool.ids[:4], diagnostics=None)", "None for its diagnostics"),
+    ],
+)
+def test_a_selection_of_a_wrong_type_is_refused(selbench, settings, tmp_path, given, says):
+    (tmp_path / "wrong.py").write_text(
+        "from selbench.api import Selection, selector\n"
+        "@selector('wrong', uses_scorer=False)\nclass Wrong:\n    '''Returns something else.'''\n"
+        f"    def select(self, pool, budget, context):\n        return {given}\n"
+    )
+    ran = selbench(f"plugin_path=[{TOYS},{tmp_path}]", *settings[1:], "selector=wrong", "budget=4")
+    assert ran.status == 1 and says in ran.err.replace("\n", " ")

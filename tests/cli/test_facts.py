@@ -42,7 +42,7 @@ class Turning:
 class Seeded:
     """Really nested, and random."""
     def select(self, pool, budget, context):
-        return Selection.ordered(context.rng.permutation(len(pool)), budget)
+        return Selection([pool.ids[i] for i in budget.take(context.rng.permutation(len(pool)))])  # a list will do
 
 @selector("reaching", uses_scorer=False)
 class Reaching:
