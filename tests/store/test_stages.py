@@ -12,7 +12,7 @@ from helpers import lock_holders
 
 from selbench.errors import UserError
 from selbench.store.axes import Axes
-from selbench.store.cost import measure, total
+from selbench.store.cost import measure, total_cost
 from selbench.store.files import load_arrays, save_arrays
 from selbench.store.inventory import damaged, entries, remove, unneeded
 from selbench.store.keys import derive_seed, digest
@@ -237,8 +237,8 @@ def test_a_stage_inside_a_stage_is_not_counted_twice():
             time.sleep(0.2)
     assert inner["wall_s"] >= 0.2
     assert 0.05 <= outer["wall_s"] < 0.2
-    assert total([outer, inner])["wall_s"] == pytest.approx(outer["wall_s"] + inner["wall_s"])
-    assert total([outer, inner])["peak_bytes"] == max(outer["peak_bytes"], inner["peak_bytes"])
+    assert total_cost([outer, inner])["wall_s"] == pytest.approx(outer["wall_s"] + inner["wall_s"])
+    assert total_cost([outer, inner])["peak_bytes"] == max(outer["peak_bytes"], inner["peak_bytes"])
 
 
 def test_arrays_survive_also_when_empty(tmp_path):
