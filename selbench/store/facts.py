@@ -68,7 +68,7 @@ class LeakedTask:
 
 @dataclass(frozen=True)
 class LeakSummary:
-    """What the leak check found of one suite (see data.leaks.summary)."""
+    """What the leak check found of one suite (see data.leaks.leak_summary)."""
 
     checked: bool  # false: the suite gives no texts of its items, so that leaks are unknown, not absent
     items: int = 0
