@@ -75,9 +75,9 @@ def _whole(text: str) -> int:
 
 def _settings(args: argparse.Namespace, run: Run) -> Settings:
     """What the command line says, else the run's own price."""
-    from selbench.planning.planner import price_of
+    from selbench.planning.planner import settings_of
 
-    settings = price_of(run)
+    settings = settings_of(run)
     given = {"price": args.price, "currency": args.currency, "items": args.items, "item_tokens": args.item_tokens}
     return dataclasses.replace(
         settings,

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from selbench import console
-from selbench.declare import option_help, summary
+from selbench.declare import help_without_options, option_help
 from selbench.errors import UserError, unknown
 from selbench.plugins import KINDS, Plugin, Registry, discover, plugin_path
 
@@ -67,7 +67,7 @@ def _print(plugin: Plugin) -> None:
 
     console.out.print(Text(f"{plugin.kind} {plugin.name}", style="bold"))
     console.out.print(Text(f"{plugin.package}: {plugin.origin}\n", style="dim"), soft_wrap=True)
-    console.out.print(Text(f"{summary(plugin.cls)}\n"))
+    console.out.print(Text(f"{help_without_options(plugin.cls)}\n"))
     helps = option_help(plugin.cls)
     for item in dataclasses.fields(plugin.cls):  # type: ignore[arg-type]
         line = Text.assemble((item.name, "bold"), f" = {_default(item)}")

@@ -16,7 +16,7 @@ from selbench.errors import UserError
 from selbench.plugins import plugin_path
 
 if TYPE_CHECKING:
-    from selbench.run.again import Again
+    from selbench.run.again import Rerun
     from selbench.settings import Run
     from selbench.store.records import Record
 
@@ -76,28 +76,28 @@ def _here(run: Run) -> int:
 
 def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
     """Compute it in an empty folder, and compare."""
-    from selbench.run.again import made_again
+    from selbench.run.again import rerun_record
 
     if out and out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty: nothing of an earlier run may be reused.")
     folder = out or Path(tempfile.mkdtemp(prefix="selbench-rerun-"))
     try:
-        return _told(made_again(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
+        return _told(rerun_record(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(again: Again) -> int:
+def _told(again: Rerun) -> int:
     """Exit status 0 if the same examples were selected and the run ended as recorded, 1 if not."""
     record, (old, new) = again.recorded, again.gpus
     if old != new:
         console.warn(f"the device differs: recorded on {old or 'CPU'}, now on {new or 'CPU'}.")
-    if again.made.status != record.status:
-        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again.made)}")
+    if again.new.status != record.status:
+        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again.new)}")
         return 1
     if again.ids is None:
-        _say(f"status      the same: it {_ended(again.made)}")
+        _say(f"status      the same: it {_ended(again.new)}")
         return 0
     _say(f"selection   {_selections(*again.ids)}")
     if again.same_selection and again.scores[0] != again.scores[1]:
@@ -122,12 +122,12 @@ def _selections(old: list[str], new: list[str]) -> str:
     return f"DIFFERENT: {common} of {len(old)} recorded ids selected again, {len(new) - common} others"
 
 
-def _score_lines(again: Again) -> Iterator[str]:
+def _score_lines(again: Rerun) -> Iterator[str]:
     """Every score that differs, and how many items do."""
     for suite, mean, now in again.headlines():
         yield f"score       {suite} {mean:.6g}, now {now:.6g} ({now - mean:+.2g})"
     items = f"; {again.items[1]} of {again.items[0]} items differ" if again.items else ""
-    count, other = len(again.recorded.scores), again.other_scores()
+    count, other = len(again.recorded.scores), again.changed_scores()
     if not other:
         yield f"scores      identical: {count} of {count}{items}"
         return

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     from selbench.run.carry_out import open_store
     from selbench.run.identity import run_axes
     from selbench.run.inputs import load_pool
-    from selbench.run.select import facts, selection_alone
+    from selbench.run.select import selection_alone, selection_facts
     from selbench.store.outputs import Outputs
 
     pool = load_pool(run.pool).pool
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     export(pool, chosen.ids, out, args.form)
     export(pool, chosen.ids, out.with_suffix(".ids.txt"), "ids")
     positions = [pool.position(id) for id in chosen.ids]
-    about = facts([pool[position] for position in positions], tokens[positions], {})
+    about = selection_facts([pool[position] for position in positions], tokens[positions], {})
     console.say(
         f"{about.examples} of {len(pool)} examples, {about.response_tokens} response tokens; "
         f"selecting took {chosen.cost['wall_s']:.1f} s"
