@@ -34,11 +34,11 @@ class Overlap:
     top_b: tuple[str, ...] = ()
 
 
-def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | None:
+def selection_overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | None:
     """None where the two selected from different pools, or nothing."""
     if not a.setting.shares_pool(b.setting):
         return None
-    chosen = [[_chosen(runs, record) for record in side.records] for side in (a, b)]
+    chosen = [[_selected_ids(runs, record) for record in side.records] for side in (a, b)]
     if not all(ids for side in chosen for ids in side):
         return None
     pairs = [(set(one), set(other)) for one, other in zip(*chosen)]
@@ -55,17 +55,17 @@ def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | No
         only_b=float(np.mean([len(other - one) for one, other in pairs])),
         jaccard=float(np.mean([hit / every for hit, every in zip(shared, union)])),
         chance=chance,
-        top_a=_top(chosen[0], chosen[1]),
-        top_b=_top(chosen[1], chosen[0]),
+        top_a=_ids_of_one_side(chosen[0], chosen[1]),
+        top_b=_ids_of_one_side(chosen[1], chosen[0]),
     )
 
 
-def _chosen(runs: Path, record: Record) -> list[str]:
+def _selected_ids(runs: Path, record: Record) -> list[str]:
     found = read_json(runs / record.key / SELECTION)
     return [str(id) for id in found["ids"]] if found else []
 
 
-def _top(own: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def _ids_of_one_side(own: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Ids that one side alone chose under a seed: under most seeds first, then the best placed."""
     times: Counter[str] = Counter()
     place: dict[str, int] = {}

@@ -129,11 +129,13 @@ def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> 
     metrics = {row.task: row.metric for row in first}
     together = first[0].metric if len(set(metrics.values())) == 1 else "mean"
     sign = 1 if first[0].higher_is_better else -1
-    found = {task: (_by_seed(a, suite, task), _by_seed(b, suite, task)) for task in ["", *sorted(metrics)]}
+    found = {
+        task: (_scores_by_seed(a, suite, task), _scores_by_seed(b, suite, task)) for task in ["", *sorted(metrics)]
+    }
     values = {task: pair for task, pair in found.items() if np.isfinite(pair).all()}
     fixed = [len(side.seeds) > 1 and len({record.key for record in side.records}) == 1 for side in (a, b)]
-    noise = _noise({"": together}, values, fixed, answers, sign)
-    noise |= _noise({task: metrics[task] for task in values if task}, values, fixed, answers, sign)
+    noise = _noise_by_task({"": together}, values, fixed, answers, sign)
+    noise |= _noise_by_task({task: metrics[task] for task in values if task}, values, fixed, answers, sign)
     rows = [
         ScoreDifference(
             suite,
@@ -150,7 +152,7 @@ def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> 
     return rows if len(metrics) > 1 else rows[:1]
 
 
-def _by_seed(side: Side, suite: str, task: str) -> Floats:
+def _scores_by_seed(side: Side, suite: str, task: str) -> Floats:
     """The score under each seed; the mean of all tasks where none is named; NaN where it is missing."""
     found = []
     for record in side.records:
@@ -159,7 +161,7 @@ def _by_seed(side: Side, suite: str, task: str) -> Floats:
     return np.asarray(found)
 
 
-def _noise(
+def _noise_by_task(
     metrics: Mapping[str, str],
     values: Mapping[str, tuple[Floats, Floats]],
     fixed: Sequence[bool],
@@ -181,7 +183,7 @@ def _noise(
         measure=np.repeat([alike.index(metrics[task]) for task in tasks], 2),
     )
     upper = 2 * np.arange(count)
-    found = differences.compare(cells, upper, upper + 1, "moderated", cells.borrowed())
+    found = differences.cell_differences(cells, upper, upper + 1, "moderated", cells.borrowed())
     items = [_item_noise(answers, task) for task in tasks]
     item = np.array([variance for variance, _, _ in items])
     item_df = np.array([df for _, df, _ in items])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selbench.comparison.overlap import Overlap, overlap
+from selbench.comparison.overlap import Overlap, selection_overlap
 from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
@@ -64,7 +64,7 @@ class Comparison:
         }
 
 
-def compare(
+def compare_sides(
     a: Side,
     b: Side,
     outputs: Path,
@@ -99,7 +99,7 @@ def compare(
         tuple(_as_on_board(row, verdicts) for row in scores),
         tuple(changes),
         _stacked_items(tables),
-        overlap(a, b, runs, pool_size),
+        selection_overlap(a, b, runs, pool_size),
         _mean_costs(a, b),
         _differing_settings(a, b),
         verdicts,

@@ -36,8 +36,8 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     """
     arms = {record.axes.arm for record in records}
     if a in arms and b in arms:
-        return _arms(records, a, b, wanted)
-    one, other = (None if name in arms else _run(records, name, arms) for name in (a, b))
+        return _find_arms(records, a, b, wanted)
+    one, other = (None if name in arms else _find_run(records, name, arms) for name in (a, b))
     if one is None or other is None:
         raise UserError(
             f"'{a if one is None else b}' is an arm and '{b if one is None else a}' a run: name two of a kind."
@@ -47,7 +47,7 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     return tuple(Side(f"{run.name} ({run.key[:8]})", (run,), (None,)) for run in (one, other))  # type: ignore[return-value]
 
 
-def _run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
+def _find_run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
     found = [record for record in records if record.key == name] or [r for r in records if r.key.startswith(name)]
     found = found or [record for record in records if record.name == name]
     if not found:
@@ -74,28 +74,28 @@ def _finished(record: Record) -> Record:
     return record
 
 
-def _arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
+def _find_arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
     if a == b:
         raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
     finished = [record for record in records if record.status == "finished"]
-    kept = [record for record in finished if all(_is(record, name, value) for name, value in wanted.items())]
+    kept = [record for record in finished if all(_fits_option(record, name, value) for name, value in wanted.items())]
     for arm in (a, b):
         if not any(record.axes.arm == arm for record in kept):
-            raise UserError(_nothing(finished, arm, wanted))
+            raise UserError(_no_run_sentence(finished, arm, wanted))
     require_distinct_labels(record.axes for record in kept if record.axes.arm in (a, b))
-    groups = {arm: _settings(kept, arm) for arm in (a, b)}
+    groups = {arm: _runs_by_setting(kept, arm) for arm in (a, b)}
     meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
     if not meetings:
         raise UserError(
             f"'{a}' and '{b}' have no runs in one setting (same comparison, pool, model, trainer, suites, budget)."
         )
     if len(meetings) > 1:
-        raise UserError(f"'{a}' and '{b}' meet in {len(meetings)} settings: {_choices(meetings)}")
+        raise UserError(f"'{a}' and '{b}' meet in {len(meetings)} settings: {_choice_sentence(meetings)}")
     x, y = meetings[0]
-    return _paired(a, groups[a][x], b, groups[b][y])
+    return _pair_by_seed(a, groups[a][x], b, groups[b][y])
 
 
-def _is(record: Record, name: str, value: str | None) -> bool:
+def _fits_option(record: Record, name: str, value: str | None) -> bool:
     if value is None:
         return True
     if name == "budget":  # as shown or as typed; an arm without a budget stands beside any
@@ -105,12 +105,12 @@ def _is(record: Record, name: str, value: str | None) -> bool:
     return value == (record.comparison if name == "comparison" else record.axes.model)
 
 
-def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
+def _no_run_sentence(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
     own = [record for record in finished if record.axes.arm == arm]
     if not own:
         return f"no run of '{arm}' has finished."
     for name, value in wanted.items():
-        if not any(_is(record, name, value) for record in own):
+        if not any(_fits_option(record, name, value) for record in own):
             valid = {
                 "comparison": {record.comparison for record in own},
                 "budget": {record.axes.budget_label for record in own},
@@ -121,7 +121,7 @@ def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | No
     return f"no run of '{arm}' fits all of {', '.join(f'--{name} {value}' for name, value in wanted.items() if value)}."
 
 
-def _settings(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
+def _runs_by_setting(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
     """Setting -> seed -> record; of two records of one cell (the code has changed) the later."""
     found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
@@ -130,7 +130,7 @@ def _settings(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | N
     return found
 
 
-def _choices(meetings: Sequence[tuple[Setting, Setting]]) -> str:
+def _choice_sentence(meetings: Sequence[tuple[Setting, Setting]]) -> str:
     """What the user can narrow down with, or what differs if nothing can."""
     flags = {
         "--comparison": {x.comparison for x, _ in meetings},
@@ -143,7 +143,7 @@ def _choices(meetings: Sequence[tuple[Setting, Setting]]) -> str:
     return "they differ in pool, trainer or suite settings. Compare single runs by their keys instead."
 
 
-def _paired(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:
+def _pair_by_seed(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:
     fixed = [None in runs for runs in (one, other)]
     seeds: list[int | None] = sorted(
         {seed for runs, is_fixed in zip((one, other), fixed) if not is_fixed for seed in runs if seed is not None}

@@ -17,7 +17,7 @@ from selbench.numbers import UNKNOWN, bracket_text, count_text, digits_text, num
 Previews = Callable[[str], str]
 
 
-def show(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
+def print_comparison(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
     """Everything, with up to `shown` items and examples of each kind; `preview` gives the text of an id, or nothing."""
     console.print(Text.assemble("A  ", (comparison.a.name, "bold")), soft_wrap=True)
     console.print(Text.assemble("B  ", (comparison.b.name, "bold")), soft_wrap=True)

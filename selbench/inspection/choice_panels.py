@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.inspection.figures import CHOSEN, POOL, SHOWN, canvas, histogram, largest, percent, short
+from selbench.inspection.figures import (
+    CHOSEN,
+    POOL,
+    SHOWN,
+    draw_histogram,
+    largest_note,
+    percent_ticks,
+    shortened,
+    titled_figure,
+)
 from selbench.inspection.view import LeftOut, Panel, View
 
 if TYPE_CHECKING:
@@ -32,14 +41,14 @@ def coverage(view: View) -> Panel:
         raise LeftOut("this selector keeps no coverage curve")
     picks = np.arange(1, len(view.order) + 1)
     table = pd.DataFrame({"selected": picks, "id": [view.ids[i] for i in view.order], **kept})
-    figure, axes = canvas("Progress of the selection", view.name, 0.8 + 5.2 * len(kept), 4.4, len(kept))
+    figure, axes = titled_figure("Progress of the selection", view.name, 0.8 + 5.2 * len(kept), 4.4, len(kept))
     for ax, (name, values) in zip(np.atleast_1d(axes), kept.items()):
         ax.plot(picks, values, color=CHOSEN, linewidth=2.5, marker="o" if len(picks) < 3 else None)
         ax.set_ylim(bottom=0)
         ax.set_xlabel("selected examples")
         ax.set_ylabel(PROGRESS[name])
         if name == "coverage":
-            percent(ax.yaxis)
+            percent_ticks(ax.yaxis)
     return Panel(f"{', '.join(kept)} against the number of selected examples", table, figure)
 
 
@@ -61,8 +70,8 @@ def scores(view: View) -> Panel:
     if view.scores is None:
         raise LeftOut("this selector gives no scores")
     every = view.all_scores
-    figure, ax = canvas("Scores", view.name)
-    histogram(ax, every, np.asarray(view.scores))
+    figure, ax = titled_figure("Scores", view.name)
+    draw_histogram(ax, every, np.asarray(view.scores))
     if every is None:
         table = pd.DataFrame({"id": [view.ids[i] for i in view.order], "score": view.scores})
         about = "histogram of the selection's scores (those of the rest are not kept)"
@@ -87,13 +96,13 @@ def lengths(view: View) -> Panel:
             "rank": view.rank,
         }
     )
-    figure, axes = canvas("Lengths of prompts and responses", view.name, 10.5, 4.2, 2)
+    figure, axes = titled_figure("Lengths of prompts and responses", view.name, 10.5, 4.2, 2)
     for ax, column, label in (
         (axes[0], "prompt_characters", "prompt [characters]"),
         (axes[1], "response_tokens", "response [tokens of the model]"),
     ):
         values = table[column].to_numpy()
-        histogram(ax, values, values[view.order])
+        draw_histogram(ax, values, values[view.order])
         ax.set_xlabel(label)
     return Panel("lengths of prompts and responses, selection against pool (rank 0: not selected)", table, figure)
 
@@ -115,8 +124,8 @@ def composition(view: View) -> Panel:
 
     about = f"by {view.category}" + (", repeats and faults" if faults else "")
     listed = pd.concat([table[table["kind"] != "fault"].head(SHOWN), table[table["kind"] == "fault"]])
-    title = f"Composition {about}{largest(len(listed) - len(faults), len(pool))}"
-    figure, ax = canvas(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
+    title = f"Composition {about}{largest_note(len(listed) - len(faults), len(pool))}"
+    figure, ax = titled_figure(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
     _draw_dumbbells(ax, listed)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return Panel(f"composition {about}, selection against pool", table, figure)
@@ -142,8 +151,8 @@ def _draw_dumbbells(ax: Axes, part: pd.DataFrame) -> None:
     # Not clipped: a share of nothing lies on the edge.
     ax.plot(part["pool_share"], places, "o", color=POOL, markersize=7, label="pool", clip_on=False)
     ax.plot(part["selected_share"], places, "s", color=CHOSEN, markersize=6, label="selection", clip_on=False)
-    ax.set_yticks(places, [short(value) for value in part["value"]])
+    ax.set_yticks(places, [shortened(value) for value in part["value"]])
     ax.set_ylim(places[-1] + 0.7, -0.7)
     ax.set_xlim(0, 1.08 * max(0.01, float(part[["pool_share", "selected_share"]].max().max())))
     ax.set_xlabel("share of examples")
-    percent(ax.xaxis)
+    percent_ticks(ax.xaxis)

@@ -18,7 +18,9 @@ SHOWN = 30  # categories with a line or a row of their own
 DPI = 130
 
 
-def canvas(title: str, name: str, width: float = 7.0, height: float = 4.4, columns: int = 1) -> tuple[Figure, Any]:
+def titled_figure(
+    title: str, name: str, width: float = 7.0, height: float = 4.4, columns: int = 1
+) -> tuple[Figure, Any]:
     """A figure with its title, the name of the selection below it, and `columns` axes side by side."""
     from matplotlib.figure import Figure  # without pyplot: no window, no backend to choose, nothing to close
 
@@ -29,22 +31,22 @@ def canvas(title: str, name: str, width: float = 7.0, height: float = 4.4, colum
     figure.text(0.5, 1 - 0.42 / height, name, ha="center", va="center", fontsize=size, color="#555555")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for ax in axes:
-        plain(ax)
+        style_axes(ax)
     return figure, axes[0] if columns == 1 else axes
 
 
-def plain(ax: Axes) -> None:
+def style_axes(ax: Axes) -> None:
     """Light grid behind the data, no box around it."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
 
 
-def histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
+def draw_histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
     """Shares of the examples per bin: the pool in grey behind, the selection as a line; each adds up to 100 %."""
     from matplotlib.ticker import MaxNLocator
 
-    edges = bins(chosen if pool is None else pool)
+    edges = bin_edges(chosen if pool is None else pool)
     for values, colour in ((pool, POOL), (chosen, CHOSEN)):
         if values is None:
             continue
@@ -53,17 +55,17 @@ def histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
             ax.stairs(shares, edges, color=colour, linewidth=2, label=f"selection ({len(values):,})")
         else:
             ax.stairs(shares, edges, color=colour, fill=True, alpha=0.6, label=f"pool ({len(values):,})")
-    percent(ax.yaxis)
+    percent_ticks(ax.yaxis)
     ax.set_ylabel("share of examples per bin")
-    if logarithmic(edges):
+    if are_logarithmic(edges):
         ax.set_xscale("log")
-        counts(ax.xaxis, decades=float(np.log10(edges[-1] / edges[0])))
+        count_ticks(ax.xaxis, decades=float(np.log10(edges[-1] / edges[0])))
     elif _are_whole(edges + 0.5):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
 
 
-def bins(values: np.ndarray) -> np.ndarray:
+def bin_edges(values: np.ndarray) -> np.ndarray:
     """Up to about 40 bins, growing by a factor where the largest values are far out; whole numbers are kept whole."""
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
@@ -84,7 +86,7 @@ def bins(values: np.ndarray) -> np.ndarray:
     return np.linspace(low, high, 41)
 
 
-def logarithmic(edges: np.ndarray) -> bool:
+def are_logarithmic(edges: np.ndarray) -> bool:
     """Whether `bins` has chosen bins that grow by a factor."""
     return bool(edges[0] > 0 and edges[-1] - edges[-2] > 2 * (edges[1] - edges[0]))
 
@@ -93,12 +95,12 @@ def _are_whole(values: np.ndarray) -> bool:
     return bool((values == np.round(values)).all())
 
 
-def percent(axis: Any) -> None:
+def percent_ticks(axis: Any) -> None:
     """0.015 reads 1.5%, and 0.2 reads 20%."""
     axis.set_major_formatter(lambda value, place: f"{100 * value:.3g}%")
 
 
-def counts(axis: Any, decades: float = np.inf) -> None:
+def count_ticks(axis: Any, decades: float = np.inf) -> None:
     """A logarithmic axis that reads 1,000 instead of a power of ten; over few decades with 20 and 50 between."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -107,12 +109,12 @@ def counts(axis: Any, decades: float = np.inf) -> None:
     axis.set_major_formatter(lambda value, place: f"{value:,g}")
 
 
-def largest(shown: int, of: int) -> str:
+def largest_note(shown: int, of: int) -> str:
     """A note for a title where not all categories are shown."""
     return f" (the {shown} largest of {of})" if shown < of else ""
 
 
-def short(text: str, length: int = 24) -> str:
+def shortened(text: str, length: int = 24) -> str:
     """One line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selbench.inspection.figures import short
+from selbench.inspection.figures import shortened
 from selbench.inspection.view import LeftOut, Panel, View
 
 SHOWN = 4  # examples of either kind
@@ -120,7 +120,7 @@ def _rank_words(rank: int) -> str:
 
 def _cell_text(text: str, length: int = 160) -> str:
     """Text from data as one line that breaks no table and no markup."""
-    line = short(text, length) or "(empty)"
+    line = shortened(text, length) or "(empty)"
     for mark in "\\|*_`<[#":
         line = line.replace(mark, "\\" + mark)
     return line

@@ -13,11 +13,11 @@ from selbench.inspection.figures import (
     MARKERS,
     POOL,
     SHOWN,
-    canvas,
-    counts,
-    largest,
-    percent,
-    short,
+    count_ticks,
+    largest_note,
+    percent_ticks,
+    shortened,
+    titled_figure,
 )
 from selbench.inspection.view import LeftOut, Panel, View
 
@@ -44,7 +44,9 @@ def neurons(view: View) -> Panel:
         table[f"{name}_mean"] = rows.mean(0)
         table[f"{name}_p10"], table[f"{name}_p90"] = np.percentile(rows, (10, 90), axis=0)
 
-    figure, ax = canvas("Strongly activated neurons per layer", view.name, width=max(6.0, 3.5 + 0.3 * len(layers)))
+    figure, ax = titled_figure(
+        "Strongly activated neurons per layer", view.name, width=max(6.0, 3.5 + 0.3 * len(layers))
+    )
     places = np.arange(len(layers))
     styles = (("pool", -0.12, POOL, "o"), ("selected", 0.12, CHOSEN, "s"))
     for name, shift, colour, marker in styles:
@@ -57,7 +59,7 @@ def neurons(view: View) -> Panel:
     ax.set_ylim(
         bottom=0, top=1.08 * float(table[["pool_p90", "selected_p90", "pool_mean", "selected_mean"]].max().max())
     )
-    percent(ax.yaxis)
+    percent_ticks(ax.yaxis)
     ax.set_xlabel("layer (block, counted from 0)")
     ax.set_ylabel(f"share of {width:,} neurons on, per example")
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
@@ -76,15 +78,15 @@ def tag_frequency(view: View) -> Panel:
     table = pd.DataFrame(
         {"rank": np.arange(1, len(order) + 1), "tag": order, "pool": pool[order], "selected": chosen[order]}
     )
-    figure, ax = canvas("Tag frequency", view.name)
+    figure, ax = titled_figure("Tag frequency", view.name)
     for df, colour, name, of in ((pool, POOL, "pool", len(view)), (chosen, CHOSEN, "selection", len(view.order))):
         ranked = np.sort(df[df > 0])[::-1]
         label = f"{name} ({of:,} examples): {len(ranked):,} tags"
         ax.plot(np.arange(1, len(ranked) + 1), ranked, color=colour, linewidth=5 if name == "pool" else 2, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    counts(ax.xaxis)
-    counts(ax.yaxis)
+    count_ticks(ax.xaxis)
+    count_ticks(ax.yaxis)
     ax.set_xlabel("rank of the tag, the most frequent first (each set ranked by itself)")
     ax.set_ylabel("examples with the tag")
     ax.legend(frameon=False, loc="lower left")
@@ -111,11 +113,11 @@ def shared_tags(view: View) -> Panel:
     table = pd.DataFrame(means, index=pd.Index(names, name=view.category), columns=names).reset_index()
 
     size = 3.2 + 0.22 * len(names)
-    title = f"Tags shared by two examples, by {view.category}{largest(len(names), len(set(view.categories)))}"
-    figure, ax = canvas(title, view.name, max(6.0, size + 1.2), max(4.8, size))
+    title = f"Tags shared by two examples, by {view.category}{largest_note(len(names), len(set(view.categories)))}"
+    figure, ax = titled_figure(title, view.name, max(6.0, size + 1.2), max(4.8, size))
     ax.grid(False)
     image = ax.imshow(means, cmap="viridis")
-    labels = [f"{short(name)} ({int(count)})" for name, count in zip(names, sizes)]
+    labels = [f"{shortened(name)} ({int(count)})" for name, count in zip(names, sizes)]
     ax.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
     ax.set_yticks(range(len(names)), labels, fontsize=7)
     ax.set_xlabel(f"{view.category} (number of examples in the pool)")
@@ -141,7 +143,7 @@ def tag_pca(view: View) -> Panel:
         table[view.category] = list(view.categories)
 
     panels = 2 if view.categories else 1
-    figure, axes = canvas("Principal components of the tag vectors", view.name, 5.5 * panels + 0.5, 5.4, panels)
+    figure, axes = titled_figure("Principal components of the tag vectors", view.name, 5.5 * panels + 0.5, 5.4, panels)
     axes = list(np.atleast_1d(axes))
     for ax in axes:
         ax.set_xlabel(f"component 1 ({pca.explained_variance_ratio_[0]:.1%} of the variance)")
@@ -169,7 +171,7 @@ def _scatter_by_category(ax: Axes, points: np.ndarray, view: View, size: float) 
     if others.any():
         _scatter(ax, points[others], size, "#cccccc", "o", "others")
     for name, colour, marker in zip(names, COLOURS, MARKERS):
-        _scatter(ax, points[categories == name], size, colour, marker, short(name, 16))
+        _scatter(ax, points[categories == name], size, colour, marker, shortened(name, 16))
     _legend_below(ax, 3)
 
 

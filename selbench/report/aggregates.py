@@ -16,7 +16,7 @@ from selbench.statistics.ranks import critical_distance, score_ranks, tied_runs
 RANDOM, FULL = "random", "full"
 
 
-def aggregates(
+def arm_aggregates(
     tables: Sequence[Table], blocks: Sequence[Table], baseline: str, confidence: float
 ) -> tuple[Aggregate, ...]:
     """One per arm, best average rank first.
@@ -98,7 +98,7 @@ def _budget_area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
     return float(np.mean(heights)) if heights else math.nan
 
 
-def critical(blocks: Sequence[Table], confidence: float) -> Critical:
+def critical_ranks(blocks: Sequence[Table], confidence: float) -> Critical:
     """Friedman's test and Nemenyi's distance over settings (Demsar 2006, section 3.2.2).
 
     A block is a setting (and task): its ranks are averaged over budgets first, because budgets of one setting are not

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
-from selbench.statistics.differences import Cells, mean_of
+from selbench.statistics.differences import Cells, row_means
 from selbench.store.axes import arm_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Arms:
     budgets: list[str]
 
 
-def arrange(scores: pd.DataFrame) -> Arms:
+def arrange_arms(scores: pd.DataFrame) -> Arms:
     """`scores` is tidy (see `scores.runs_table`); columns that it lacks count as empty."""
     table = scores.assign(**{name: "" for name in [*SETTING, *ARM, "run"] if name not in scores})
     table = table.assign(**{name: np.nan for name in [*COSTS, "amount"] if name not in table})
@@ -56,11 +56,11 @@ def arrange(scores: pd.DataFrame) -> Arms:
     values = np.full((len(units), len(seeds)), np.nan)
     values[arm, column] = table["score"]
     fixed = units["fixed"].to_numpy()
-    values[fixed] = mean_of(values[fixed])[:, None]
+    values[fixed] = row_means(values[fixed])[:, None]
     runs: list[dict[int, str]] = [{} for _ in range(len(units))]
     for row, place, run in zip(arm, column, table["run"]):
         runs[row][int(place)] = str(run)
-    unit, number, reference, budgets = _tables(units, mean_of(values))
+    unit, number, reference, budgets = _table_places(units, row_means(values))
     own = units.groupby(["setting", "budget"], sort=False).ngroup().to_numpy()
     names = units.groupby("label", sort=False).ngroup().to_numpy()
     measure = units.groupby(["suite", "suite_key", "task", "metric"], sort=False).ngroup().to_numpy()
@@ -68,7 +68,7 @@ def arrange(scores: pd.DataFrame) -> Arms:
     return Arms(units, cells, runs, unit, number, reference, budgets)
 
 
-def _tables(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:
+def _table_places(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:
     """The places of all tables: settings as they come, budgets from small to large, arms best first."""
     good = np.where(units["higher_is_better"].to_numpy(dtype=bool), means, -means)
     unit, table, reference = [], [], []

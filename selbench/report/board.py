@@ -167,16 +167,16 @@ class Board:
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it: NaN becomes None, and each table has its name."""
-        found: dict[str, Any] = _as_json(dataclasses.asdict(self))
+        found: dict[str, Any] = _plain_value(dataclasses.asdict(self))
         found["tables"] = [{"name": table.name, **plain} for table, plain in zip(self.tables, found["tables"])]
         return found
 
 
-def _as_json(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        return {str(key): _plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
+        return [_plain_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value.item() if hasattr(value, "item") else value

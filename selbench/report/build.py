@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.errors import UserError, unknown
-from selbench.report.aggregates import aggregates, critical
-from selbench.report.arms import Arms, arrange
+from selbench.report.aggregates import arm_aggregates, critical_ranks
+from selbench.report.arms import Arms, arrange_arms
 from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
-from selbench.report.counts import counts
+from selbench.report.counts import verdict_counts
 from selbench.report.items import ItemScores
-from selbench.report.notes import notes, warnings
-from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested_pairs
+from selbench.report.notes import board_notes, board_warnings
+from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented_values, tested_pairs
 from selbench.report.tidy import ARM, BASELINE, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
@@ -51,7 +51,7 @@ def build_board(
         raise UserError(f"confidence is {confidence}: give a share from 0.5 to below 1, such as 0.95.")
     if scores.empty:
         return Board(baseline, test, correction, confidence, ())
-    arms = arrange(scores)
+    arms = arrange_arms(scores)
     pairs = make_pairs(arms, baseline)
     found, measured = tested_pairs(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
     tables = _BoardRows(arms, pairs, found, measured).tables()
@@ -62,27 +62,27 @@ def build_board(
         correction=correction,
         confidence=confidence,
         tables=tables,
-        aggregates=aggregates(tables, blocks, baseline, confidence),
-        critical=critical(blocks, confidence),
-        counts=counts(pairs, found, arms, 1 - confidence),
-        warnings=warnings(tables, baseline),
-        notes=notes(arms, found, test, correction, confidence),
+        aggregates=arm_aggregates(tables, blocks, baseline, confidence),
+        critical=critical_ranks(blocks, confidence),
+        counts=verdict_counts(pairs, found, arms, 1 - confidence),
+        warnings=board_warnings(tables, baseline),
+        notes=board_notes(arms, found, test, correction, confidence),
     )
 
 
 def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
     """Tables of single tasks, scores only: ranks and means over tasks need no tests of their own."""
-    arms = arrange(tasks)
+    arms = arrange_arms(tasks)
     pairs = make_pairs(arms, baseline)
     nothing = np.full(len(pairs.a), np.nan)
-    plain = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], "welch")
+    plain = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], "welch")
     tied = np.zeros(len(nothing), dtype=np.int64)
     found = Tested(
-        mean=oriented(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
+        mean=oriented_values(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
         half=nothing, p=nothing, adjusted=nothing, verdict=tied, detectable=nothing, seeds_needed=nothing,
         borrowed_df=nothing,
     )  # fmt: skip
-    alone = differences.alone(arms.cells, "welch")
+    alone = differences.cell_means(arms.cells, "welch")
     unknown_noise = np.full(len(arms.units), np.nan)
     measured = Measured(
         alone.mean,

@@ -50,13 +50,13 @@ class ItemScores:
                 suites[row.suite] = []
                 continue
             suites.setdefault(row.suite, []).append(part.reset_index())
-        return {suite: _joined(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
+        return {suite: _joined_values(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
 
     def _whole(self, run: str, suite: str, parts: list[pd.DataFrame]) -> bool:
         return len(parts) == sum(row.suite == suite for row in self._headline[run])
 
 
-def _joined(parts: list[pd.DataFrame]) -> pd.Series[Any]:
+def _joined_values(parts: list[pd.DataFrame]) -> pd.Series[Any]:
     import pandas as pd
 
     every = pd.concat(parts, ignore_index=True)
@@ -72,7 +72,9 @@ class Aligned:
     starts: NDArray[np.int64]
 
 
-def align(items: ItemScores, suite: str, runs: Sequence[Mapping[int, str]], fixed: Sequence[bool]) -> Aligned | None:
+def align_items(
+    items: ItemScores, suite: str, runs: Sequence[Mapping[int, str]], fixed: Sequence[bool]
+) -> Aligned | None:
     """The items of arms whose `runs` are given by column of the seed; None unless every run answers the same items.
 
     An arm that is `fixed` (has no seed) stands in every column.

@@ -35,7 +35,7 @@ def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any
     return build_board(runs_table(records), items, tasks=task_table(records), **options)
 
 
-def show(
+def show_records(
     records: Sequence[Record],
     csv: Path | None = None,
     baseline: str = BASELINE,
@@ -52,11 +52,11 @@ def show(
     planned with what it took (see page.write_page).
     """
     board = board_of(records, runs, baseline=baseline, **options)
-    present(board, csv, records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
+    show_board(board, csv, records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
     return board
 
 
-def present(
+def show_board(
     board: Board,
     csv: Path | None = None,
     records: Sequence[Record] = (),

@@ -27,7 +27,7 @@ TESTS = {
 }
 
 
-def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
+def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
     """Test, correction, population, and what is known of the noise."""
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
@@ -66,7 +66,7 @@ def _population_sentence(found: Tested) -> str:
     )
 
 
-def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
+def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
     """No baseline, no random arm, response tokens that differ within a table."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.arms import Arms
-from selbench.report.items import ItemScores, align
+from selbench.report.items import ItemScores, align_items
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
 from selbench.statistics.item_noise import item_variance
-from selbench.statistics.multiplicity import Correction, adjust, families
+from selbench.statistics.multiplicity import Correction, adjust_p_values, family_numbers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -94,7 +94,7 @@ def _baseline_places(arms: Arms, baseline: str) -> Ints:
     return against
 
 
-def oriented(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
+def oriented_values(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
     higher = arms.units["higher_is_better"].to_numpy(dtype=bool)[arms.unit[pairs.a]]
     return np.where(higher, values, -values)
 
@@ -104,14 +104,16 @@ def tested_pairs(
 ) -> tuple[Tested, Measured]:
     """All pairs, and all arms by themselves."""
     borrowed = arms.cells.borrowed() if test == "moderated" else None
-    seed = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
-    alone = differences.alone(arms.cells, test, borrowed)
+    seed = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
+    alone = differences.cell_means(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
     se, df = _total_error(seed, item)
-    mean = oriented(arms, pairs, seed.mean)
+    mean = oriented_values(arms, pairs, seed.mean)
     p = differences.p_values(mean, se, df)
     alpha = 1 - confidence
-    corrected = adjust(p, families(correction, pairs.table, pairs.primary, pairs.reference), correction, alpha)
+    corrected = adjust_p_values(
+        p, family_numbers(correction, pairs.table, pairs.primary, pairs.reference), correction, alpha
+    )
     measured = df >= 1  # below, nothing sensible can be said of power
     needed = power.seeds_needed(
         np.where(measured & (mean != 0), mean, np.nan),
@@ -165,7 +167,7 @@ def item_noise(arms: Arms, pairs: Pairs, items: ItemScores | None) -> tuple[Item
         units = arms.unit[places]
         suite = str(arms.units["suite"].iloc[units[0]])
         fixed = arms.cells.fixed[units]
-        known = align(items, suite, [arms.runs[unit] for unit in units], list(fixed)) if items else None
+        known = align_items(items, suite, [arms.runs[unit] for unit in units], list(fixed)) if items else None
         if known is None:
             continue
         for unit, values in zip(units, known.values):

@@ -39,7 +39,7 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
     _print_heading("Summary")
     for line in (*words.summary_lines(board), *board.notes):
         _print_line(line)
-    _print_line(f"{words.legend(board)}\n")
+    _print_line(f"{words.legend_text(board)}\n")
 
 
 def _arm_table(board: Board, table: Table) -> Any:

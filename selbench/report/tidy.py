@@ -40,22 +40,22 @@ def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     Of two runs of the same cell (the selector's code has changed) the later counts; the arm without fine-tuning
     stands in every setting that it can be compared in, whatever the trainer.
     """
-    return _table(records, _suites)
+    return _tidy_table(records, _suite_rows)
 
 
 def task_table(records: Iterable[Record]) -> pd.DataFrame:
     """The same with one row per headline task of a suite, named in `task`: what aggregates over tasks are made of."""
-    return _table(records, _tasks)
+    return _tidy_table(records, _task_rows)
 
 
-def _table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]]) -> pd.DataFrame:
+def _tidy_table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]]) -> pd.DataFrame:
     import pandas as pd
 
     finished = [record for record in records if record.status == "finished"]
-    rows = pd.DataFrame([{**_row(record), **row} for record in finished for row in scores(record)])
+    rows = pd.DataFrame([{**_run_columns(record), **row} for record in finished for row in scores(record)])
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    rows["pool"] = _one_name(rows, "pool_key", "pool")
+    rows["pool"] = _names_by_key(rows, "pool_key", "pool")
     rows = rows.drop_duplicates([*SETTING, *ARM, "seed"], keep="last")
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
@@ -65,13 +65,13 @@ def _table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]])
     return pd.concat([rows[~untuned], placed], ignore_index=True)
 
 
-def _one_name(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
+def _names_by_key(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
     """The name under which each key came first: keys decide what stands together, whatever the names say."""
     first = rows.groupby(key, sort=False)[name].transform("first")
     return rows[name].where(rows[key] == "", first)
 
 
-def _suites(record: Record) -> Iterable[Row]:
+def _suite_rows(record: Record) -> Iterable[Row]:
     for suite, score in record.headline.items():
         tasks = record.headlines(suite)
         metrics = sorted({row.metric for row in tasks})
@@ -84,7 +84,7 @@ def _suites(record: Record) -> Iterable[Row]:
         }
 
 
-def _tasks(record: Record) -> Iterable[Row]:
+def _task_rows(record: Record) -> Iterable[Row]:
     for row in record.scores:
         if row.headline:
             yield {
@@ -96,7 +96,7 @@ def _tasks(record: Record) -> Iterable[Row]:
             }
 
 
-def _row(record: Record) -> Row:
+def _run_columns(record: Record) -> Row:
     axes = record.axes
     return {
         "scorer": axes.scorer or "",
@@ -104,12 +104,12 @@ def _row(record: Record) -> Row:
         "amount": axes.budget if axes.budget is not None else (1.0 if axes.seed is not None else 0.0),
         "selector": axes.selector,
         "seed": NO_SEED if axes.seed is None else axes.seed,
-        **_costs(record),
+        **_cost_columns(record),
         "run": record.key,
     }
 
 
-def _costs(record: Record) -> Row:
+def _cost_columns(record: Record) -> Row:
     stages = [record.cost.get(name, {}) for name in ("selection", "training", "evaluation")]
     return {
         "examples": record.selection.examples or 0,
@@ -117,12 +117,12 @@ def _costs(record: Record) -> Row:
         "steps": record.logged.get("training/steps", math.nan),
         **{f"{name}_s": cost.get("wall_s", 0.0) for name, cost in zip(("selection", "training", "evaluation"), stages)},
         # What no stage knows is unknown; what some know is at least their sum.
-        "flops": _sum(cost.get("flops") for cost in stages),
-        "money": _sum(cost.get("money") for cost in stages),
-        "leaked": _sum([record.selection.leaked]),
+        "flops": _known_sum(cost.get("flops") for cost in stages),
+        "money": _known_sum(cost.get("money") for cost in stages),
+        "leaked": _known_sum([record.selection.leaked]),
     }
 
 
-def _sum(values: Iterable[float | None]) -> float:
+def _known_sum(values: Iterable[float | None]) -> float:
     known = [value for value in values if value is not None]
     return sum(known) if known else math.nan

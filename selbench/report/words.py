@@ -60,7 +60,7 @@ def column_headings(board: Board, table: Table) -> list[tuple[str, bool]]:
 
 def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
     """Heading, whether right-aligned, and text, for one row."""
-    digits = _decimals(table)
+    digits = _score_decimals(table)
     against = row.vs_baseline
     rank = UNKNOWN if not row.rank_low else _rank_range(row.rank_low, row.rank_high)
     found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
@@ -78,7 +78,7 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
     ]
     if any(other.vs_baseline for other in table.rows):
         found += [
-            (f"vs {board.baseline}", True, difference(against, digits) if against else UNKNOWN),
+            (f"vs {board.baseline}", True, difference_text(against, digits) if against else UNKNOWN),
             ("detectable", True, number_text(against.detectable, digits) if against else UNKNOWN),
         ]
     found += [
@@ -97,8 +97,8 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
     best, tied = ranked[0], [row for row in ranked[1:] if row.rank_low == 1]
     other = tied[0] if tied else ranked[1]
     pair = next(p for p in table.pairs if {p.a, p.b} == {best.arm, other.arm})
-    digits = _decimals(table)
-    gap = f"{best.arm} to {other.arm}: {difference(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
+    digits = _score_decimals(table)
+    gap = f"{best.arm} to {other.arm}: {difference_text(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
     if not tied:
         return [f"{best.arm} is alone in first place. {gap}"]
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
@@ -128,13 +128,13 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         f"▲/=/▼ vs {board.baseline}",
     ]
     heads += [f"▲/=/▼ vs {name}" for name in extra] + ["vs full", "area under budget"]
-    digits = min((_decimals(table) for table in board.tables), default=4)
+    digits = min((_score_decimals(table) for table in board.tables), default=4)
     rows = [
         [
             one.selector,
             str(one.tables),
             number_text(one.average_rank, 2),
-            _with_interval(one, one.mean_difference, digits),
+            _with_interval_text(one, one.mean_difference, digits),
             _tally_text(one.wins_baseline),
             *[_tally_text(_tally_against(one, name)) for name in extra],
             signed_percent_text(one.relative_to_full),
@@ -174,15 +174,15 @@ def summary_lines(board: Board) -> list[str]:
     return lines
 
 
-def _decimals(table: Table) -> int:
+def _score_decimals(table: Table) -> int:
     return decimals(row.score for row in table.rows)
 
 
-def difference(pair: Difference, digits: int) -> str:
+def difference_text(pair: Difference, digits: int) -> str:
     """`+0.0474 [+0.0191, +0.0758] ▲`: the difference, its interval, the verdict."""
     if math.isnan(pair.mean):
         return UNKNOWN
-    return f"{_with_interval(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
+    return f"{_with_interval_text(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
 
 
 def _cost_or_nan(row: ArmRow, field: str) -> float:
@@ -194,12 +194,12 @@ def _half_width_text(row: ArmRow, digits: int) -> str:
     return "" if math.isnan(row.high) else f" ± {number_text(row.high - row.score, digits)}"
 
 
-def _with_interval(of: Difference | Aggregate, mean: float, digits: int) -> str:
+def _with_interval_text(of: Difference | Aggregate, mean: float, digits: int) -> str:
     interval = bracket_text(of.low, of.high, digits)
     return signed_text(mean, digits) + (f" {interval}" if interval else "")
 
 
-def legend(board: Board) -> str:
+def legend_text(board: Board) -> str:
     return LEGEND.format(confidence=percent_text(board.confidence))
 
 

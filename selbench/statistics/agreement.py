@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 TABLES, MOST = 3, 0.95
 
 
-def agreement(scores: Floats, table: NDArray[np.int64]) -> Floats:
+def seed_correlations(scores: Floats, table: NDArray[np.int64]) -> Floats:
     """For each of C cells (scores C x S, NaN where a seed is missing) the correlation between arms under one seed, as
     the *other* tables show it, less one standard error; 0 where that is below 0 or there are too few.
 
@@ -21,7 +21,7 @@ def agreement(scores: Floats, table: NDArray[np.int64]) -> Floats:
     i, j = np.triu_indices(scores.shape[1], 1)
     found = np.zeros(len(scores))
     tables = np.unique(table)
-    tau = np.array([_tau(np.sign(scores[table == one][:, i] - scores[table == one][:, j])) for one in tables])
+    tau = np.array([_kendall_tau(np.sign(scores[table == one][:, i] - scores[table == one][:, j])) for one in tables])
     known = np.isfinite(tau)
     for number, one in enumerate(tables):
         others = tau[known & (np.arange(len(tables)) != number)]
@@ -31,7 +31,7 @@ def agreement(scores: Floats, table: NDArray[np.int64]) -> Floats:
     return found
 
 
-def _tau(signs: Floats) -> float:
+def _kendall_tau(signs: Floats) -> float:
     """Mean agreement of the arms (rows) of one table over pairs of seeds (columns); NaN where none can be compared."""
     there = np.isfinite(signs).sum(0)
     pairs = float((there * (there - 1)).sum())

@@ -61,10 +61,10 @@ class Borrowed:
         self.any = bool(known.any())
         half = np.where(known, df, 1.0) / 2
         self._noise = np.where(known, special.polygamma(1, half), NO_WORD)
-        logs = _logs(np.where(known, variance, np.nan), half, setting, known)
+        logs = _log_variances(np.where(known, variance, np.nan), half, setting, known)
         alike = measure[:, None] == measure
         shares = [setting[:, None] == setting, table[:, None] == table, arm[:, None] == arm]
-        self.components = _components(logs, self._noise, shares, known, alike) if self.any else EXPECTED
+        self.components = _variance_components(logs, self._noise, shares, known, alike) if self.any else EXPECTED
         parts = [self.components[0], self.components[1], max(self.components[2], ANY_ARM)]
         covariance = ANY_LEVEL * alike + sum(part * same for part, same in zip(parts, shares))
         level = float(np.mean(logs[known])) if self.any else 0.0
@@ -73,13 +73,13 @@ class Borrowed:
         self._precision, self._weighted = precision, precision @ rest
         self._rest, self._level = rest, level
 
-    def one(self, i: Ints) -> Prior:
+    def prior_of_cells(self, i: Ints) -> Prior:
         """The prior of the variance of single cells."""
         own = 1 / self._precision[i, i]
         log = self._level + self._rest[i] - own * self._weighted[i]
         return self._prior(log, own - self._noise[i])
 
-    def two(self, i: Ints, j: Ints, at: Floats, bt: Floats, together: Floats) -> Prior:
+    def prior_of_pairs(self, i: Ints, j: Ints, at: Floats, bt: Floats, together: Floats) -> Prior:
         """The prior of at * variance_i + bt * variance_j, less what both share where their scores correlate by
         `together`; predicted without either cell. A weight may be 0."""
         p, q, r = self._precision[i, i], self._precision[j, j], self._precision[i, j]
@@ -119,7 +119,7 @@ def _log_sum(x: Floats, y: Floats, vx: Floats, vy: Floats, cov: Floats, together
     return np.where(single, np.maximum(x, y), middle + mean), np.where(single, np.where(np.isinf(x), vy, vx), variance)
 
 
-def _logs(variance: Floats, half: Floats, setting: Ints, known: NDArray[np.bool_]) -> Floats:
+def _log_variances(variance: Floats, half: Floats, setting: Ints, known: NDArray[np.bool_]) -> Floats:
     """Log variances without their bias, drawn in where they lie far from the median of their setting."""
     with np.errstate(divide="ignore"):
         logs = np.log(variance) - special.digamma(half) + np.log(half)
@@ -132,7 +132,7 @@ def _logs(variance: Floats, half: Floats, setting: Ints, known: NDArray[np.bool_
     return np.where(known, logs, 0.0)
 
 
-def _components(
+def _variance_components(
     logs: Floats, noise: Floats, shares: list[NDArray[np.bool_]], known: NDArray[np.bool_], alike: NDArray[np.bool_]
 ) -> Floats:
     """The variances of setting, table, arm and rest, none below 0, from mean squared differences by what is shared.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from selbench.statistics.agreement import agreement
+from selbench.statistics.agreement import seed_correlations
 from selbench.statistics.borrowing import Borrowed, Prior
 
 Test = Literal["moderated", "paired", "welch"]
@@ -60,10 +60,10 @@ class Cells:
         count = self.seeds
         df = np.where(self.fixed, 0, count - 1)
         measure = np.zeros_like(self.setting) if self.measure is None else self.measure
-        return Borrowed(spread(self.scores), df, measure, self.setting, self.table, self.arm)
+        return Borrowed(row_variances(self.scores), df, measure, self.setting, self.table, self.arm)
 
 
-def compare(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+def cell_differences(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | None = None) -> Estimates:
     """a minus b for P pairs of cells, in the metric's units.
 
     "welch": two independent samples, each with its own variance. "paired": differences of the seeds that both have.
@@ -83,9 +83,9 @@ def compare(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | Non
         together = np.zeros(len(a), dtype=bool)
 
     paired = np.where(both, x - y, np.nan)
-    mean = np.where(together, mean_of(paired), mean_of(x) - mean_of(y))
-    own, df = spread(paired) / np.maximum(shared, 1), np.maximum(shared - 1, 0)
-    apart, apart_df = _welch(cells, a, b)
+    mean = np.where(together, row_means(paired), row_means(x) - row_means(y))
+    own, df = row_variances(paired) / np.maximum(shared, 1), np.maximum(shared - 1, 0)
+    apart, apart_df = _welch_variances(cells, a, b)
     own, df = np.where(together, own, apart), np.where(together, df, apart_df)
     seeds = np.where(together, shared, np.minimum(np.where(cells.fixed[a], nb, na), np.where(cells.fixed[b], na, nb)))
     if test == "paired":
@@ -97,22 +97,22 @@ def compare(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | Non
     at = np.where(cells.fixed[a], 0.0, 1 / np.where(together, shared, na))
     bt = np.where(cells.fixed[b], 0.0, 1 / np.where(together, shared, nb))
     constant = cells.fixed[a] & cells.fixed[b]
-    alike = np.where(together, agreement(cells.scores, cells.table)[a], 0.0)
-    prior = borrowed.two(a, b, np.where(constant, 1.0, at), bt, alike)
-    return _squeeze(mean, own, np.where(constant, 0.0, df), seeds, prior, constant)
+    alike = np.where(together, seed_correlations(cells.scores, cells.table)[a], 0.0)
+    prior = borrowed.prior_of_pairs(a, b, np.where(constant, 1.0, at), bt, alike)
+    return _drawn_to_prior(mean, own, np.where(constant, 0.0, df), seeds, prior, constant)
 
 
-def alone(cells: Cells, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+def cell_means(cells: Cells, test: Test, borrowed: Borrowed | None = None) -> Estimates:
     """The mean score of every cell, in the metric's units, with its variance over seeds."""
     count = cells.seeds
-    mean, own, df = mean_of(cells.scores), spread(cells.scores) / count, count - 1
+    mean, own, df = row_means(cells.scores), row_variances(cells.scores) / count, count - 1
     if test == "moderated" and borrowed is not None:
-        prior = borrowed.one(np.arange(len(count)))
-        return _squeeze(mean, own, df, count, Prior(prior.s2 / count, prior.df), cells.fixed)
+        prior = borrowed.prior_of_cells(np.arange(len(count)))
+        return _drawn_to_prior(mean, own, df, count, Prior(prior.s2 / count, prior.df), cells.fixed)
     return Estimates(mean, np.where(cells.fixed | (df > 0), own, np.nan), df, count, np.zeros(len(count)))
 
 
-def _squeeze(
+def _drawn_to_prior(
     mean: Floats, own: Floats, df: Floats, seeds: Floats, prior: Prior, constant: NDArray[np.bool_]
 ) -> Estimates:
     """Smyth 2004, section 3: the weighted mean of both variances has the sum of their degrees of freedom."""
@@ -124,13 +124,13 @@ def _squeeze(
     return Estimates(mean, variance, np.where(constant, np.inf, total), seeds, prior.df)
 
 
-def _welch(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
+def _welch_variances(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
     """The variance of the difference of independent means, and its degrees of freedom after Satterthwaite; 0 where one
     arm has a single seed."""
     parts, freedom = [], []
     for one in (a, b):
         count = cells.seeds[one]
-        parts.append(np.where(cells.fixed[one], 0.0, spread(cells.scores[one]) / count))
+        parts.append(np.where(cells.fixed[one], 0.0, row_variances(cells.scores[one]) / count))
         freedom.append(np.where(cells.fixed[one], np.inf, count - 1.0))
     total, df = satterthwaite(parts[0], freedom[0], parts[1], freedom[1])
     known = (freedom[0] > 0) & (freedom[1] > 0) & np.isfinite(df)
@@ -157,15 +157,15 @@ def half_width(se: Floats, df: Floats, confidence: float) -> Floats:
     return np.where(known, se * stats.t.isf((1 - confidence) / 2, np.where(known, df, 1.0)), np.nan)
 
 
-def mean_of(rows: Floats) -> Floats:
+def row_means(rows: Floats) -> Floats:
     """Row means without NaN; NaN for an empty row."""
     count = np.isfinite(rows).sum(1)
     return np.divide(np.nansum(rows, 1), count, out=np.full(len(rows), np.nan), where=count > 0)
 
 
-def spread(rows: Floats) -> Floats:
+def row_variances(rows: Floats) -> Floats:
     """Row variances (n - 1) without NaN; NaN where there are fewer than two values, 0 where they differ by rounding."""
     count = np.isfinite(rows).sum(1)
-    squares = np.nansum((rows - mean_of(rows)[:, None]) ** 2, 1)
+    squares = np.nansum((rows - row_means(rows)[:, None]) ** 2, 1)
     squares = np.where(squares > 1e-20 * np.nansum(rows**2, 1), squares, 0.0)
     return np.divide(squares, count - 1, out=np.full(len(rows), np.nan), where=count > 1)

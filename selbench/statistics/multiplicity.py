@@ -31,7 +31,7 @@ class Adjusted:
     level: NDArray[np.float64]
 
 
-def families(
+def family_numbers(
     correction: Correction, table: NDArray[np.int64], primary: NDArray[np.bool_], reference: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """The number of each pair's family, from its table, whether it compares an arm of the budget with the baseline, and
@@ -41,7 +41,9 @@ def families(
     return np.where(primary, 0, np.where(reference, 2, 1))
 
 
-def adjust(p: NDArray[np.float64], family: NDArray[np.int64], correction: Correction, alpha: float = 0.05) -> Adjusted:
+def adjust_p_values(
+    p: NDArray[np.float64], family: NDArray[np.int64], correction: Correction, alpha: float = 0.05
+) -> Adjusted:
     """NaN stays NaN and counts in no family."""
     if correction == "none":
         return Adjusted(p.copy(), np.full(p.shape, alpha))
@@ -50,13 +52,13 @@ def adjust(p: NDArray[np.float64], family: NDArray[np.int64], correction: Correc
         here = np.flatnonzero((family == one) & ~np.isnan(p))
         if not len(here):
             continue
-        adjusted[here] = false_discovery_control(p[here]) if correction == "bh" else holm(p[here])
+        adjusted[here] = false_discovery_control(p[here]) if correction == "bh" else holm_adjusted(p[here])
         found, size = int((adjusted[here] < alpha).sum()), len(here)
         level[family == one] = alpha * max(found, 1) / size if correction == "bh" else alpha / max(size - found, 1)
     return Adjusted(adjusted, level)
 
 
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def holm_adjusted(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Adjusted p values after Holm (1979), which scipy lacks. statsmodels has them, but collects garbage at every call:
     250 families took 9 s."""
     order = np.argsort(p)

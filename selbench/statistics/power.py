@@ -24,7 +24,7 @@ def noncentrality(df: ArrayLike, alpha: ArrayLike = 0.05, power: float = POWER) 
     return found
 
 
-def detectable(sd: float, seeds: int, alpha: float = 0.05, power: float = POWER) -> float:
+def detectable_difference(sd: float, seeds: int, alpha: float = 0.05, power: float = POWER) -> float:
     """The smallest true difference between two arms with `seeds` runs each that a two-sample t test shows with `power`.
 
     `sd` is the standard deviation of one arm's score over seeds, in the metric's units, and so is the answer.

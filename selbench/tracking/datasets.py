@@ -13,7 +13,7 @@ from selbench.tracking.previews import pool_of, target_of
 SOURCE = 60_000  # characters; a database column holds 65,535
 
 
-def inputs(record: Record) -> list[Any]:
+def dataset_inputs(record: Record) -> list[Any]:
     """What `MlflowClient.log_inputs` takes; the context says which is pool, target or suite."""
     axes, config = record.axes, record.config
     pool = pool_of(record)
@@ -21,15 +21,15 @@ def inputs(record: Record) -> list[Any]:
     if axes.target:
         for capability, options in (config.get("target") or {}).items():
             examples = target_of(record, capability)
-            digest = examples.fingerprint[:20] if examples else _digest(options)
+            digest = examples.fingerprint[:20] if examples else _options_digest(options)
             found.append(_input("target", capability, digest, options, len(examples) if examples else None))
-    items = {suite: _items(record, suite) for suite in axes.suite_keys}
+    items = {suite: _item_count(record, suite) for suite in axes.suite_keys}
     for suite, key in axes.suite_keys.items():
         found.append(_input("suite", suite, key, (config.get("suite") or {}).get(suite) or {}, items[suite]))
     return found
 
 
-def _items(record: Record, suite: str) -> int | None:
+def _item_count(record: Record, suite: str) -> int | None:
     rows = record.headlines(suite)
     return sum(row.items for row in rows) if rows else None
 
@@ -53,5 +53,5 @@ def _source(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return "code", {"tags": dict(options)}
 
 
-def _digest(options: Mapping[str, Any]) -> str:
+def _options_digest(options: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:20]

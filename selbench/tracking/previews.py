@@ -19,13 +19,13 @@ LENGTH = 200  # characters shown of a text
 def pool_of(record: Record) -> Any:
     """The pool (api.Pool) that the record selected from; None if reading it takes long or a network, or it has changed."""
     kind, _ = recorded_pools(record.config)
-    return _load(record, kind, record.config.get("pool") or {}, record.axes.pool_key)
+    return _quick_pool(record, kind, record.config.get("pool") or {}, record.axes.pool_key)
 
 
 def target_of(record: Record, capability: str) -> Any:
     """The target examples of a capability, under the same conditions."""
     _, kinds = recorded_pools(record.config)
-    return _load(record, kinds.get(capability, ""), (record.config.get("target") or {}).get(capability) or {}, "")
+    return _quick_pool(record, kinds.get(capability, ""), (record.config.get("target") or {}).get(capability) or {}, "")
 
 
 def preview(text: str) -> str:
@@ -34,10 +34,10 @@ def preview(text: str) -> str:
     return line if len(text) <= LENGTH and len(line) <= LENGTH else line[: LENGTH - 1] + "…"
 
 
-def _load(record: Record, kind: str, options: Mapping[str, Any], key: str) -> Any:
+def _quick_pool(record: Record, kind: str, options: Mapping[str, Any], key: str) -> Any:
     from selbench.run.inputs import load_pool  # in the process that has just run the cell, the pool is still there
 
-    plugin = _plugins(tuple(recorded_plugin_path(record.config))).plugins.get(("pool", kind))
+    plugin = _pool_plugins(tuple(recorded_plugin_path(record.config))).plugins.get(("pool", kind))
     if plugin is None or not set(options) <= {item.name for item in dataclasses.fields(plugin.cls)}:
         return None
     told = logging.getLogger("selbench.data")
@@ -54,5 +54,5 @@ def _load(record: Record, kind: str, options: Mapping[str, Any], key: str) -> An
 
 
 @lru_cache(maxsize=4)
-def _plugins(folders: tuple[str, ...]) -> Registry:
+def _pool_plugins(folders: tuple[str, ...]) -> Registry:
     return discover(folder for folder in folders if Path(folder).expanduser().is_dir())

@@ -26,14 +26,14 @@ def default_uri(outputs: Path) -> str:
     return f"{SQLITE}{Outputs(outputs).mlflow.resolve()}"
 
 
-def shown(uri: str) -> str:
+def uri_without_password(uri: str) -> str:
     """The URI without a password, as it may be printed and written down."""
     return re.sub(r"//[^/@\s]+@", "//", uri)
 
 
-def reason(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What a library says over many lines, in one, without a password."""
-    return shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    return uri_without_password(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 class Server:
@@ -43,13 +43,13 @@ class Server:
         self.uri, self.outputs = uri, outputs
         self._file = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
         with self.writing():  # the first one lays out the tables, and two at once break them
-            self.client = _client(uri)
+            self.client = _quiet_client(uri)
         self._experiments: dict[str, str] = {}
 
     @property
     def name(self) -> str:
         """What marks and messages call it."""
-        return shown(self.uri)
+        return uri_without_password(self.uri)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -96,7 +96,9 @@ class Server:
 
     def find(self, experiments: Sequence[str], tags: Mapping[str, str | None], limit: int = 0) -> list[Any]:
         """The runs with these tags (selbench.NAME), newest first; None: without that tag. `limit` 0: all."""
-        wanted = [f"tags.`selbench.{name}` = '{_quoted(value)}'" for name, value in tags.items() if value is not None]
+        wanted = [
+            f"tags.`selbench.{name}` = '{_filter_value(value)}'" for name, value in tags.items() if value is not None
+        ]
         found: list[Any] = []
         token = None
         while True:
@@ -111,11 +113,11 @@ class Server:
                 return found[: limit or None]
 
 
-def _quoted(text: str) -> str:
+def _filter_value(text: str) -> str:
     return text.replace("'", "")  # a filter has no way to write a quote; keys and sweeps have none
 
 
-def _client(uri: str) -> MlflowClient:
+def _quiet_client(uri: str) -> MlflowClient:
     # MLflow's own defaults keep a run waiting for minutes, seven times over, for a server that is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

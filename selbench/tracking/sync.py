@@ -9,9 +9,9 @@ from pathlib import Path
 from selbench.errors import UserError, unknown
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record
-from selbench.tracking.mirror import is_sent, send
+from selbench.tracking.mirror import is_sent, send_record
 from selbench.tracking.reports import report_is_sent, send_report
-from selbench.tracking.server import Server, default_uri, reason, shown
+from selbench.tracking.server import Server, default_uri, error_text, uri_without_password
 
 Say = Callable[[str], None]
 
@@ -42,25 +42,25 @@ def sync(
     if comparison is not None and comparison not in names:
         raise UserError(unknown("comparison", comparison, names))
     wanted = [record for record in records if comparison in (None, record.comparison)]
-    members = _members(outputs)
+    members = _sweeps_by_run(outputs)
     by_server: dict[str, list[Record]] = {}
     for record in wanted:
-        target = uri or _configured(record, outputs)
+        target = uri or _configured_uri(record, outputs)
         if target:
             by_server.setdefault(target, []).append(record)
     if not by_server:
         raise UserError("every run had tracking=none: say where to send them with --tracking-uri.")
-    return [_sync(target, outputs, group, members, say) for target, group in by_server.items()]
+    return [_sync_server(target, outputs, group, members, say) for target, group in by_server.items()]
 
 
-def _configured(record: Record, outputs: Path) -> str | None:
+def _configured_uri(record: Record, outputs: Path) -> str | None:
     tracking = record.config.get("tracking") or {}
     if not tracking.get("enabled", True):
         return None
     return tracking.get("uri") or default_uri(outputs)
 
 
-def _members(outputs: Path) -> dict[str, list[str]]:
+def _sweeps_by_run(outputs: Path) -> dict[str, list[str]]:
     """Run key -> the sweeps it is a cell of."""
     found: dict[str, list[str]] = {}
     sweeps = Outputs(outputs).sweeps
@@ -70,20 +70,22 @@ def _members(outputs: Path) -> dict[str, list[str]]:
     return found
 
 
-def _sync(uri: str, outputs: Path, records: list[Record], members: dict[str, list[str]], say: Say) -> Synced:
-    done = Synced(shown(uri))
+def _sync_server(uri: str, outputs: Path, records: list[Record], members: dict[str, list[str]], say: Say) -> Synced:
+    done = Synced(uri_without_password(uri))
     try:
         server = Server(uri, outputs.resolve())
         server.check()
-        for record, sweep in _places(records, members):
+        for record, sweep in _record_places(records, members):
             folder = Outputs(outputs).records.folder(record.key)
             if is_sent(record, folder, server, sweep):
                 done.there += 1
                 continue
-            send(record, folder, server, sweep, reused=record.sweep != sweep)
+            send_record(record, folder, server, sweep, reused=record.sweep != sweep)
             done.sent += 1
             say(f"{record.name}{f' ({sweep})' if sweep else ''}: sent to {server.name}")
-        for sweep, comparison in {(sweep, record.comparison) for record, sweep in _places(records, members) if sweep}:
+        for sweep, comparison in {
+            (sweep, record.comparison) for record, sweep in _record_places(records, members) if sweep
+        }:
             about = Outputs(outputs).sweeps.open(sweep)
             if not report_is_sent(about, server):
                 send_report(about, server, comparison)
@@ -93,13 +95,13 @@ def _sync(uri: str, outputs: Path, records: list[Record], members: dict[str, lis
         raise
     except Exception as error:
         raise UserError(
-            f"MLflow at {done.server} does not take what it should: {reason(error)}. {done.sent} runs were sent; "
+            f"MLflow at {done.server} does not take what it should: {error_text(error)}. {done.sent} runs were sent; "
             f"the same command sends the rest."
         ) from error
     return done
 
 
-def _places(records: list[Record], members: dict[str, list[str]]) -> Iterator[tuple[Record, str | None]]:
+def _record_places(records: list[Record], members: dict[str, list[str]]) -> Iterator[tuple[Record, str | None]]:
     """Every record in every sweep that has it; a run on its own, and one whose sweep was removed, as it says itself."""
     for record in records:
         sweeps: list[str | None] = [*members.get(record.key, [])]

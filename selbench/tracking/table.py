@@ -24,7 +24,7 @@ def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
     chosen = read_json(folder / SELECTION)
     if not chosen or not chosen["ids"]:
         return []
-    table = _table(record, chosen["ids"], chosen.get("scores"))
+    table = _selection_table(record, chosen["ids"], chosen.get("scores"))
     written = [to / TABLE]
     table.head(ROWS).to_json(to / TABLE, orient="split", index=False)
     if len(table) > ROWS:
@@ -33,7 +33,7 @@ def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
     return written
 
 
-def _table(record: Record, ids: list[str], scores: list[float] | None) -> pd.DataFrame:
+def _selection_table(record: Record, ids: list[str], scores: list[float] | None) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {"id": ids, "rank": range(1, len(ids) + 1), "score": scores or [None] * len(ids)}

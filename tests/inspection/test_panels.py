@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from selbench.api import UserError
-from selbench.inspection.figures import bins
+from selbench.inspection.figures import bin_edges
 from selbench.inspection.panels import PANELS, write_panels
 from selbench.inspection.view import View
 
@@ -159,7 +159,7 @@ def test_help_loads_nothing_heavy():
     "values", [[3], [1, 2, 3], [0, 5, 1000, 2, 1, 1], [0.5, 1e6, 0.2], [-4, 9.5], list(range(500)), [np.nan]]
 )
 def test_bins_hold_every_value(values):
-    edges = bins(np.array(values))
+    edges = bin_edges(np.array(values))
     assert (np.diff(edges) > 0).all() and len(edges) <= 43
     finite = np.array(values)[np.isfinite(values)]
     assert np.histogram(np.clip(finite, edges[0], edges[-1]), edges)[0].sum() == len(finite)

@@ -11,7 +11,7 @@ from typing import Any
 from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, percent_text, seconds_text
 from selbench.report.board import ArmRow, Table
 from selbench.report.page.sentences import is_tested, verdict_word
-from selbench.report.page.source import Source, rankable, spread
+from selbench.report.page.source import Source, interval_ends, rankable
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
@@ -76,7 +76,7 @@ def verdict_columns(source: Source) -> list[Column]:
         *(Column(word, word.capitalize(), "", "text") for word in words),
         Column("rank", "Rank", "From best to worst place that the tests allow; ties share ranks.", "rank"),
         Column("verdict", f"Against {baseline}", "Verdict after correction for multiple comparisons.", "verdict"),
-        Column("score", "Score", f"Mean over seeds; the bar spans {source.spread}.", "score"),
+        Column("score", "Score", f"Mean over seeds; the bar spans {source.interval_words}.", "score"),
         Column("difference", f"Difference to {baseline}", f"With its {level} interval; above zero is better.", "score"),
         Column("seeds", "Seeds", "Runs behind the score."),
         Column("detectable", "Detectable", "Smallest difference that these seeds show at 80 % power."),
@@ -100,7 +100,7 @@ def verdict_rows(source: Source) -> list[Row]:
     found = []
     for i, table in enumerate(source.board.tables):
         places = decimals(row.score for row in table.rows)
-        scores = _score_range([(row.score, *spread(row)) for row in rankable(table)])
+        scores = _score_range([(row.score, *interval_ends(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
         reach = _largest_distance([(item.low, item.mean, item.high) for item in differences])
         for j, row in enumerate(table.rows):
@@ -123,7 +123,7 @@ def filter_menus(rows: Sequence[Row]) -> dict[str, list[str]]:
     return {name: values for name, values in menus.items() if len(values) > 1}
 
 
-def details(source: Source) -> dict[str, Any]:
+def row_details(source: Source) -> dict[str, Any]:
     """What opening a row shows: `rows` by row id, the `runs` they name by key, and `configs`, each text once."""
     rows: dict[str, Any] = {}
     configs: dict[str, int] = {}
@@ -138,7 +138,7 @@ def details(source: Source) -> dict[str, Any]:
     return {"rows": rows, "runs": runs, "configs": list(configs)}
 
 
-def findings(record: Record) -> dict[str, Any]:
+def leak_findings(record: Record) -> dict[str, Any]:
     """What the leak check left in a record; empty where there was none."""
     found: dict[str, Any] = {}
     if record.leaks:
@@ -152,7 +152,7 @@ def _row_cells(
     source: Source, table: Table, row: ArmRow, places: int, scores: tuple[float, float], reach: float
 ) -> dict[str, Cell]:
     baseline = source.board.baseline
-    difference, (low, high) = row.vs_baseline, spread(row)
+    difference, (low, high) = row.vs_baseline, interval_ends(row)
     is_baseline = difference is None and baseline in (row.arm, row.selector)
     cells = {word: Cell(str(table.setting.get(word) or UNKNOWN), str(table.setting.get(word) or "")) for word in _WORDS}
     cells |= {
@@ -268,7 +268,7 @@ def _run_facts(record: Record, configs: dict[str, int]) -> dict[str, Any]:
     """The plain facts of one run. A configuration without its seed is the same for all seeds, so it is kept once."""
     plain = {name: value for name, value in record.config.items() if name != "seed"}
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
-    leaks = findings(record)
+    leaks = leak_findings(record)
     return {
         "name": record.name,
         "created": record.created,

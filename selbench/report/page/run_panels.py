@@ -8,8 +8,8 @@ from typing import Any
 
 from selbench.numbers import UNKNOWN, count_text, decimals, is_known, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.rows import findings
-from selbench.report.page.source import Panel, Source, View, find_baseline, grid, rankable
+from selbench.report.page.rows import leak_findings
+from selbench.report.page.source import Panel, Source, View, find_baseline, plain_table, rankable
 from selbench.report.page.typeset import number_text, signed_percent_text, signed_text
 from selbench.report.published import published_blocks
 from selbench.store.records import Record
@@ -50,7 +50,7 @@ def _fairness_table(source: Source, table: Table) -> dict[str, Any]:
         "Steps",
         f"against {name}",
     ]
-    return grid(columns, [_fairness_row(source, row, baseline) for row in rows], words=2)
+    return plain_table(columns, [_fairness_row(source, row, baseline) for row in rows], words=2)
 
 
 def _fairness_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
@@ -89,7 +89,7 @@ def _both_units_table(tables: list[Table]) -> dict[str, Any]:
             if row.arm in other:
                 rows.append([row.arm, budget, *_score_texts(row, places), *_score_texts(other[row.arm], places)])
     names = ["score, examples", "difference, examples", "score, tokens", "difference, tokens"]
-    return grid(["Method", "Budget", *names], rows, words=2)
+    return plain_table(["Method", "Budget", *names], rows, words=2)
 
 
 def _score_texts(row: ArmRow, places: int) -> tuple[str, str]:
@@ -129,7 +129,7 @@ _LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples")
 
 def _finding_text(run: Record) -> str:
     """What was found, but for the bare count; findings may hold whole examples: the row's details show all of it."""
-    found = {name: value for name, value in findings(run).items() if not isinstance(value, int | float)}
+    found = {name: value for name, value in leak_findings(run).items() if not isinstance(value, int | float)}
     text = "; ".join(_described(value) for value in found.values())
     return text if len(text) <= 240 else f"{text[:239]}…"
 
@@ -180,7 +180,7 @@ def plan_panel(source: Source) -> Panel:
                 {
                     "runs": len(source.records),
                     "stages": stages,
-                    "table": grid(columns, table),
+                    "table": plain_table(columns, table),
                 },
             ),
         )
@@ -210,7 +210,9 @@ def published_panel(source: Source) -> Panel:
         rows = block.get("rows", [])
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = [[str(row.get(name, "")) for name in names] + [_measured_here(source, row)] for row in rows]
-        views.append(View(str(block.get("source", "no source given")), grid([*names, "measured here"], table, 99)))
+        views.append(
+            View(str(block.get("source", "no source given")), plain_table([*names, "measured here"], table, 99))
+        )
     return Panel(
         "published",
         "Published beside measured",

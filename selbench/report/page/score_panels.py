@@ -9,7 +9,7 @@ from typing import Any
 from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
 from selbench.report.board import Aggregate, ArmRow, Difference, Table
 from selbench.report.page.sentences import is_tested
-from selbench.report.page.source import Panel, Source, View, find_baseline, spread
+from selbench.report.page.source import Panel, Source, View, find_baseline, interval_ends
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
@@ -60,7 +60,7 @@ def curves_panel(source: Source) -> Panel:
     return Panel(
         "curves",
         "Score against budget",
-        f"Mean over seeds; bands and whiskers span {source.spread}. Arms without a budget are horizontal lines.",
+        f"Mean over seeds; bands and whiskers span {source.interval_words}. Arms without a budget are horizontal lines.",
         tuple(view for view in views if view.data["series"]),
         menu="Setting",
         missing="No arm has a budget. Runs with budget=0.1,0.2 would draw a curve.",
@@ -82,7 +82,7 @@ def _curve_series(tables: list[Table]) -> dict[str, Any]:
 
 
 def _score_point(row: ArmRow) -> dict[str, Any]:
-    low, high = spread(row)
+    low, high = interval_ends(row)
     return {"y": row.score, "low": low, "high": high, "seeds": row.seeds}
 
 
@@ -103,7 +103,7 @@ def costs_panel(source: Source) -> Panel:
         "costs",
         "Score against total cost",
         "Cost is selection plus training, mean per run. No point has another that is both cheaper and better on the "
-        f"line (the Pareto front). Whiskers span {source.spread}.",
+        f"line (the Pareto front). Whiskers span {source.interval_words}.",
         tuple(view for view in views if view.data["points"]) if have else (),
         menu="Setting",
         by=tuple((name, label, "" if name in have else "not recorded") for name, label in COSTS),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selbench.numbers import count_text, is_known
-from selbench.report.page.source import Panel, Source, View, grid, rankable
+from selbench.report.page.source import Panel, Source, View, plain_table, rankable
 from selbench.statistics.chance import expected_jaccard
 from selbench.store.records import Record
 
@@ -132,7 +132,7 @@ def _composition_data(source: Source, group: Group) -> dict[str, Any]:
         "arms": list(group),
         "runs": [len(runs) for runs in group.values()],
         "labels": {name: _shares_by_arm(everything, name) for name in labels},
-        "facts": grid(
+        "facts": plain_table(
             ["Method", *(label for _, label in FACTS)],
             [[arm, *(count_text(_mean_fact(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
         ),

@@ -31,7 +31,7 @@ def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
     return difference.verdict
 
 
-def headline(table: Table, board: Board) -> str:
+def table_sentence(table: Table, board: Board) -> str:
     """One sentence about one table: who cannot be told apart from the best, and who differs from the baseline."""
     rows = rankable(table)
     if len(rows) < 2:
@@ -46,7 +46,7 @@ def summary_sentences(board: Board) -> list[str]:
     return [_tables_sentence(tables, board.baseline)] if len(tables) > 1 else []
 
 
-def families(board: Board) -> list[tuple[str, str]]:
+def suite_sentences(board: Board) -> list[tuple[str, str]]:
     """The same for the tables of each suite and task."""
     suites: dict[str, list[Table]] = {}
     for table in board.tables:

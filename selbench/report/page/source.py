@@ -90,7 +90,7 @@ class Source:
         return sorted(names, key=lambda name: name != self.board.baseline)
 
     @cached_property
-    def spread(self) -> str:
+    def interval_words(self) -> str:
         """What `spread` gives on this board, in words."""
         if any(is_known(row.low) for table in self.board.tables for row in table.rows):
             return f"the {percent_text(self.board.confidence)} interval"
@@ -121,11 +121,11 @@ def find_baseline(table: Table, baseline: str) -> ArmRow | None:
     return next((row for row in rows if not row.reference), rows[0] if rows else None)
 
 
-def spread(row: ArmRow) -> tuple[float, float]:
+def interval_ends(row: ArmRow) -> tuple[float, float]:
     """The ends of a score's interval, or one standard error either side where there is no interval."""
     return (row.low, row.high) if is_known(row.low) else (row.score - row.se, row.score + row.se)
 
 
-def grid(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> dict[str, Any]:
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> dict[str, Any]:
     """A plain table: the first `words` columns hold words, the others numbers."""
     return {"columns": [{"label": name, "numeric": i >= words} for i, name in enumerate(columns)], "rows": rows}

@@ -86,7 +86,7 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
     board = source.board
     panels = [build(source) for build in PANELS]
     table = rows.verdict_rows(source)
-    single = [(source.table_label(table), sentences.headline(table, board)) for table in board.tables]
+    single = [(source.table_label(table), sentences.table_sentence(table, board)) for table in board.tables]
     many = len(single) > SENTENCES
     return {
         "title": title,
@@ -95,7 +95,7 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
         "compared": _what_was_compared(source),
         "board": board,
         "summary": sentences.summary_sentences(board),
-        "sentences": sentences.families(board) if many else single,
+        "sentences": sentences.suite_sentences(board) if many else single,
         "more": single if many else [],
         "how": sentences.how_tested(board),
         "counts": sentences.count_lines(board.counts),
@@ -114,7 +114,7 @@ def _script_data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
         "baseline": source.board.baseline,
         "arms": source.arms,
         "panels": _six_digits(views),
-        "details": _six_digits(rows.details(source)),
+        "details": _six_digits(rows.row_details(source)),
     }
 
 
