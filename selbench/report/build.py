@@ -1,4 +1,4 @@
-"""From a tidy table of scores to the board: every pair tested, and put into rows."""
+"""From a tidy table of scores to the board: all pairs of arms are tested, and the results put into rows."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def build_board(
     correction: str = "holm-table",
     confidence: float = 0.95,
 ) -> Board:
-    """The board of tidy `scores` (`scores.runs_table`, or `plain_scores.read_scores`).
+    """The board of tidy `scores` (of `tidy.runs_table` or `plain_scores.read_scores`).
 
-    `items` gives item-level results where runs have them; `tasks` (`scores.task_table`) breaks suites into tasks for
-    the aggregates. `test` is moderated, paired or welch (see differences), `correction` none, holm-table, holm or bh
-    (see multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises UserError for an unknown choice.
+    `items` gives the item-level results of the runs that have them; `tasks` (of `tidy.task_table`) breaks suites into
+    tasks for the aggregates. `test` is moderated, paired or welch (see statistics.differences), `correction` is none,
+    holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises
+    UserError for an unknown choice.
     """
     if test not in TESTS:
         raise UserError(unknown("test", test, TESTS))
@@ -71,7 +72,7 @@ def build_board(
 
 
 def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
-    """Tables of single tasks, scores only: ranks and means over tasks need no tests of their own."""
+    """The tables of single tasks with scores only: ranks and means over tasks need no tests of their own."""
     arms = arrange_arms(tasks)
     pairs = make_pairs(arms, baseline)
     nothing = np.full(len(pairs.a), np.nan)
@@ -96,7 +97,7 @@ def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
 
 
 class _BoardRows:
-    """Arrays into the rows of the board."""
+    """Turns the arrays of the tests into the tables and rows of the board."""
 
     def __init__(self, arms: Arms, pairs: Pairs, found: Tested, measured: Measured) -> None:
         self._arms, self._pairs, self._found, self._measured = arms, pairs, found, measured
@@ -108,7 +109,7 @@ class _BoardRows:
         return tuple(self._board_table(number, budget) for number, budget in enumerate(self._arms.budgets))
 
     def _better_and_worse(self) -> tuple[Ints, Ints]:
-        """For every place, how many arms of its budget are known to be better, and how many are in all."""
+        """For every place, how many arms of its budget are better by verdict, and how many are worse."""
         verdict, pairs = self._found.verdict * ~self._pairs.reference, self._pairs
         better, worse = np.zeros(len(self._arms.unit), np.int64), np.zeros(len(self._arms.unit), np.int64)
         np.add.at(better, pairs.b, verdict > 0)

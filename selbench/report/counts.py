@@ -1,4 +1,4 @@
-"""How many verdicts there are, under every correction: the figures that a re-analysis quotes."""
+"""The number of verdicts under every correction, which a re-analysis of published scores quotes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 
 def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, Any]:
-    """`tables`; `cells` (arms against the baseline, base and full aside), of which `verdicts` say better, worse, tied
-    under the board's correction, and `by_correction` under each; `best_vs_runner_up`: tables `of` which the best arm
-    is separated from the next, `uncorrected` and by `verdict`; `pairs` among arms with a budget, and their verdicts."""
+    """Counts over the whole board, by name:
+
+    - `tables`: the number of tables;
+    - `cells`: comparisons of an arm of a table's budget with the baseline;
+    - `verdicts`: how many of these are better, worse and tied under the board's correction;
+    - `by_correction`: the same under each correction;
+    - `best_vs_runner_up`: in how many tables the best arm is separated from the second, `uncorrected` and by `verdict`,
+      `of` how many that have two arms;
+    - `pairs`: `all` pairs of arms of a table's budget, and how many are `separated` by verdict.
+    """
     ranked = ~pairs.reference
     against = pairs.primary
     sign = np.sign(found.mean) * pairs.baseline
@@ -45,6 +52,6 @@ def _counts_by_sign(signs: Any) -> dict[str, int]:
 
 
 def _best_pairs(pairs: Pairs, arms: Arms) -> Any:
-    """The pair of the first two ranked arms of each table that has two."""
+    """The positions in `pairs` of the first two ranked arms of each table that has two."""
     ranked = np.flatnonzero(~pairs.reference)
     return ranked[np.unique(pairs.table[ranked], return_index=True)[1]]

@@ -1,4 +1,4 @@
-"""What a board says about itself in words: how verdicts were reached, and what may mislead."""
+"""Notes and warnings of a board, in sentences: how its verdicts were reached, and what may mislead."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from selbench.report.board import ArmRow, Table
     from selbench.report.pairs import Tested
 
-# Arms that were trained on response tokens that differ by more than this are not compared on equal terms.
+# A warning is due if the response tokens that two arms of a table were trained on differ by more than this share.
 TOKENS = 0.10
 
+# What a report says of each test.
 TESTS = {
     "moderated": "moderated t test on differences paired by seed; the seed variance of a pair is drawn towards what "
     "the other cells of the board say (Smyth 2004)",
@@ -28,7 +29,7 @@ TESTS = {
 
 
 def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
-    """Test, correction, population, and what is known of the noise."""
+    """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
         f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
@@ -67,7 +68,7 @@ def _population_sentence(found: Tested) -> str:
 
 
 def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
-    """No baseline, no random arm, response tokens that differ within a table."""
+    """Sentences on a missing baseline, a missing random arm, and tables whose arms differ in response tokens."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []
     if baseline not in selectors:

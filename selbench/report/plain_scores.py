@@ -1,4 +1,4 @@
-"""Scores of anybody: a CSV or Parquet file whose columns are given the names of selbench's axes."""
+"""Scores from elsewhere: a CSV or Parquet file whose columns the user maps to selbench's axes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDED = ("selector", "score")
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """`selector=method,score=accuracy` as axis -> column. Raises UserError for what is not of that form."""
+    """The option `--map selector=method,score=accuracy` as axis -> column. Raises UserError for any other form."""
     found: dict[str, str] = {}
     for part in text.split(","):
         axis, sign, column = (piece.strip() for piece in part.partition("="))
@@ -35,10 +35,12 @@ def parse_map(text: str) -> dict[str, str]:
 
 
 def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool = True) -> pd.DataFrame:
-    """The tidy table (see `scores.runs_table`) of a file. Axes that `mapping` leaves out are one and the same for all.
+    """The tidy table (see `tidy.runs_table`) of the scores in a file.
 
-    Without a seed axis every row is one seed; a row with an empty seed is an arm that has none. Rows with an empty
-    score are left out, and counted in a warning. Raises UserError naming the file, the column and the row.
+    `mapping` is axis -> column; an axis that it leaves out has the same value in all rows, but for `selector` and
+    `score`, which are then columns of these names. Without a seed axis every row is the single seed of its arm; a row
+    with an empty seed belongs to an arm that has none, as the base model. Rows with an empty score are left out, with a
+    warning that counts them. Raises UserError, which names the file, the column and the row.
     """
     import pandas as pd
 
@@ -134,7 +136,7 @@ def _as_numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[
 
 
 def _plain_text(value: object) -> str:
-    """As a person would write it: 500 also where pandas made it 500.0; empty where nothing stands."""
+    """A value as a person would write it: `500` even if pandas has read it as 500.0; empty for a missing value."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""The board as files: CSV and Parquet (one row per arm of a table), and Markdown."""
+"""The board as files: CSV and Parquet with one row per arm of a table, and Markdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from selbench.store.files import writing
 if TYPE_CHECKING:
     import pandas as pd
 
+# The figures of the difference to the baseline that get a column vs_baseline_NAME.
 _PAIR = ("low", "high", "p", "p_adjusted", "verdict", "detectable", "seeds_needed")
 
 
 def board_frame(board: Board) -> pd.DataFrame:
-    """One row per arm of every table, best first: the setting, `table_budget` (arms without a budget stand in every
-    table of their setting), the arm's own columns, and the difference to the baseline as vs_baseline, vs_baseline_se,
-    vs_baseline_low and so on."""
+    """One row per arm of every table, best first.
+
+    Columns: those of the setting; `table_budget` (an arm without a budget has a row in every table of its setting); the
+    fields of ArmRow; the difference to the baseline as vs_baseline, vs_baseline_se, vs_baseline_low and so on; and
+    `runs`, the keys of the runs with blanks between them.
+    """
     import pandas as pd
 
     return pd.DataFrame([_flat_row(table, row) for table in board.tables for row in table.rows])
@@ -50,7 +54,10 @@ def _flat_row(table: Table, row: ArmRow) -> dict[str, Any]:
 
 
 def write_tables(board: Board, csv: Path) -> list[Path]:
-    """`csv`, and beside it the same as .parquet and .md; each whole or not at all. Raises UserError for a full disk."""
+    """Write the board to `csv`, and beside it with the endings .parquet and .md; gives the three paths.
+
+    Each file is complete or not written at all. Raises UserError if a file cannot be written, as on a full disk.
+    """
     table = board_frame(board)
     written: list[tuple[Path, Callable[[Path], Any]]] = [
         (csv, lambda path: table.to_csv(path, index=False)),
@@ -64,7 +71,7 @@ def write_tables(board: Board, csv: Path) -> list[Path]:
 
 
 def board_markdown(board: Board) -> str:
-    """The whole board as GitHub Markdown; text from data stays text."""
+    """The whole board as GitHub Markdown; text from data is escaped."""
     parts = ["# Leaderboard"]
     for table in board.tables:
         columns = words.column_headings(board, table)
@@ -101,5 +108,5 @@ def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], columns
 
 
 def markdown_escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """The text on one line, with a backslash before everything that Markdown or HTML would interpret."""
     return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", " ".join(text.split()))

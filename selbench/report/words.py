@@ -1,4 +1,4 @@
-"""A board in words and figures, the same for terminal and Markdown."""
+"""The texts of a board (titles, headings, cells, sentences), which terminal and Markdown share."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ LEGEND = (
     "[..] and ± hold at {confidence}; detectable: the smallest difference that these seeds show at 80 % power. "
     "Ranks are shared by arms that cannot be told apart."
 )
+# Short names of the corrections.
 CORRECTIONS = {
     "none": "uncorrected",
     "holm-table": "Holm, within each table",
     "holm": "Holm, over the board",
     "bh": "Benjamini-Hochberg, over the board",
 }
-# Costs of an arm: heading, field, decimals.
+# The costs of an arm that get a column: heading, field of ArmRow, decimal places.
 COSTS = (
     ("examples", "examples", 0),
     ("response tokens", "response_tokens", 0),
@@ -54,12 +55,12 @@ def table_title(table: Table) -> str:
 
 
 def column_headings(board: Board, table: Table) -> list[tuple[str, bool]]:
-    """Headings of a table, and whether the column is right-aligned. Columns that say nothing are left out."""
+    """The headings of a table, each with whether its column is right-aligned; columns without a value are left out."""
     return [(name, right) for name, right, _ in arm_cells(board, table, table.rows[0])]
 
 
 def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
-    """Heading, whether right-aligned, and text, for one row."""
+    """The cells of one row: heading of the column, whether it is right-aligned, and text."""
     digits = _score_decimals(table)
     against = row.vs_baseline
     rank = UNKNOWN if not row.rank_low else _rank_range(row.rank_low, row.rank_high)
@@ -90,7 +91,10 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
 
 
 def first_place_lines(board: Board, table: Table) -> list[str]:
-    """Who is first, and what it would take to tell the best from the next that may be as good."""
+    """Sentences on which arms are first, and how many seeds would separate the best from the next tied with it.
+
+    Empty if fewer than two arms are ranked.
+    """
     ranked = [row for row in table.rows if not row.reference]
     if len(ranked) < 2:
         return []
@@ -113,7 +117,7 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
 
 
 def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the figures over all tables; empty with a single table, where they would say it again."""
+    """Headings and rows of the aggregates over all tables; empty for a single table, which they would only repeat."""
     if len(board.tables) < 2:
         return [], []
     named = board.baseline.lower()
@@ -142,12 +146,13 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         ]
         for one in board.aggregates
     ]
+    # A column without a value in any row is left out; arm and number of tables always stay.
     kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != UNKNOWN for row in rows)]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def summary_lines(board: Board) -> list[str]:
-    """The counts of verdicts, a line each."""
+    """The lines of the summary: counts of verdicts under each correction, separated arms, average ranks."""
     counts = board.counts
     if not counts:
         return []
@@ -200,6 +205,7 @@ def _with_interval_text(of: Difference | Aggregate, mean: float, digits: int) ->
 
 
 def legend_text(board: Board) -> str:
+    """The sentences that explain the marks and columns of the tables."""
     return LEGEND.format(confidence=percent_text(board.confidence))
 
 
