@@ -18,7 +18,7 @@ from selbench.comparison.overlap import Overlap, selection_overlap
 from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
-from selbench.numbers import UNKNOWN
+from selbench.numbers import UNKNOWN, count_text
 from selbench.report.board import Difference
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
@@ -91,7 +91,9 @@ def compare_sides(
         changes.append(answers.changes())
         tables.append(answers.table())
         if answers.left_out:
-            notes.append(f"{name}: {answers.left_out} items were answered on one side only and are left out.")
+            notes.append(
+                f"{name}: {count_text(answers.left_out)} items were answered on one side only and are left out."
+            )
     verdicts = _board_verdicts(a, b, suites, among, items)
     return Comparison(
         a,

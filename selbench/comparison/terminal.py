@@ -81,16 +81,18 @@ def _score_table(rows: Sequence[ScoreDifference]) -> Table:
             p_text(row.p),
             number_text(row.se_seed),
             number_text(row.se_item),
-            str(row.items or UNKNOWN),
+            count_text(row.items or None),
         )
     return table
 
 
 def _changes_title(found: Changes) -> str:
     if found.binary:
-        gone = f"A right and B wrong {found.only_a}, A wrong and B right {found.only_b}"
-        return f"Items of {found.suite}: {gone}, alike {found.answers - found.changed} (of {found.answers} answers)"
-    return f"Items of {found.suite}: {found.changed} of {found.answers} answers differ; the largest changes"
+        changed = f"A right and B wrong {count_text(found.only_a)}, A wrong and B right {count_text(found.only_b)}"
+        alike = f"alike {count_text(found.answers - found.changed)} (of {count_text(found.answers)} answers)"
+        return f"Items of {found.suite}: {changed}, {alike}"
+    changed = f"{count_text(found.changed)} of {count_text(found.answers)} answers differ"
+    return f"Items of {found.suite}: {changed}; the largest changes"
 
 
 def _item_table(comparison: Comparison, changes: Changes, shown: int) -> Table:
@@ -105,7 +107,7 @@ def _item_table(comparison: Comparison, changes: Changes, shown: int) -> Table:
             cells = [Text(str(row["task"])), Text(str(row["item"]))]
             table.add_row(*cells, digits_text(row["a"], 4), digits_text(row["b"], 4), signed_text(row["difference"]))
         if len(part) > shown:
-            table.add_row(Text(f"and {len(part) - shown} more", style="dim"))
+            table.add_row(Text(f"and {count_text(len(part) - shown)} more", style="dim"))
     return table
 
 

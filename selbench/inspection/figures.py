@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selbench.numbers import count_text, digits_text, percent_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -52,9 +54,9 @@ def draw_histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> Non
             continue
         shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
         if values is chosen:
-            ax.stairs(shares, edges, color=colour, linewidth=2, label=f"selection ({len(values):,})")
+            ax.stairs(shares, edges, color=colour, linewidth=2, label=f"selection ({count_text(len(values))})")
         else:
-            ax.stairs(shares, edges, color=colour, fill=True, alpha=0.6, label=f"pool ({len(values):,})")
+            ax.stairs(shares, edges, color=colour, fill=True, alpha=0.6, label=f"pool ({count_text(len(values))})")
     percent_ticks(ax.yaxis)
     ax.set_ylabel("share of examples per bin")
     if are_logarithmic(edges):
@@ -96,22 +98,25 @@ def _are_whole(values: np.ndarray) -> bool:
 
 
 def percent_ticks(axis: Any) -> None:
-    """0.015 reads 1.5%, and 0.2 reads 20%."""
-    axis.set_major_formatter(lambda value, place: f"{100 * value:.3g}%")
+    """Label the ticks of an axis of shares in percent: 0.015 as `1.5 %`."""
+    axis.set_major_formatter(lambda value, place: percent_text(value))
 
 
 def count_ticks(axis: Any, decades: float = np.inf) -> None:
-    """A logarithmic axis that reads 1,000 instead of a power of ten; over few decades with 20 and 50 between."""
+    """Label the ticks of a logarithmic axis `1,000` instead of as powers of ten; over few decades also 20, 50 and so on.
+
+    `decades` is how many powers of ten the axis spans.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
     axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(lambda value, place: f"{value:,g}")
+    axis.set_major_formatter(lambda value, place: digits_text(value))
 
 
 def largest_note(shown: int, of: int) -> str:
     """A note for a title where not all categories are shown."""
-    return f" (the {shown} largest of {of})" if shown < of else ""
+    return f" (the {count_text(shown)} largest of {count_text(of)})" if shown < of else ""
 
 
 def shortened(text: str, length: int = 24) -> str:

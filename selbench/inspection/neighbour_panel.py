@@ -9,6 +9,7 @@ import numpy as np
 
 from selbench.inspection.figures import shortened
 from selbench.inspection.view import LeftOut, Panel, View
+from selbench.numbers import number_text
 
 SHOWN = 4  # examples of either kind
 NEAREST = 3
@@ -107,8 +108,9 @@ def _page_text(view: View, table: Any, space: str) -> str:
         lines += ["| similarity | choice | example | prompt | response |", "|---:|---|---|---|---|"]
         for _, row in group.iterrows():
             told = f" ({_cell_text(row[f'neighbour_{view.category}'])})" if view.categories else ""
+            choice = _rank_words(int(row["neighbour_rank"]))
             lines.append(
-                f"| {row['similarity']:.2f} | {_rank_words(int(row['neighbour_rank']))} | {row['neighbour_id']}{told} "
+                f"| {number_text(row['similarity'], 2)} | {choice} | {row['neighbour_id']}{told} "
                 f"| {_cell_text(row['neighbour_prompt'])} | {_cell_text(row['neighbour_response'])} |"
             )
     return "\n".join(lines) + "\n"

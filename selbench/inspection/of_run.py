@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from selbench.inspection.view import View, read_diagnostics, read_features
+from selbench.numbers import count_text
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
 from selbench.run.inputs import load_pool
@@ -27,7 +28,7 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
     categories = [str(row["skill"]) for row in labels] if by_skill else [example.category for example in pool]
     name = run_axes(run).name
     view = View(
-        name=f"{name}, pool {pool.name}: {len(found.ids):,} of {len(pool):,} examples",
+        name=f"{name}, pool {pool.name}: {count_text(len(found.ids))} of {count_text(len(pool))} examples",
         ids=pool.ids,
         prompts=[example.prompt for example in pool],
         responses=[example.response for example in pool],

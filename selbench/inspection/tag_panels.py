@@ -20,6 +20,7 @@ from selbench.inspection.figures import (
     titled_figure,
 )
 from selbench.inspection.view import LeftOut, Panel, View
+from selbench.numbers import count_text, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def neurons(view: View) -> Panel:
     )
     percent_ticks(ax.yaxis)
     ax.set_xlabel("layer (block, counted from 0)")
-    ax.set_ylabel(f"share of {width:,} neurons on, per example")
+    ax.set_ylabel(f"share of {count_text(width)} neurons on, per example")
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     return Panel("share of strongly activated neurons per layer, pool against selection", table, figure)
 
@@ -81,7 +82,7 @@ def tag_frequency(view: View) -> Panel:
     figure, ax = titled_figure("Tag frequency", view.name)
     for df, colour, name, of in ((pool, POOL, "pool", len(view)), (chosen, CHOSEN, "selection", len(view.order))):
         ranked = np.sort(df[df > 0])[::-1]
-        label = f"{name} ({of:,} examples): {len(ranked):,} tags"
+        label = f"{name} ({count_text(of)} examples): {count_text(len(ranked))} tags"
         ax.plot(np.arange(1, len(ranked) + 1), ranked, color=colour, linewidth=5 if name == "pool" else 2, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -90,7 +91,7 @@ def tag_frequency(view: View) -> Panel:
     ax.set_xlabel("rank of the tag, the most frequent first (each set ranked by itself)")
     ax.set_ylabel("examples with the tag")
     ax.legend(frameon=False, loc="lower left")
-    text = f"how often each tag occurs, the long tail: {len(order):,} of {len(pool):,} tags occur in the pool"
+    text = f"how often each tag occurs, the long tail: {count_text(len(order))} of {count_text(len(pool))} tags occur in the pool"
     return Panel(text, table, figure)
 
 
@@ -146,8 +147,8 @@ def tag_pca(view: View) -> Panel:
     figure, axes = titled_figure("Principal components of the tag vectors", view.name, 5.5 * panels + 0.5, 5.4, panels)
     axes = list(np.atleast_1d(axes))
     for ax in axes:
-        ax.set_xlabel(f"component 1 ({pca.explained_variance_ratio_[0]:.1%} of the variance)")
-        ax.set_ylabel(f"component 2 ({pca.explained_variance_ratio_[1]:.1%} of the variance)")
+        ax.set_xlabel(f"component 1 ({number_text(100 * pca.explained_variance_ratio_[0], 1)} % of the variance)")
+        ax.set_ylabel(f"component 2 ({number_text(100 * pca.explained_variance_ratio_[1], 1)} % of the variance)")
     size = float(np.clip(28_000 / len(view), 4, 14))
     if view.categories:
         _scatter_by_category(axes[0], points, view, size)
@@ -176,7 +177,7 @@ def _scatter_by_category(ax: Axes, points: np.ndarray, view: View, size: float) 
 
 
 def _scatter(ax: Axes, points: np.ndarray, size: float, colour: str, marker: str, name: str) -> None:
-    label = f"{name} ({len(points):,})"
+    label = f"{name} ({count_text(len(points))})"
     ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker=marker, alpha=0.65, linewidths=0, label=label)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
@@ -79,7 +80,7 @@ def show_board(
     for warning in board.warnings[:SHOWN]:
         log.warning(warning)
     if len(board.warnings) > SHOWN:
-        log.warning(f"{len(board.warnings) - SHOWN:,} more warnings of this kind are in the files.")
+        log.warning(f"{count_text(len(board.warnings) - SHOWN)} more warnings of this kind are in the files.")
     if csv:
         tables = write_tables(board, csv)
         page = csv.with_suffix(".html")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.numbers import count_text, number_text, percent_text
+from selbench.numbers import count_text, digits_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
 
@@ -31,7 +31,7 @@ TESTS = {
 def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
     """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
     said = [
-        f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
+        f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
         f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population_sentence(found),
     ]
@@ -39,12 +39,13 @@ def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidenc
     single = (found.seeds < 2) & np.isfinite(found.mean)
     if (single & ~unknown).any():
         said.append(
-            f"{int((single & ~unknown).sum()):,} differences rest on one seed: their seed noise is borrowed from cells "
+            f"{count_text(int((single & ~unknown).sum()))} differences rest on one seed: their seed noise is borrowed from cells "
             "of the board that have several."
         )
     if unknown.any():
         said.append(
-            f"{int(unknown.sum()):,} differences have unknown seed noise (one seed, or equal scores throughout): no verdict."
+            f"{count_text(int(unknown.sum()))} differences have unknown seed noise (one seed, or equal scores "
+            "throughout): no verdict."
         )
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
         worth = number_text(float(np.median(known)), 1)
@@ -62,8 +63,8 @@ def _population_sentence(found: Tested) -> str:
     if not known.any():
         return f"Verdicts are {without}"
     return (
-        f"{int(known.sum()):,} of {len(known):,} differences have item-level results: verdicts on them are about other seeds "
-        f"and other items of the same tasks, on the others {without}"
+        f"{count_text(int(known.sum()))} of {count_text(len(known))} differences have item-level results: verdicts on "
+        f"them are about other seeds and other items of the same tasks, on the others {without}"
     )
 
 

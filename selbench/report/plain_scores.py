@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selbench.errors import UserError, unknown
+from selbench.numbers import count_text
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool =
     )
     rows["score"] = _as_numbers(rows["score"], path, str(columns["score"]))
     if empty := int(rows["score"].isna().sum()):
-        log.warning(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
+        log.warning(
+            f"{path}: {count_text(empty)} of {count_text(len(rows))} rows have no score in '{columns['score']}' "
+            "and are left out."
+        )
     rows = rows[rows["score"].notna()]
     if rows.empty:
         raise UserError(f"{path}: no row has a score in '{columns['score']}'.")
@@ -99,7 +103,7 @@ def _twice_sentence(
     lines = [str(number + 2) for number in rows.index[same][:4]]
     left = [axis for axis in AXES if not columns[axis]]
     return (
-        f"{path}: {int(twice.sum()):,} rows share their cell with another; the first, lines {' and '.join(lines)}, are "
+        f"{path}: {count_text(int(twice.sum()))} rows share their cell with another; the first, lines {' and '.join(lines)}, are "
         f"both {what}. Remove one, or map the column that tells them apart (not mapped: {', '.join(left)})."
     )
 
@@ -129,8 +133,8 @@ def _as_numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[
     if wrong.any():
         row = int(values.index[wrong][0])
         raise UserError(
-            f"{path}: {int(wrong.sum()):,} of {len(values):,} values of the score '{column}' are not numbers; the first is "
-            f"'{values[row]}' in line {row + 2}."
+            f"{path}: {count_text(int(wrong.sum()))} of {count_text(len(values))} values of the score '{column}' "
+            f"are not numbers; the first is '{values[row]}' in line {row + 2}."
         )
     return numbers.astype(float)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selbench import console
+from selbench.numbers import count_text
 from selbench.report import published, words
 from selbench.report.board import Board, Table
 
@@ -29,14 +30,16 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
             _print_line(line)
         console.out.print()
     if len(shown) < len(board.tables):
-        _print_line(f"{len(board.tables) - len(shown):,} more tables: --all-tables prints them, the files hold them.\n")
+        _print_line(
+            f"{count_text(len(board.tables) - len(shown))} more tables: --all-tables prints them, the files hold them.\n"
+        )
     for block in blocks:
         _print_heading(published.block_title(block))
         console.out.print(published.block_table(block))
         console.out.print()
     heads, rows = words.aggregate_rows(board)
     if rows:
-        _print_heading(f"Over all {len(board.tables):,} tables")
+        _print_heading(f"Over all {count_text(len(board.tables))} tables")
         console.out.print(_aligned_table([(head, head != "arm") for head in heads], rows))
         console.out.print()
     _print_heading("Summary")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from selbench.numbers import (
     UNKNOWN,
     bracket_text,
+    count_text,
     decimals,
     number_text,
     p_text,
@@ -17,6 +18,7 @@ from selbench.numbers import (
 )
 from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
 from selbench.report.tidy import BASELINE
+from selbench.statistics.power import MOST_SEEDS
 
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 LEGEND = (
@@ -108,7 +110,11 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
     if math.isnan(pair.detectable):
         return [f"{said} The noise is not known well enough to say what these seeds can show."]
-    needed = f"{pair.seeds_needed:,} seeds each" if pair.seeds_needed else "more than 10,000 seeds, or more items"
+    needed = (
+        f"{count_text(pair.seeds_needed)} seeds each"
+        if pair.seeds_needed
+        else f"more than {count_text(MOST_SEEDS)} seeds, or more items"
+    )
     seeds = "1 seed shows" if pair.seeds == 1 else f"{pair.seeds} seeds show"
     return [
         f"{said} Between these two, {seeds} a difference of {number_text(pair.detectable, digits)} (80 % power); "
@@ -156,23 +162,24 @@ def summary_lines(board: Board) -> list[str]:
     counts = board.counts
     if not counts:
         return []
-    tables = f"{counts['tables']:,} table{'s' if counts['tables'] > 1 else ''}"
+    tables = f"{count_text(counts['tables'])} table{'s' if counts['tables'] > 1 else ''}"
     lines = []
     if counts["cells"]:
         lines.append(
-            f"{counts['cells']:,} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
+            f"{count_text(counts['cells'])} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
         )
         for name, found in counts["by_correction"].items():
             chosen = "  <- the verdicts above" if name == board.correction else ""
             lines.append(f"  {CORRECTIONS[name]}: {_verdict_counts_text(found)}{chosen}")
     best, pairs = counts["best_vs_runner_up"], counts["pairs"]
     lines.append(
-        f"best arm separated from the runner-up in {best['verdict']:,} of {best['of']:,} tables by verdict, in "
-        f"{best['uncorrected']:,} uncorrected; {pairs['separated']:,} of {pairs['all']:,} pairs of arms separated by verdict."
+        f"best arm separated from the runner-up in {count_text(best['verdict'])} of {count_text(best['of'])} tables "
+        f"by verdict, in {count_text(best['uncorrected'])} uncorrected; {count_text(pairs['separated'])} of "
+        f"{count_text(pairs['all'])} pairs of arms separated by verdict."
     )
     if not math.isnan(board.critical.distance):
         lines.append(
-            f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {p_text(board.critical.p)}; "
+            f"average ranks over {count_text(board.critical.tables)} settings and tasks: Friedman p {p_text(board.critical.p)}; "
             f"ranks nearer than {number_text(board.critical.distance, 2)} are not told apart (Nemenyi): "
             f"{_group_names(board.critical.groups)}."
         )
@@ -214,7 +221,7 @@ def _rank_range(low: int, high: int) -> str:
 
 
 def _verdict_counts_text(found: dict[str, int]) -> str:
-    return f"{found['better']:,} better, {found['worse']:,} worse, {found['tied']:,} tied"
+    return f"{count_text(found['better'])} better, {count_text(found['worse'])} worse, {count_text(found['tied'])} tied"
 
 
 def _tally_text(found: tuple[int, int, int]) -> str:

@@ -128,12 +128,12 @@ SENDER = """
 import sys
 from pathlib import Path
 from selbench.store.records import Records
-from selbench.tracking.mirror import send
+from selbench.tracking.mirror import send_record
 from selbench.tracking.server import Server
 
 outputs = Path(sys.argv[1])
 for record in Records(outputs / "runs").all():
-    send(record, outputs / "runs" / record.key, Server(f"sqlite:///{outputs}/mlflow.db", outputs), "s")
+    send_record(record, outputs / "runs" / record.key, Server(f"sqlite:///{outputs}/mlflow.db", outputs), "s")
 """
 
 
