@@ -11,28 +11,29 @@ from selbench.store.axes import require_distinct_labels
 from selbench.store.records import Record
 from selbench.store.setting import Setting
 
-NEAR = 5  # names offered for one that is unknown
+NEAR = 5  # how many similar names an error message offers
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side: its records in the order of `seeds` (None for single runs, and for arms without a seed)."""
+    """One of the two sides that are compared."""
 
     name: str
-    records: tuple[Record, ...]
-    seeds: tuple[int | None, ...]
+    records: tuple[Record, ...]  # one per seed; an arm without a seed repeats its record
+    seeds: tuple[int | None, ...]  # (None,) for a single run, and if neither arm has a seed
 
     @property
     def setting(self) -> Setting:
+        """The setting that all its records share."""
         return Setting.of(self.records[0])
 
 
 def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
-    """Both sides from what the user wrote: run keys (unique beginnings will do) or names of arms.
+    """Both sides from what the user wrote: two labels of arms, or two runs (key, unique beginning of a key, or name).
 
     `wanted` (comparison, budget, model, suite; None: any) narrows the runs of arms down to one setting. Raises
-    UserError for an unknown name, an ambiguous beginning, a run and an arm, a run that did not finish, or arms that
-    meet in no setting or in several.
+    UserError for an unknown name, an ambiguous beginning, a run beside an arm, a run that did not finish, or arms that
+    can be compared in no setting, in several, or under no common seed.
     """
     arms = {record.axes.arm for record in records}
     if a in arms and b in arms:
@@ -98,7 +99,8 @@ def _find_arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
 def _fits_option(record: Record, name: str, value: str | None) -> bool:
     if value is None:
         return True
-    if name == "budget":  # as shown or as typed; an arm without a budget stands beside any
+    # A budget may be written as it is shown or as it was typed; an arm without a budget fits any.
+    if name == "budget":
         return not record.axes.budget_label or value in (record.axes.budget_label, str(record.axes.budget))
     if name == "suite":
         return value in record.axes.suite_keys
@@ -122,7 +124,7 @@ def _no_run_sentence(finished: Sequence[Record], arm: str, wanted: Mapping[str, 
 
 
 def _runs_by_setting(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
-    """Setting -> seed -> record; of two records of one cell (the code has changed) the later."""
+    """Setting -> seed -> record of the arm; if a cell was run twice, because the code has changed, the later record."""
     found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
         if record.axes.arm == arm:
@@ -131,7 +133,7 @@ def _runs_by_setting(records: Sequence[Record], arm: str) -> dict[Setting, dict[
 
 
 def _choice_sentence(meetings: Sequence[tuple[Setting, Setting]]) -> str:
-    """What the user can narrow down with, or what differs if nothing can."""
+    """The options that would narrow the settings down, or what differs if no option would."""
     flags = {
         "--comparison": {x.comparison for x, _ in meetings},
         "--budget": {x.budget or y.budget for x, y in meetings},

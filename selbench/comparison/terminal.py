@@ -1,4 +1,4 @@
-"""A comparison on the terminal. Text from data is never read as markup."""
+"""Printing a comparison on the terminal. Text from data is never read as rich markup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Previews = Callable[[str], str]
 
 
 def print_comparison(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
-    """Everything, with up to `shown` items and examples of each kind; `preview` gives the text of an id, or nothing."""
+    """Print the comparison, with up to `shown` items and examples of each kind.
+
+    `preview` gives the beginning of an example's text from its id, or an empty string.
+    """
     console.print(Text.assemble("A  ", (comparison.a.name, "bold")), soft_wrap=True)
     console.print(Text.assemble("B  ", (comparison.b.name, "bold")), soft_wrap=True)
     if comparison.a.seeds != (None,):
@@ -46,7 +49,7 @@ def print_comparison(comparison: Comparison, console: Console, shown: int, previ
 
 
 def _cost_text(value: float) -> str:
-    """A mean over runs: a whole number where it is one."""
+    """A mean over runs, with one decimal unless it is a whole number."""
     return number_text(value, 1 if value % 1 else 0)
 
 
@@ -58,7 +61,7 @@ def _print_section(console: Console, title: str, table: Table | None) -> None:
 
 
 def _blank_table(*columns: str, right: int = 0) -> Table:
-    """`right`: how many of the last columns are numbers."""
+    """A table without rows; the last `right` columns are right-aligned, for numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number >= len(columns) - right else "left", overflow="fold")

@@ -1,4 +1,4 @@
-"""Panels about the choice itself: coverage, scores, lengths, and what the selection is made of."""
+"""Panels about the selected examples: progress of the selection, scores, lengths, composition."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# What a selector may keep of its progress, one number a pick: name in its diagnostics, label of the axis.
+# The diagnostics that a selector may keep with one number per pick: name -> label of the axis.
 PROGRESS = {
     "coverage": "share of the occurring tags covered",
     "gains": "gain of the pick (objective's units)",
@@ -33,7 +33,7 @@ PROGRESS = {
 
 
 def coverage(view: View) -> Panel:
-    """What the selector kept of its progress, against the number of picks."""
+    """Curves of the selector's progress against the number of picks, for each diagnostic of PROGRESS that it kept."""
     import pandas as pd
 
     kept = _values_by_pick(view)
@@ -53,7 +53,7 @@ def coverage(view: View) -> Panel:
 
 
 def _values_by_pick(view: View) -> dict[str, np.ndarray]:
-    """K numbers each; a first pick that has none, because nothing came before it, gets NaN."""
+    """Name -> K numbers, for each diagnostic of PROGRESS; the first is NaN if the diagnostic begins at the second pick."""
     picks = len(view.order)
     found = {name: np.asarray(view.diagnostics[name]) for name in PROGRESS if name in view.diagnostics}
     return {
@@ -64,7 +64,7 @@ def _values_by_pick(view: View) -> dict[str, np.ndarray]:
 
 
 def scores(view: View) -> Panel:
-    """Histogram of the scores: the pool's behind those of the selection, where all are known."""
+    """Histogram of the scores of the selection, with the pool's behind them if the scores of all examples were kept."""
     import pandas as pd
 
     if view.scores is None:
@@ -84,7 +84,7 @@ def scores(view: View) -> Panel:
 
 
 def lengths(view: View) -> Panel:
-    """Prompt and response lengths, selection against pool."""
+    """Histograms of prompt and response lengths, selection against pool."""
     import pandas as pd
 
     table = pd.DataFrame(
@@ -132,23 +132,26 @@ def composition(view: View) -> Panel:
 
 
 def _fault_counts(view: View, rows: Sequence[int]) -> dict[str, int]:
-    """How many of these rows ask again what another of them asks, and how many carry each yes-or-no label."""
+    """Name of a fault -> how many of these rows have it: repeats of another of these rows, and each yes-or-no label.
+
+    Empty if the pool has no hidden labels.
+    """
     labels = [view.labels[i] for i in rows] if view.labels else []
     if not labels:
         return {}
     found = {name: sum(row[name] for row in labels) for name, value in labels[0].items() if isinstance(value, bool)}
     if "duplicate_of" not in labels[0]:
         return found
-    # A copy is a repeat only where another of its group is in the set, so groups are counted and not labels.
+    # A copy repeats another row only if one of its group is among these rows, so groups are counted, not labels.
     groups = {row["duplicate_of"] or view.ids[i] for i, row in zip(rows, labels)}
     return {"repeats another": len(labels) - len(groups), **found}
 
 
 def _draw_dumbbells(ax: Axes, part: pd.DataFrame) -> None:
-    """A line a row, from the pool's share to that of the selection; the faults stand apart below."""
+    """Draw a line for each row, from the pool's share to the selection's; the faults stand apart below."""
     places = np.arange(len(part)) + part["kind"].eq("fault").to_numpy()
     ax.hlines(places, part["pool_share"], part["selected_share"], color="#bbbbbb", linewidth=2)
-    # Not clipped: a share of nothing lies on the edge.
+    # Marks are not clipped at the axes, because a share of 0 lies on the edge.
     ax.plot(part["pool_share"], places, "o", color=POOL, markersize=7, label="pool", clip_on=False)
     ax.plot(part["selected_share"], places, "s", color=CHOSEN, markersize=6, label="selection", clip_on=False)
     ax.set_yticks(places, [shortened(value) for value in part["value"]])

@@ -1,4 +1,4 @@
-"""The look of the figures of `selbench inspect`: one style, colours that everybody can tell apart, no global state."""
+"""The style of the figures of `selbench inspect`: layout, colours for the colour-blind, axes; without global state."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POOL, CHOSEN = "#9a9a9a", "#0072B2"
-# Okabe and Ito's colours for the colour-blind, without their yellow, which is too pale for dots on white.
+# The palette of Okabe and Ito for the colour-blind, without its yellow, which is too pale for dots on white.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-SHOWN = 30  # categories with a line or a row of their own
+SHOWN = 30  # how many categories, of the largest, get a line or a row
 DPI = 130
 
 
 def titled_figure(
     title: str, name: str, width: float = 7.0, height: float = 4.4, columns: int = 1
 ) -> tuple[Figure, Any]:
-    """A figure with its title, the name of the selection below it, and `columns` axes side by side."""
+    """A figure with its title, the name of the selection below it, and `columns` axes side by side (one: no list).
+
+    `width` and `height` are in inches.
+    """
     from matplotlib.figure import Figure  # without pyplot: no window, no backend to choose, nothing to close
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    # Two lines of two sizes: the title stands where constrained layout puts a suptitle, the name closes it.
+    # The title ends in an empty line, for which constrained layout leaves room; the name is written there, smaller.
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold", linespacing=1.4)
-    size = min(9.0, 9.0 * 13 * width / len(name))  # at size 9 an inch holds 13 characters and more
+    size = min(9.0, 9.0 * 13 * width / len(name))  # at size 9 an inch holds at least 13 characters
     figure.text(0.5, 1 - 0.42 / height, name, ha="center", va="center", fontsize=size, color="#555555")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for ax in axes:
@@ -38,14 +41,17 @@ def titled_figure(
 
 
 def style_axes(ax: Axes) -> None:
-    """Light grid behind the data, no box around it."""
+    """Draw a light grid behind the data, and no box around them."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def draw_histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> None:
-    """Shares of the examples per bin: the pool in grey behind, the selection as a line; each adds up to 100 %."""
+    """Draw the shares of examples per bin: the pool in grey, the selection as a line; each adds up to 100 %.
+
+    `pool` and `chosen` are values of their examples; `pool` is None if those of the whole pool are unknown.
+    """
     from matplotlib.ticker import MaxNLocator
 
     edges = bin_edges(chosen if pool is None else pool)
@@ -68,7 +74,10 @@ def draw_histogram(ax: Axes, pool: np.ndarray | None, chosen: np.ndarray) -> Non
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Up to about 40 bins, growing by a factor where the largest values are far out; whole numbers are kept whole."""
+    """The edges of about 40 bins at most; of growing width if the largest values are far from the median.
+
+    The edges between whole numbers lie halfway, so that no whole number falls on an edge.
+    """
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -89,7 +98,7 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
 
 
 def are_logarithmic(edges: np.ndarray) -> bool:
-    """Whether `bins` has chosen bins that grow by a factor."""
+    """Whether the bins of `bin_edges` grow by a factor, so that a logarithmic axis suits them."""
     return bool(edges[0] > 0 and edges[-1] - edges[-2] > 2 * (edges[1] - edges[0]))
 
 
@@ -115,11 +124,11 @@ def count_ticks(axis: Any, decades: float = np.inf) -> None:
 
 
 def largest_note(shown: int, of: int) -> str:
-    """A note for a title where not all categories are shown."""
+    """A note for a title if not all categories are shown; else empty."""
     return f" (the {count_text(shown)} largest of {count_text(of)})" if shown < of else ""
 
 
 def shortened(text: str, length: int = 24) -> str:
-    """One line of at most so many characters."""
+    """The text on one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""What `selbench inspect` looks at, from the settings of a run: selected now, or recalled from the store."""
+"""The view that `selbench inspect` draws, from the settings of a run: selected now, or recalled from the store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from selbench.settings import Run
 
 
 def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:
-    """The run's selection with all that is kept about it, and a name for its files.
+    """The run's selection with everything that the store keeps about it, and a name for its folder.
 
-    Raises UserError if nothing is selected or the selector does not apply.
+    `say` gets messages on the progress. Raises UserError if the run selects nothing or the selector does not apply.
     """
     loaded, store = load_pool(run.pool), open_store(run, say)
     pool = loaded.pool

@@ -1,4 +1,4 @@
-"""Panels about tags: how many are on per layer, how often each occurs, what categories share, where examples lie."""
+"""Panels about tags: active neurons per layer, tag frequency, tags shared by categories, principal components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def neurons(view: View) -> Panel:
-    """Per layer, the share of neurons that an example strongly activates: pool against selection."""
+    """The share of neurons per layer that an example strongly activates, pool against selection."""
     import pandas as pd
 
     feature = view.tag_feature
@@ -68,7 +68,7 @@ def neurons(view: View) -> Panel:
 
 
 def tag_frequency(view: View) -> Panel:
-    """How many examples carry a tag, tags ranked by that, in pool and selection."""
+    """The number of examples with a tag against the tag's rank by that number, in pool and selection."""
     import pandas as pd
 
     pool, chosen = (np.bincount(view.tags[rows].indices, minlength=view.tags.shape[1]) for rows in (..., view.order))
@@ -96,7 +96,7 @@ def tag_frequency(view: View) -> Panel:
 
 
 def shared_tags(view: View) -> Panel:
-    """The mean number of tags that two different examples share, for every two categories."""
+    """The mean number of tags that two different examples share, for every pair of categories."""
     import pandas as pd
 
     tags = view.tags
@@ -108,7 +108,7 @@ def shared_tags(view: View) -> Panel:
     sizes = np.array([len(rows) for rows in members], np.float64)
     sums = np.stack([np.asarray(tags[rows].sum(axis=0), np.float64).ravel() for rows in members])
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
-    # An example shares all its tags with itself: those pairs do not count.
+    # An example shares all its tags with itself; those pairs are taken off the diagonal.
     shared = sums @ sums.T - np.diag([tags[rows].nnz for rows in members])
     means = np.divide(shared, pairs, out=np.full_like(shared, np.nan), where=pairs > 0)
     table = pd.DataFrame(means, index=pd.Index(names, name=view.category), columns=names).reset_index()
@@ -127,7 +127,7 @@ def shared_tags(view: View) -> Panel:
 
 
 def tag_pca(view: View) -> Panel:
-    """The first two principal components of the tag vectors, by category and by choice."""
+    """The examples in the plane of the tag vectors' first two principal components, by category and by selection."""
     import pandas as pd
     from sklearn.decomposition import PCA
 
@@ -165,7 +165,7 @@ def tag_pca(view: View) -> Panel:
 
 
 def _scatter_by_category(ax: Axes, points: np.ndarray, view: View, size: float) -> None:
-    """The most frequent categories in colours of their own, the others in grey behind them."""
+    """Draw the most frequent categories in a colour each, and the others in grey behind them."""
     categories = np.array(view.categories)
     names = [name for name, _ in Counter(view.categories).most_common(len(COLOURS))]
     others = ~np.isin(categories, names)
@@ -182,7 +182,7 @@ def _scatter(ax: Axes, points: np.ndarray, size: float, colour: str, marker: str
 
 
 def _legend_below(ax: Axes, columns: int) -> None:
-    """With marks of one size, however small the dots are."""
+    """Put a legend below the axes, with marks of one size however small the dots of the figure are."""
     legend = ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=columns)
     for handle in legend.legend_handles:
         handle.set(sizes=[30], alpha=1)  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Records rebuilt from a tracking server, so that a report can be made where the output folder is not."""
+"""Records downloaded from a tracking server, for a report on a machine that does not have the output folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from selbench.tracking.server import Server, error_text
 
 log = logging.getLogger("selbench.tracking")
 
-AT_ONCE = 8
-BESIDE = (SELECTION, ITEMS)
+AT_ONCE = 8  # records that are downloaded at the same time
+BESIDE = (SELECTION, ITEMS)  # files downloaded with each record
 
 
 def records_from_server(
     uri: str, comparison: str | None = None, sweep: str | None = None, folder: Path | None = None
 ) -> tuple[list[Record], Path]:
-    """The records of a server (of one comparison, of one sweep or `latest`), oldest first, and the output folder they now lie in.
+    """The records of a server, oldest first, and the output folder into which they are downloaded.
 
-    `folder`/runs/KEY holds record.json, items.parquet and selection.json of each, as an output folder does; what is
-    there already and unchanged is not fetched again. None: a new temporary folder. Of several MLflow runs of one
-    record the newest counts. Raises UserError if the server does not answer or has no such comparison or runs.
+    `comparison` and `sweep` (an id, or `latest`) limit the records. In `folder`, or in a new temporary folder for None,
+    each record gets record.json, items.parquet and selection.json, as in an output folder; records that are there
+    already and unchanged are not downloaded again. If a record has several MLflow runs, the newest counts. Raises
+    UserError if the server does not answer, or has no such comparison, sweep or runs.
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="selbench-server-"))
     server = _reached_server(uri, folder)
@@ -85,7 +86,7 @@ def _newest_runs(server: Server, comparison: str | None, sweep: str | None) -> l
 
 
 def _sweep_id(runs: Sequence[Any], wanted: str) -> str:
-    """`latest` is the last one that was sent."""
+    """The id of the wanted sweep; `latest` is the sweep whose parent run is the newest."""
     known = [id for run in runs if (id := run.data.tags.get("selbench.parent_of"))]
     if wanted == "latest" and known:
         return str(known[0])
@@ -112,13 +113,14 @@ def _fetch_record(server: Server, run: Any, records: Records) -> Record | None:
         return known
     with writing(records.folder(key)) as folder:
         pass
-    # Not inside `writing`: errors of a connection are OSErrors too. The record last: with it the folder is whole.
+    # Outside `writing`, which would report a broken connection, an OSError too, as a failure to write. The record is
+    # downloaded last, because a folder with a record counts as complete.
     _download_files(server, run.info.run_id, folder, [*BESIDE, RECORD])
     return records.read(key)
 
 
 def _download_files(server: Server, id: str, folder: Path, names: Sequence[str]) -> None:
-    """Those of the files that the run has: a failed run has no items."""
+    """Download those of the files that the run has: a failed run, for example, has no items."""
     there = {item.path for item in server.client.list_artifacts(id)}
     for name in names:
         if name in there:

@@ -1,4 +1,4 @@
-"""Mirrors records to MLflow; nothing else imports it. The record is the truth: without a server a run still finishes."""
+"""Sending records to MLflow. The record on disk is the original: without a server a run still finishes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from selbench.tracking.table import write_tables
 
 log = logging.getLogger("selbench.tracking")
 
-KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # of a record's folder
+KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # files of a record's folder that are sent as artifacts
 
 
 def tracking_uri(run: Run) -> str:
@@ -30,7 +30,11 @@ def tracking_uri(run: Run) -> str:
 
 
 def mirror_record(record: Record, folder: Path, run: Run, reused: bool) -> None:
-    """One MLflow run for the record, under the parent run of its sweep. A server that is away costs a warning only."""
+    """Send a record as an MLflow run below the parent run of its sweep, unless tracking is off.
+
+    `reused` says that the record comes from an earlier run of the same key. If the server does not answer, there is
+    only a warning.
+    """
     if not run.tracking.enabled:
         return
     uri = tracking_uri(run)
@@ -51,15 +55,15 @@ def _server(uri: str, outputs: Path) -> Server:
 
 
 def is_sent(record: Record, folder: Path, server: Server, sweep: str | None) -> bool:
-    """Whether this very record (not an earlier try) is known to be on the server, under this sweep."""
+    """Whether the marks say that this record, and not one of an earlier try, is on the server under this sweep."""
     mark = Marks(folder).get(server.name, sweep or "")
     return bool(mark) and mark.get("created") == record.created
 
 
 def send_record(record: Record, folder: Path, server: Server, sweep: str | None, reused: bool = False) -> str:
-    """Send a record from its folder; the run's id. Sent again, or after a broken-off try, it is the same MLflow run.
+    """Send a record with the files of its folder; gives the id of its MLflow run.
 
-    Raises whatever MLflow raises.
+    Sending it again, also after a failed attempt, updates the same MLflow run. Raises whatever MLflow raises.
     """
     client = server.client
     with tempfile.TemporaryDirectory() as scratch, server.writing():
@@ -83,7 +87,10 @@ def send_record(record: Record, folder: Path, server: Server, sweep: str | None,
 
 
 def _record_run(record: Record, server: Server, sweep: str | None, above: str | None, reused: bool) -> str:
-    """The MLflow run of this record in this sweep, below `above`, found or made, with its tags."""
+    """The id of the MLflow run of a record in a sweep, found or created, with its tags set.
+
+    `above` is the id of the sweep's parent run; None for a run on its own.
+    """
     experiment = server.experiment(record.comparison)
     about = {**mlflow_tags(record), "selbench.reused": str(reused).lower()}
     if sweep and above:
@@ -100,7 +107,7 @@ def _record_run(record: Record, server: Server, sweep: str | None, above: str | 
 
 
 def sweep_run(server: Server, sweep: str, comparison: str) -> str:
-    """The parent run of a sweep, found by its tag or made."""
+    """The id of the parent run of a sweep, found by its tag or created."""
     experiment = server.experiment(comparison)
     with server.turn():
         found = server.find([experiment], {"parent_of": sweep}, limit=1)
@@ -122,7 +129,7 @@ def _sweep_about(outputs: Path, sweep: str) -> dict[str, Any]:
     try:
         return Outputs(outputs).sweeps.open(sweep).about
     except OSError:
-        return {}  # its folder was removed; the records still say which sweep they are of
+        return {}  # the sweep's folder was removed; the records still name their sweep
 
 
 def _log_options_and_numbers(client: Any, id: str, record: Record) -> None:

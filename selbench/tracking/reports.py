@@ -1,4 +1,4 @@
-"""The report of a sweep as artifacts of its parent run."""
+"""Sending the report of a sweep as artifacts of its MLflow parent run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from selbench.tracking.server import Server, error_text, uri_without_password
 
 log = logging.getLogger("selbench.tracking")
 
-REPORT = "report.json"  # in a sweep's folder: which files are its report
-ARTIFACTS = "report"  # the folder they have in MLflow
+REPORT = "report.json"  # file in a sweep's folder that names the files of its report
+ARTIFACTS = "report"  # the report's folder among the artifacts
 
 
 def report_artifacts(sweep: Sweep, run: Run, files: Sequence[Path]) -> None:
-    """Give the sweep's parent run these files as its report; files of the same name are replaced.
+    """Send these files as the report of the sweep's parent run; files of the same name are replaced.
 
-    What they are is noted in the sweep's folder also where tracking is off, so that `selbench sync` can send them. A
-    server that is away costs a warning only.
+    The files are noted in the sweep's folder even if tracking is off, so that `selbench sync` can send them. If the
+    server does not answer, there is only a warning. Raises UserError if the note cannot be written.
     """
     with writing(sweep.folder) as folder:
         write_json(folder / REPORT, {"files": [str(Path(file).resolve()) for file in files]})
@@ -40,12 +40,12 @@ def report_artifacts(sweep: Sweep, run: Run, files: Sequence[Path]) -> None:
 
 
 def report_is_sent(sweep: Sweep, server: Server) -> bool:
-    """Whether the server has the report as it is now; true where there is none."""
+    """Whether the server has the report in its present state; true if the sweep has no report."""
     return not _report_files(sweep) or Marks(sweep.folder).get(server.name, ARTIFACTS) == _file_stamps(sweep)
 
 
 def send_report(sweep: Sweep, server: Server, comparison: str) -> None:
-    """Raises whatever MLflow raises."""
+    """Send the noted files of a sweep's report. Raises whatever MLflow raises."""
     stamps = _file_stamps(sweep)
     with server.writing():
         id = sweep_run(server, sweep.id, comparison)

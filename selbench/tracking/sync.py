@@ -1,4 +1,4 @@
-"""What a server that was away has missed, sent from the output folder."""
+"""Sending records and reports that a server lacks, from the output folder, because it was away or tracking was off."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ Say = Callable[[str], None]
 
 @dataclass
 class Synced:
-    """What one server was sent."""
+    """The result of synchronising one server."""
 
-    server: str
-    sent: int = 0
-    there: int = 0
-    reports: int = 0
+    server: str  # its URI, without a password
+    sent: int = 0  # records that were sent
+    there: int = 0  # records that the server had already
+    reports: int = 0  # reports of sweeps that were sent
 
 
 def sync(
     outputs: Path, uri: str | None = None, comparison: str | None = None, say: Say = lambda text: None
 ) -> list[Synced]:
-    """Send every record and report that is not known to be there; again and again, it sends nothing twice.
+    """Send every record and report that the server lacks by its marks; repeating it sends nothing twice.
 
-    Without `uri` each record goes where its run was to send it, and runs with tracking=none go nowhere. Raises
-    UserError if there is nothing to send from, or if a server does not answer: what was sent until then is kept.
+    Without `uri`, each record is sent to the server that its run was configured with, and runs with tracking=none are
+    left out. `comparison` limits the records; `say` gets a line per record sent. Raises UserError if there is no record
+    to send, or if a server does not answer; the server keeps what was sent until then.
     """
     kept = Outputs(outputs).records
     records = kept.all()
@@ -61,7 +62,7 @@ def _configured_uri(record: Record, outputs: Path) -> str | None:
 
 
 def _sweeps_by_run(outputs: Path) -> dict[str, list[str]]:
-    """Run key -> the sweeps it is a cell of."""
+    """Key of a run -> the sweeps that have it as a cell."""
     found: dict[str, list[str]] = {}
     sweeps = Outputs(outputs).sweeps
     for name in sweeps.names():
@@ -102,7 +103,7 @@ def _sync_server(uri: str, outputs: Path, records: list[Record], members: dict[s
 
 
 def _record_places(records: list[Record], members: dict[str, list[str]]) -> Iterator[tuple[Record, str | None]]:
-    """Every record in every sweep that has it; a run on its own, and one whose sweep was removed, as it says itself."""
+    """Every record with each sweep that has it; if no sweep folder has it, with the sweep that the record names."""
     for record in records:
         sweeps: list[str | None] = [*members.get(record.key, [])]
         for sweep in sweeps or [record.sweep]:
