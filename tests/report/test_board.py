@@ -1,4 +1,4 @@
-"""From records and files to the board and its files: what stands together, what is said, what is printed."""
+"""From records and files of scores to the board and its files: which runs share a row, which figures, which text."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_arms_with_unequal_tokens_are_warned_of():
     )
 
 
-def test_leaks_are_shown_where_they_were_looked_for(capsys):
+def test_leaks_are_shown_if_they_were_checked(capsys):
     checked, unchecked = record("random", 0, 0.1), record("mads", 0, 0.1)
     checked.selection = replace(checked.selection, leaked=3)
     found = {row.arm: row for row in show_records([checked, unchecked]).tables[0].rows}
@@ -152,7 +152,7 @@ def test_published_figures_stand_beside_the_measured(capsys):
     assert "published, not measured here: a paper" in out and "37.7" in out
 
 
-def test_json_is_all_that_stands_on_standard_output(capsys):
+def test_standard_output_holds_nothing_but_the_json(capsys):
     show_records([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["tables"][0]["rows"][0]["vs_baseline"]["p"] is None

@@ -1,4 +1,4 @@
-"""The report page: one file that works offline, that says what the board says, and that no name can turn into code."""
+"""The report page: one offline file, its sentences agree with the board, and text from data never becomes markup."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def _show_all(browser):
 
 
 def _choose_last(browser):
-    """The last entry of every panel's menus."""
+    """Choose the last entry of every panel's menus."""
     browser.execute_script("""
         for (const menu of document.querySelectorAll("section.panel select")) {
           menu.value = [...menu.options].filter((option) => !option.disabled).at(-1).value;
@@ -348,7 +348,7 @@ def _texts(browser, selector):
 
 
 def _quiet(browser):
-    """Nothing on the console, no request but for the file itself."""
+    """Assert that the console is empty and that the page requested nothing but its own file."""
     assert browser.get_log("browser") == []
     log = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     sent = {m["params"]["request"]["url"] for m in log if m["method"] == "Network.requestWillBeSent"}

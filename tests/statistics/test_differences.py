@@ -1,4 +1,4 @@
-"""Tests, corrections and power against scipy and against worked examples."""
+"""Tests of differences, corrections and power, against SciPy, statsmodels and worked examples."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_pairing_uses_the_seeds_that_both_have():
     assert (pair.a, pair.seeds) == ("mads", 2) and pair.mean == pytest.approx(0.15)
 
 
-def test_equal_differences_say_nothing_of_the_noise():
+def test_equal_differences_leave_the_noise_unknown():
     pair = build_board(scores({"random": [0.1, 0.2], "mads": [0.2, 0.3]}), test="paired").tables[0].pairs[0]
     assert math.isnan(pair.p) and pair.verdict == "tied"
 
@@ -177,7 +177,7 @@ def test_item_noise_is_what_other_items_change_and_not_what_seeds_do():
     assert single == pytest.approx(29 / items, rel=0.1)
 
 
-def test_the_spread_over_seeds_is_pooled_over_arms_and_single_seeds_say_nothing():
+def test_the_spread_over_seeds_is_pooled_over_arms_and_ignores_single_seeds():
     assert pooled_spread([[1.0, 3.0], [0.0, 0.0, 3.0], [7.0]]) == (pytest.approx(math.sqrt((2 + 6) / 3)), 3)
     assert pooled_spread([[4.0, 4.0]]) == (0.0, 1)
     sd, df = pooled_spread([[7.0], []])
