@@ -116,7 +116,8 @@ def test_panels_without_tags_are_left_out_and_old_files_removed(outputs):
     _, folder, left_out = inspect(outputs, "longest", "selector=longest", "selector.unit=characters")
     assert set(left_out) == {"neurons", "tag_frequency", "shared_tags", "tag_pca", "coverage"}
     assert left_out["tag_pca"] == "this selector uses no tags" and not (folder / "tag_pca.png").exists()
-    assert len(pd.read_csv(folder / "scores.csv")) == 30  # numbers of characters are not stored, so only the selection's scores are known
+    # Numbers of characters are not stored, so only the scores of the selected examples are known.
+    assert len(pd.read_csv(folder / "scores.csv")) == 30
 
 
 def test_scores_of_the_whole_pool_are_found_if_they_were_stored(outputs):
