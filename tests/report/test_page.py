@@ -15,7 +15,7 @@ import pytest
 
 from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference, Table
 from selbench.report.page import write_page
-from selbench.report.page.sentences import headline, verdict_word
+from selbench.report.page.sentences import table_sentence, verdict_word
 from selbench.store.axes import Axes
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
 from selbench.store.records import Record, Records
@@ -219,14 +219,14 @@ def test_names_are_text_in_the_markup_and_in_the_data(page, read):
 
 
 def test_sentences_claim_what_was_tested(board):
-    said = headline(board.tables[0], board)
+    said = table_sentence(board.tables[0], board)
     assert f"2 of 4 methods are tied for first place ({HOSTILE} and mads)" in said
     assert f"{HOSTILE} beats random by 0.0600 (95 % interval 0.0400 to 0.0800)" in said
     assert "longest falls behind random by 0.1500" in said and "mads cannot be told apart from random" in said
     untested = Difference("a", "b", 0.5)
     arms = (ArmRow("a", "a", budget="1", score=1.5, vs_baseline=untested), ArmRow("b", "b", budget="1"))
     single = Table({}, "1", True, arms, (untested,))
-    assert headline(single, board) == "a scores best, but no difference could be tested."
+    assert table_sentence(single, board) == "a scores best, but no difference could be tested."
     assert [verdict_word(untested, False), verdict_word(None, False), verdict_word(None, True)] == [
         "not tested",
         "not compared",
