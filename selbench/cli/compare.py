@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     if args.show < 0:
         raise UserError(f"--show {args.show}: a number from 0.")
 
-    from selbench.comparison.side_by_side import compare
+    from selbench.comparison.side_by_side import compare_sides
     from selbench.comparison.sides import find_sides
     from selbench.store.outputs import Outputs
     from selbench.tracking.previews import pool_of
@@ -37,16 +37,16 @@ def main(arguments: list[str]) -> int:
     first = a.records[0]
     among = [record for record in records if record.comparison == first.comparison] if a.seeds != (None,) else []
     pool = pool_of(first)
-    found = compare(a, b, args.outputs, among, len(pool) if pool else None, args.suite)
+    found = compare_sides(a, b, args.outputs, among, len(pool) if pool else None, args.suite)
     if args.items:
         _write_items(found, args.items)
     if args.json:
         print(json.dumps(found.plain(), indent=1))
         return 0
 
-    from selbench.comparison.terminal import show
+    from selbench.comparison.terminal import print_comparison
 
-    show(found, console.out, args.show, _previews(pool))
+    print_comparison(found, console.out, args.show, _previews(pool))
     if args.items:
         console.say(f"items: {args.items}")
     return 0

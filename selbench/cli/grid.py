@@ -114,7 +114,7 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
     """The record and whether it was there already; None if not even a record could be made."""
     from selbench.run.carry_out import carry_out  # heavy: only once every cell has been checked
     from selbench.run.identity import run_axes
-    from selbench.tracking.mirror import mirror
+    from selbench.tracking.mirror import mirror_record
 
     records = Outputs(run.output_dir).records
     title = place + run_axes(run).name
@@ -132,7 +132,7 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
     _tell(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
     if not place:
         console.out.print(str(records.folder(record.key)), soft_wrap=True)
-    mirror(record, records.folder(record.key), run, reused)
+    mirror_record(record, records.folder(record.key), run, reused)
     return record, reused
 
 
@@ -150,7 +150,7 @@ def _tell(record: Record, place: str, how: str, reused: bool) -> None:
 def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     """The leaderboard of the sweep, and where everything is."""
     from selbench.planning.planned_and_actual import compare_sweep
-    from selbench.report.leaderboard import show
+    from selbench.report.leaderboard import show_records
     from selbench.tracking.reports import report_artifacts
 
     results = sweep.results()
@@ -162,7 +162,7 @@ def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
     if any(record.status == "finished" for record in done):
         plan = compare_sweep(sweep.folder, done, outputs.store)
         csv = outputs.reports / f"{sweep.id}.csv"
-        show(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
+        show_records(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
         report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
     missing = sweep.about["cells"] - len(results) + counts["stopped"]
     console.say(

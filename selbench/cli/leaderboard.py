@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         if getattr(args, name):
             raise UserError(f"--{name.replace('_', '-')} says how to read a file: it needs --scores FILE.")
 
-    from selbench.report.leaderboard import show
+    from selbench.report.leaderboard import show_records
     from selbench.store.outputs import Outputs
 
     outputs = Outputs(args.outputs)
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         (records, runs), plan = _from_server(args), None
     else:
         records, plan = _records(args)
-    show(
+    show_records(
         records,
         csv=args.csv or outputs.reports / "leaderboard.csv",
         baseline=args.baseline,
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
     from selbench.report.build import build_board
-    from selbench.report.leaderboard import present
+    from selbench.report.leaderboard import show_board
     from selbench.report.plain_scores import parse_map, read_scores
     from selbench.store.outputs import Outputs
 
@@ -111,7 +111,7 @@ def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
         )
     board = build_board(table, baseline=args.baseline, **options)
     csv = args.csv or Outputs(args.outputs).reports / f"{args.scores.stem}.csv"
-    present(board, csv, all_tables=args.all_tables, as_json=args.json)
+    show_board(board, csv, all_tables=args.all_tables, as_json=args.json)
     return 0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
 from selbench.run.identity import run_axes
-from selbench.statistics.power import detectable, pooled_spread
+from selbench.statistics.power import detectable_difference, pooled_spread
 from selbench.store.keys import digest
 from selbench.store.records import Record
 
@@ -40,7 +40,7 @@ def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detect
             [(spread.sd, f"seen in {spread.arms} past arm{'s' if spread.arms > 1 else ''}")] if spread else PUBLISHED
         )
         for sd, source in known:
-            difference = detectable(sd, seeds)
+            difference = detectable_difference(sd, seeds)
             rows.append(Detectable(suite, model, seeds, sd, difference if math.isfinite(difference) else None, source))
     return rows
 
