@@ -1,4 +1,4 @@
-"""`selbench rerun`: a recorded run once more, from its record alone, compared with what was recorded."""
+"""`selbench rerun`: runs a recorded run again, from its record alone, and compares the two."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def main(arguments: list[str]) -> int:
         prog="selbench rerun",
         description="Run a recorded run again from its record: selection, fine-tuning and evaluation are computed anew in an "
         "empty folder, and the result is compared with the record. The selection must be the same, id by id; differences "
-        "between scores are shown. With --here it is run in its own output folder instead, where what is there is reused.",
+        "between scores are shown. With --here it runs in its own output folder instead, and reuses the stages there.",
         epilog="example: selbench rerun 1ee3; selbench rerun latest/3 --out /tmp/again",
     )
-    parser.add_argument("name", metavar="RUN", help="its key (the start of it will do), or SWEEP/N")
+    parser.add_argument("name", metavar="RUN", help="the run's key (or a unique beginning of it), SWEEP/N or latest/N")
     add_outputs(parser)
-    parser.add_argument("--here", action="store_true", help="in its own output folder, reusing what is there")
-    parser.add_argument("--out", type=Path, help="keep what was computed in this (new) folder")
+    parser.add_argument("--here", action="store_true", help="run it in its own output folder, reusing the stages there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="compute in this new folder, and keep it")
     parser.add_argument(
-        "settings", nargs="*", metavar="plugin_path=DIR", help="where its plugins are now, if they moved"
+        "settings", nargs="*", metavar="plugin_path=DIR", help="the folder of its plugins, if it has moved"
     )
     args = parser.parse_intermixed_args(arguments)
     if args.here and args.out:
@@ -60,7 +60,9 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
     from selbench.config import run_of_record
 
     axes = record.axes
-    selector = (axes.selector_key or axes.selector).partition("(")[0]  # a label may be anything
+    selector = (axes.selector_key or axes.selector).partition("(")[
+        0
+    ]  # selector_key is NAME(OPTIONS); records of before had the same as label
     try:
         return run_of_record(record.config, selector, axes.trainer, folders)
     except UserError as error:
@@ -68,9 +70,9 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
 
 
 def _here(run: Run) -> int:
-    from selbench.cli.grid import carry_out_told
+    from selbench.cli.grid import carry_out_and_report
 
-    ended = carry_out_told(run, "", lambda work: None)
+    ended = carry_out_and_report(run, "", lambda work: None)
     return 0 if ended and ended[0].status != "failed" else 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,26 @@ class Progress:
         if self.left_s is not None and self.done < self.cells:
             parts.append(f"about {duration_text(self.left_s)} left")
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many cells of a sweep ended in which way."""
+
+    cells: int  # of the sweep
+    finished: int
+    reused: int  # of the finished cells, those whose record another cell or an earlier command had made
+    skipped: int
+    failed: int
+
+    @property
+    def ended(self) -> int:
+        return self.finished + self.skipped + self.failed
+
+    @property
+    def not_started(self) -> int:
+        """Cells that fail_fast stopped, or that an interruption left."""
+        return self.cells - self.ended
 
 
 class Sweep:
@@ -128,4 +149,16 @@ class Sweep:
             skipped=sum(result["status"] == "skipped" for result in results.values()),
             reused=sum(bool(result["reused"]) for result in results.values()),
             left_s=left * sum(took) / len(took) / at_once if took else None,
+        )
+
+    def outcome(self) -> Outcome:
+        """How the cells have ended so far; `progress` counts those under way as well."""
+        ended = list(self.results().values())
+        statuses = Counter(result["status"] for result in ended)
+        return Outcome(
+            cells=self.about["cells"],
+            finished=statuses["finished"],
+            reused=sum(bool(result["reused"]) for result in ended if result["status"] == "finished"),
+            skipped=statuses["skipped"],
+            failed=statuses["failed"],
         )
