@@ -248,7 +248,8 @@ def refuse_grid(overrides: Sequence[str], registry: Registry) -> None:
 
 
 def _is_sweep(text: str) -> bool:
-    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+    (override,) = OverridesParser.create().parse_overrides([text])  # unlike parse_override, names it in an error
+    return bool(override.is_sweep_override())
 
 
 # ----------------------------------------------------------------------------------------- Hydra's program
