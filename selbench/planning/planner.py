@@ -54,8 +54,7 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
 
 def settings_of(run: Run) -> Settings:
     """The default settings, with the price per device-hour and the currency of a run's configuration."""
-    named = {"price": run.resolved.get("price_per_hour"), "currency": run.resolved.get("currency")}
-    return Settings(**{name: value for name, value in named.items() if value is not None})
+    return Settings(price=run.price_per_hour, currency=run.currency)
 
 
 def _planned_stage(demand: Demand, work: Workload, estimator: Estimator) -> PlannedStage:

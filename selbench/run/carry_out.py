@@ -56,7 +56,7 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
             with written_aside(folder / TRACEBACK) as aside:
                 aside.write_text(traceback.format_exc())
             record.reason = f"{type(error).__name__}: {error} (traceback: {folder / TRACEBACK})"
-        _add_prices(record, run.resolved.get("price_per_hour"))
+        _add_prices(record, run.price_per_hour)
         record.versions = versions()
         kept = checksums(folder)
         record.files = {name: kept[name] for name in (SELECTION, ITEMS) if name in kept}
