@@ -70,7 +70,6 @@ SAME_NAME = {
 
 # Rooms without a folder of their own in tests/: seen through the command line, by these files.
 TESTED_BY = {
-    "comparison": ["cli/test_compare.py"],
     "testing": ["cli/test_plugins.py", "plugins/selectors"],
     "tracking": ["cli/test_mlflow.py", "cli/test_sync.py"],
 }

@@ -1,4 +1,4 @@
-"""The leak check of a run, as stages: one per suite, shared by all selections from a pool."""
+"""The leak check as stages: one per suite, shared by all selections from a pool."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ FOUND = "leaks.json"
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Per suite what the record keeps (see data.leaks.leak_summary), and the stage with all that was found."""
+class LeaksFound:
+    """The leaks of one selection."""
 
-    summaries: dict[str, dict[str, Any]]
-    stages: dict[str, str]
+    summaries: dict[str, dict[str, Any]]  # suite -> what the record keeps (see data.leaks.leak_summary)
+    stages: dict[str, str]  # leaks/SUITE -> the key of the stage with everything that was found
 
     @property
     def selected(self) -> int | None:
-        """The selected examples that leak; None where that is not known."""
+        """The number of distinct selected examples that leak into any suite; None if none was found and a suite could not
+        be checked."""
         return leaks.selected_leaks(self.summaries)
 
     def warning(self) -> str | None:
-        """One sentence where the selection holds items of a suite."""
+        """A sentence that names the suites whose items the selection holds; None if it holds none."""
         hit = [(name, about) for name, about in self.summaries.items() if about.get("selected")]
         if not hit:
             return None
@@ -43,7 +44,7 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class LeakStage(RunStage):
-    """The search for one suite's items in a pool and in target examples, whatever is then selected."""
+    """The search for one suite's test items in a whole pool and in the target examples; it knows of no selection."""
 
     pool: Pool
     target: Mapping[str, Pool]
@@ -56,11 +57,15 @@ class LeakStage(RunStage):
             "pool": self.pool.fingerprint,
             "target": {capability: examples.fingerprint for capability, examples in self.target.items()},
             "suite": plugin_identity(self.suite),
+            # The code that searches: a plugin's own identity does not cover it.
             "source": [file_hash(Path(module.__file__ or "")) for module in (leaks, ngrams)],
         }
 
     def result(self, store: Store) -> tuple[str, dict[str, Any]]:
-        """The stage's key, and all that was found (see data.leaks.suite_leaks)."""
+        """The stage's key, and everything that was found (see data.leaks.suite_leaks).
+
+        Raises UserError if the stored result cannot be read.
+        """
 
         def compute(folder: Path) -> None:
             with plugin_call(self.suite, "texts"):
@@ -76,11 +81,11 @@ class LeakStage(RunStage):
 
 def check_leaks(
     pool: Pool, target: Mapping[str, Pool], suites: Mapping[str, Any], selected: Iterable[str], store: Store
-) -> Checked:
-    """Look for every suite's items in the pool and the target examples, and count those in the selection (ids)."""
+) -> LeaksFound:
+    """Search the pool and the target examples for every suite's items, and count those in the selected ids."""
     chosen = list(selected)
     summaries, stages = {}, {}
     for name, suite in suites.items():
         stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
         summaries[name] = leaks.leak_summary(found, chosen)
-    return Checked(summaries, stages)
+    return LeaksFound(summaries, stages)

@@ -140,7 +140,7 @@ def test_another_server_and_a_run_made_anew_are_sent_too(outputs, server, reques
 def test_a_send_that_broke_off_is_gone_on_with(outputs, server, monkeypatch, request):
     from selbench.tracking import mirror
 
-    monkeypatch.setattr(mirror, "inputs", lambda record: 1 / 0)
+    monkeypatch.setattr(mirror, "dataset_inputs", lambda record: 1 / 0)
     with pytest.raises(UserError, match="division by zero"):
         syncing.sync(outputs, server)
     monkeypatch.undo()

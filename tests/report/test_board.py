@@ -1,4 +1,4 @@
-"""From records and files to the board and its files: what stands together, what is said, what is printed."""
+"""From records and files of scores to the board and its files: which runs share a row, which figures, which text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from selbench.cli.main import run as command
 from selbench.errors import UserError
 from selbench.report.items import ItemScores
-from selbench.report.leaderboard import board_of, show
+from selbench.report.leaderboard import board_of, show_records
 from selbench.report.plain_scores import parse_map, read_scores
-from selbench.report.tables import frame, markdown
+from selbench.report.tables import board_frame, board_markdown
 from selbench.report.tidy import runs_table, task_table
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow, SelectionFacts
@@ -67,7 +67,7 @@ def test_one_seed_has_no_error_and_a_missing_partner_no_difference():
 
 def test_runs_of_another_setting_are_not_averaged_together():
     for key in ("trainer_key", "pool_key"):
-        table = frame(board(record("random", 0, 0.1), record("random", 0, 0.9, **{key: "other"})))
+        table = board_frame(board(record("random", 0, 0.1), record("random", 0, 0.9, **{key: "other"})))
         assert sorted(table["score"]) == [0.1, 0.9]
 
 
@@ -127,19 +127,19 @@ def test_arms_with_unequal_tokens_are_warned_of():
     )
 
 
-def test_leaks_are_shown_where_they_were_looked_for(capsys):
+def test_leaks_are_shown_if_they_were_checked(capsys):
     checked, unchecked = record("random", 0, 0.1), record("mads", 0, 0.1)
     checked.selection = replace(checked.selection, leaked=3)
-    found = {row.arm: row for row in show([checked, unchecked]).tables[0].rows}
+    found = {row.arm: row for row in show_records([checked, unchecked]).tables[0].rows}
     assert (found["random"].leaked, found["mads"].leaked) == (3, None)
     assert "leaked" in capsys.readouterr().out
 
 
 def test_text_from_data_is_never_markup(capsys, caplog, tmp_path):
-    shown = show([record("[red]x[/red]", 0, 0.5), record("<b>|`", 0, 0.4)], csv=tmp_path / "board.csv")
+    shown = show_records([record("[red]x[/red]", 0, 0.5), record("<b>|`", 0, 0.4)], csv=tmp_path / "board.csv")
     out = capsys.readouterr()
     assert "[red]x[/red]" in out.out and "no arm `random`" in caplog.text
-    assert r"| \<b\>\|\` |" in markdown(shown)
+    assert r"| \<b\>\|\` |" in board_markdown(shown)
     assert list(pd.read_csv(tmp_path / "board.csv")["selector"]) == ["[red]x[/red]", "<b>|`"]
     assert {path.name for path in tmp_path.iterdir()} == {"board.csv", "board.parquet", "board.md", "board.html"}
 
@@ -147,13 +147,13 @@ def test_text_from_data_is_never_markup(capsys, caplog, tmp_path):
 def test_published_figures_stand_beside_the_measured(capsys):
     item = record("random", 0, 0.5)
     item.config["published"] = {"source": "a paper", "rows": [{"selector": "mads", "score": 37.7}]}
-    show([item])
+    show_records([item])
     out = capsys.readouterr().out
     assert "published, not measured here: a paper" in out and "37.7" in out
 
 
-def test_json_is_all_that_stands_on_standard_output(capsys):
-    show([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
+def test_standard_output_holds_nothing_but_the_json(capsys):
+    show_records([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["tables"][0]["rows"][0]["vs_baseline"]["p"] is None
     assert found["counts"]["verdicts"] == {"better": 0, "worse": 0, "tied": 1}
