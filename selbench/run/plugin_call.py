@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,9 +28,10 @@ def plugin_call(plugin: Any, method: str) -> Iterator[None]:
     """The block in which a method of a plugin is called.
 
     Raises PluginError if the plugin ends the process (`sys.exit`, `os._exit`) or raises something that is no
-    Exception; KeyboardInterrupt and every Exception pass. The working directory is afterwards what it was before.
+    Exception; KeyboardInterrupt and every Exception pass. The working directory and the standard streams are afterwards
+    what they were before.
     """
-    folder = os.getcwd()
+    folder, streams = os.getcwd(), (sys.stdout, sys.stderr)
     try:
         with _exit_refused():
             yield
@@ -40,6 +42,7 @@ def plugin_call(plugin: Any, method: str) -> Iterator[None]:
             f"{plugin_title(plugin)} tried to end the process: {described(error)} in {method}()."
         ) from error
     finally:
+        sys.stdout, sys.stderr = streams
         with suppress(OSError):  # the folder may be gone
             os.chdir(folder)
 
