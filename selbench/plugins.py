@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import os
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -177,8 +178,19 @@ def plugin_path(arguments: Sequence[str]) -> list[str]:
     for argument in reversed(arguments):
         key, _, value = argument.lstrip("+").partition("=")
         if key == "plugin_path":
-            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip()]
+            return _folders_typed(value)
     return [part for part in os.environ.get("SELBENCH_PLUGIN_PATH", "").split(os.pathsep) if part]
+
+
+# A value in Hydra's grammar: in quotes, or bare, where a backslash keeps a blank or a comma from ending it.
+_VALUE = re.compile(r"""\s*'((?:\\.|[^'\\])*)'\s*|\s*"((?:\\.|[^"\\])*)"\s*|((?:\\.|[^,\\])+)""")
+
+
+def _folders_typed(value: str) -> list[str]:
+    """The folders of one override: `a`, `[a,b]`, `'a b'` or `a\\ b`, which is how Hydra writes a blank."""
+    inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    typed = ("".join(groups).strip() for groups in _VALUE.findall(inside))
+    return [re.sub(r"\\(.)", r"\1", folder) for folder in typed if folder not in ("", "null")]
 
 
 def recorded_plugin_path(config: Mapping[str, Any]) -> list[str]:

@@ -43,7 +43,7 @@ def server(tmp_path_factory):
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=lean, stdout=log, stderr=log, start_new_session=True)
     try:
-        for _ in range(240):
+        for _ in range(720):  # three minutes: on a busy machine its imports alone have taken one
             try:
                 urllib.request.urlopen(f"{uri}/health", timeout=1).close()
                 break
