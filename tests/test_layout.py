@@ -25,7 +25,7 @@ ALLOWED = {
     "plugins": {"declare"},
     "features": {"api", "data", "models", "features"},
     "optimize": {"optimize"},
-    "store": {"store"},
+    "store": {"declare", "store"},
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api"},
     "config": {"api", "plugins", "settings"},
