@@ -28,7 +28,7 @@ ALLOWED = {
     "store": {"declare", "store"},
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api"},
-    "config": {"api", "plugins", "settings"},
+    "config": {"api", "models", "plugins", "settings"},
     "run": {"api", "data", "models", "run", "settings", "store"},
     "statistics": {"statistics"},
     "report": {"console", "report", "statistics", "store"},
