@@ -31,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selbench.api import ModelRef
 from selbench.errors import NotApplicable, UserError, unknown
+from selbench.models import gpu_is_here, resolved_dtype
 from selbench.plugins import Registry, discover, plugin_path, recorded_plugin_path, recorded_pools
 from selbench.presets import CONFIG_MODULE, choices, packages, presets, require_distinct
 from selbench.settings import Config, PlainSettings, Run, Tracking, check_choices
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 PRIMARY = "config"
+HERE = ("basic", "joblib", "submitit_local")  # launchers that stay on the machine
 
 
 # ------------------------------------------------------------------------- the names that settings may have
@@ -133,8 +135,20 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     found = _with_presets_folder(overrides, registry)
     if not multirun:
         refuse_grid(found, registry)
-    cells = expand(found, registry) if multirun else [found]
-    return [Cell(cell, compose_run(cell, registry)) for cell in cells]
+    if not multirun:
+        return [Cell(found, compose_run(found, registry))]
+    cells = [Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry)]
+    # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
+    if gpu_is_here() or not any(cell.run.dtype_by_machine for cell in cells) or _launcher(found, registry) in HERE:
+        return cells
+    return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=True)) for cell in cells]
+
+
+def _launcher(overrides: Sequence[str], registry: Registry) -> str:
+    """The name of Hydra's launcher that would carry out a grid."""
+    settled = [text for text in overrides if not _is_sweep(text)]
+    config = compose_config([*settled, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
+    return str(config.hydra.runtime.choices["hydra/launcher"])
 
 
 def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Run:
@@ -175,6 +189,12 @@ def to_run(config: DictConfig) -> Run:
         }
         plain: dict[str, Any] = {item.name: config[item.name] for item in dataclasses.fields(PlainSettings)}
     check_choices(resolved)
+    by_machine = config.auto_dtype is None and "auto" in (model.dtype, scorer.dtype)
+    for ref, key in ((model, "model"), (scorer, "scorer")):
+        if ref.dtype == "auto":
+            ref.dtype = config.auto_dtype or resolved_dtype("auto")
+        if resolved[key] is not None:
+            resolved[key]["dtype"] = ref.dtype
     if not suites:
         raise UserError("no suite: name at least one, e.g. suite=planted or suite=[response_loss,arc_easy].")
     for ref, key in ((model, "model"), (scorer, "scorer")):
@@ -185,6 +205,7 @@ def to_run(config: DictConfig) -> Run:
         **objects,
         scorer=scorer,
         model=model,
+        dtype_by_machine=by_machine,
         suites=suites,
         targets=targets,
         output_dir=Path(config.output_dir).expanduser(),
@@ -296,10 +317,14 @@ def command_line(arguments: Sequence[str]) -> CommandLine:
     )
 
 
-def launch(typed: CommandLine, sweep: str, job: Callable[[Run, int], object]) -> None:
-    """Run a grid through Hydra's launcher: `job` is called once per cell, with the cell's run and number (from 0)."""
+def launch(typed: CommandLine, cells: Sequence[Cell], sweep: str, job: Callable[[Run, int], object]) -> None:
+    """Run a grid through Hydra's launcher: `job` is called once per cell, with the cell's run and number (from 0).
+
+    What dtype=auto means here, it means in every cell, whatever the cell's machine has: the keys of the grid are of that.
+    """
+    settled = [f"auto_dtype={resolved_dtype('auto')}"] if all(cell.run.auto_dtype is None for cell in cells) else []
     folder = ["--config-dir", str(typed.config_dir.expanduser())] if typed.config_dir else []
-    hand_over(["-m", *folder, *typed.overrides, f"sweep={sweep}"], job)
+    hand_over(["-m", *folder, *typed.overrides, *settled, f"sweep={sweep}"], job)
 
 
 def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lambda run, number: None) -> None:

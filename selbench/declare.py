@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from selbench.errors import UserError, unknown
 
+# The group of entry points that packages name their plugins in.
+GROUP = "selbench.plugins"
 # Kind of plugin -> the method that does its work.
 WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "load"}
 

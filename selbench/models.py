@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import os
+import sys
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +68,28 @@ def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
     return ready
 
 
+@lru_cache(maxsize=1)
+def gpu_is_here() -> bool:
+    """Whether PyTorch would find a GPU of NVIDIA's on this machine, without loading it: a plan may ask too."""
+    if "torch" in sys.modules:
+        return bool(sys.modules["torch"].cuda.is_available())
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() in ("", "-1") or version("torch").endswith(
+        "+cpu"
+    ):
+        return False
+    try:
+        driver = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+        count = ctypes.c_uint(0)
+        return driver.nvmlInit_v2() == 0 and driver.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):  # no driver, or one without these functions
+        return False
+
+
+def resolved_dtype(dtype: str) -> str:
+    """The type of weights that a dtype stands for: "auto" is bfloat16 where there is a GPU, else float32."""
+    return ("bfloat16" if gpu_is_here() else "float32") if dtype == "auto" else dtype
+
+
 def local_folder(ref: ModelRef) -> Path | None:
     """The folder that `ref.path` names; None for the name of a hub model. Raises UserError for a missing folder."""
     where = Path(ref.path).expanduser()
@@ -95,10 +121,14 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
 def fingerprint(ref: ModelRef) -> str:
     """A hash of everything that can change what the model computes, for the keys of stages.
 
-    A folder counts by the content of its files, a hub model by its name and commit; template, dtype, max_length and the
-    content of the adapter count as well.
+    A folder counts by the content of its files, a hub model by its name and commit; template, dtype (what "auto"
+    stands for here), max_length and the content of the adapter count as well.
     """
-    identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
+    identity: dict[str, Any] = {
+        "template": ref.template,
+        "dtype": resolved_dtype(ref.dtype),
+        "max_length": ref.max_length,
+    }
     folder = local_folder(ref)
     # A folder by its content, so that a moved copy has the same key and a changed file another one.
     identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]

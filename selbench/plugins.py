@@ -20,10 +20,9 @@ from types import ModuleType
 from typing import Any
 
 from selbench import plugin_folders
-from selbench.declare import WORK
+from selbench.declare import GROUP, WORK
 from selbench.errors import PluginError, UserError, unknown
 
-GROUP = "selbench.plugins"
 KINDS = tuple(WORK)
 
 

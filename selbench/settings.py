@@ -18,6 +18,7 @@ from selbench.errors import UserError, unknown
 MISSING = "???"  # OmegaConf's mark of a value that has no default
 Reuse = Literal["missing", "verify", "none"]
 REUSE = get_args(Reuse)
+DTYPES = ("float32", "bfloat16", "float16")
 RETRY = ("failed", "skipped", "all")
 
 
@@ -91,6 +92,13 @@ class PlainSettings:
         None, "the price of one device-hour, for the costs of runs and of `selbench plan`", changes_results=False
     )
     currency: str = setting("USD", "the currency of the price", changes_results=False)
+    auto_dtype: Optional[str] = setting(  # noqa: UP045
+        None,
+        "what dtype=auto of models means; null: bfloat16 where there is a GPU, else float32, found out by the machine "
+        "that starts a run or a grid, for all cells of the grid",
+        choices=DTYPES,
+        changes_results=False,
+    )
     sweep: Optional[str] = setting(  # noqa: UP045
         None, "the sweep that the run is a cell of; set by `selbench -m`", changes_results=False
     )
@@ -157,6 +165,19 @@ class Run(PlainSettings):
     output_dir: Path
     started: str  # when it was composed: ISO 8601, UTC
     resolved: Mapping[str, Any]  # the configuration as a record keeps it
+    dtype_by_machine: bool = False  # whether a dtype=auto was settled by what the machine has that composed the run
+    elsewhere: bool = False  # whether the launcher of its grid may carry it out on another machine
+
+
+def dtype_warning(runs: Sequence[Run]) -> str | None:
+    """What to say of cells whose dtype=auto was settled here although they run elsewhere, perhaps on a GPU."""
+    guessed = [run for run in runs if run.dtype_by_machine and run.elsewhere]
+    if not guessed:
+        return None
+    return (
+        "dtype=auto is float32 in all cells, because this machine has no GPU; whether those that its launcher uses have "
+        "one cannot be known here. If they have, set auto_dtype=bfloat16."
+    )
 
 
 def without_effect() -> tuple[str, ...]:

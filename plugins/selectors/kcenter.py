@@ -1,6 +1,7 @@
 """k-center: a selection that leaves no example of the pool far from a selected one."""
 
-from typing import Literal
+import dataclasses
+from typing import Any, Literal
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
 from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart
@@ -53,6 +54,10 @@ class KCenter:
             raise UserError(f"option 'first' of 'kcenter': '{self.first}' is neither random, medoid nor a position.")
         self.stochastic = self.first == "random"
         self.uses_scorer = self.space == "hidden"
+
+    def identity(self) -> dict[str, Any]:
+        """The options for the key, with the content of an encoder's folder instead of its path."""
+        return {**dataclasses.asdict(self), "encoder": TextEmbeddings(self.encoder).identity()["encoder"]}
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self._points]

@@ -61,6 +61,9 @@ class LmEval:
     add_bos_token: bool | None = None
     unsafe_code: bool = False
 
+    # Its version says the version of its own tasks too, and neither is to be had of the tasks without importing it.
+    libraries = ("lm-eval",)
+
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}: a limit is a whole number of items from 1, or null for all.")

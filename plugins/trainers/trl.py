@@ -17,7 +17,7 @@ from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_model, load_tokenizer
+from selbench.models import load_model, load_tokenizer, resolved_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,7 +51,8 @@ class Trl:
             dropped if no token of the response is left.
         gradient_checkpointing: activations are computed twice, which saves memory and costs time.
         precision: mixed = float32 weights with arithmetic in bfloat16 (on a CPU all float32); bfloat16 = weights in
-            bfloat16 too; auto = float32 on a CPU and mixed on a GPU, there with bfloat16 weights under an adapter.
+            bfloat16 too; auto = float32 where the model's dtype is float32 (as dtype=auto is on a CPU), else mixed,
+            on a GPU with bfloat16 weights under an adapter.
         lora_rank: the rank of the LoRA adapter; 0 tunes all weights.
         lora_alpha: the adapter is scaled by lora_alpha / lora_rank.
         lora_dropout: the dropout on the adapter's input.
@@ -105,7 +106,7 @@ class Trl:
                 match=self.match,
                 amount=getattr(self, self.match),
             )
-            tuned, loss = self._fit_plan(network, tokenizer, rows, plan, context)
+            tuned, loss = self._fit_plan(network, tokenizer, rows, plan, context, self._precision(model))
             seen = np.concatenate(plan.steps)
             tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
             context.log(
@@ -123,13 +124,16 @@ class Trl:
     def _load_network(self, model: ModelRef) -> Any:
         import torch
 
-        if not torch.cuda.is_available():
-            dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
-        elif self.precision == "auto":
-            dtype = "bfloat16" if self.lora_rank else "float32"  # frozen weights need no float32 copy
-        else:
-            dtype = "bfloat16" if self.precision == "bfloat16" else "float32"
-        return load_model(dataclasses.replace(model, dtype=dtype))
+        # Frozen weights need no float32 copy.
+        frozen = self.precision == "auto" and self._precision(model) == "mixed" and self.lora_rank
+        low = self.precision == "bfloat16" or (frozen and torch.cuda.is_available())
+        return load_model(dataclasses.replace(model, dtype="bfloat16" if low else "float32"))
+
+    def _precision(self, model: ModelRef) -> str:
+        """What `precision` is in force: auto depends on the model's dtype, which is in the key, not on the device."""
+        if self.precision != "auto":
+            return self.precision
+        return "float32" if resolved_dtype(model.dtype) == "float32" else "mixed"
 
     def _token_limit(self, model: ModelRef, network: Any) -> int:
         """Tokens per example: the option or the model's, and never more than the model has positions for."""
@@ -151,7 +155,13 @@ class Trl:
         return [example for example, _ in pairs], [row for _, row in pairs]
 
     def _fit_plan(
-        self, network: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Encoded], plan: Plan, context: Context
+        self,
+        network: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Encoded],
+        plan: Plan,
+        context: Context,
+        precision: str,
     ) -> tuple[Any, float]:
         """The tuned network and the mean training loss after all steps of the plan. Raises UserError if it diverged."""
         from datasets import Dataset
@@ -170,7 +180,7 @@ class Trl:
         run = sft_trainer_class()(
             batches,
             model=network,
-            args=self._sft_config(len(plan.steps), context.seed, folder),
+            args=self._sft_config(len(plan.steps), context.seed, folder, precision),
             # TRL requires a data set; the examples come from `batches`.
             train_dataset=Dataset.from_dict({"row": range(len(rows))}),
             processing_class=tokenizer,
@@ -187,7 +197,7 @@ class Trl:
             raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
         return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
 
-    def _sft_config(self, steps: int, seed: int, folder: Path) -> Any:
+    def _sft_config(self, steps: int, seed: int, folder: Path, precision: str) -> Any:
         import torch
         from trl import SFTConfig
 
@@ -204,7 +214,7 @@ class Trl:
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             gradient_checkpointing=self.gradient_checkpointing,
-            bf16=cuda and self.precision in ("auto", "mixed"),
+            bf16=cuda and precision == "mixed",
             use_cpu=not cuda,
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},

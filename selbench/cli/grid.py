@@ -21,7 +21,7 @@ from selbench.config import Cell, CommandLine, command_line, composed, hand_over
 from selbench.errors import PluginError, UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
-from selbench.settings import Run
+from selbench.settings import Run, dtype_warning
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record, distinct
@@ -53,10 +53,12 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     with _no_exit():
         _write_sweep(sweep, cells, keys, arguments)
         _write_plan(sweep, [cell.run for cell in cells])
+    if warning := dtype_warning([cell.run for cell in cells]):
+        console.warn(warning)
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
     started = time.perf_counter()
     with watching(sweep):
-        launch(typed, sweep.id, _run_launched_cell)
+        launch(typed, cells, sweep.id, _run_launched_cell)
     return _print_summary(run, sweep, time.perf_counter() - started)
 
 

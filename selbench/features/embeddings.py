@@ -44,6 +44,11 @@ class TextEmbeddings:
         if self.dimension < 1:
             raise UserError(f"dimension={self.dimension} is no dimension: it must be at least 1.")
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Whose version may change the values: another encoder's files are in its key."""
+        return ("scikit-learn",) if self.encoder == "tfidf" else ()
+
     def identity(self) -> dict[str, Any]:
         """The fields; an encoder's folder is represented by a hash of its files, not by its path."""
         folder = Path(self.encoder).expanduser()

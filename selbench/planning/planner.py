@@ -15,7 +15,7 @@ from selbench.planning.estimates import Estimator
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
-from selbench.settings import Run
+from selbench.settings import Run, dtype_warning
 from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now
@@ -102,6 +102,8 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
     warnings, notes = [], []
+    if warning := dtype_warning([cell.run for cell in grid.cells]):
+        warnings.append(warning)
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
     if total["unknown"]:

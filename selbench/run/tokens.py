@@ -13,6 +13,7 @@ from selbench.models import fingerprint, load_tokenizer
 from selbench.run.inputs import load_pool
 from selbench.run.stage import RunStage
 from selbench.settings import Run
+from selbench.store.code import module_hash
 from selbench.store.files import load_arrays, save_arrays
 from selbench.store.stages import Store
 
@@ -32,7 +33,8 @@ class TokenCounts(RunStage):
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"pool": self.pool.fingerprint, "model": fingerprint(self.model)}
+        counting = module_hash("selbench.data.chat")
+        return {"pool": self.pool.fingerprint, "model": fingerprint(self.model), "source": counting}
 
     def result(self, store: Store) -> np.ndarray:
         """N integers, one per example, in pool order. Raises UserError if the tokenizer cannot be loaded."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import json
+from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from importlib import metadata
 from typing import Any
 
-import selbench
+from selbench.declare import features_needed
+from selbench.errors import UserError
+from selbench.store.code import code_hash
 
 # Raised by hand when the meaning of a stage's files changes.
 FORMAT = 2
-# The packages whose code computes features and selections. A change of that code computes selections anew, but no
-# fine-tuning of the same examples.
-SELECTION_ENGINE = ("features", "optimize")
 
 
 def digest(identity: Any) -> str:
@@ -30,42 +29,71 @@ def derive_seed(seed: int, axis: str) -> int:
 
 
 def plugin_identity(plugin: Any) -> dict[str, Any]:
-    """Name, options and source of a plugin instance.
+    """Name, options and code of a plugin instance, and of the parts that it is made of or says it needs.
 
     A plugin whose options name files has an `identity()` that stands for its options and includes what the files hold:
     the framework cannot know which options are files.
     """
-    options = plugin.identity() if hasattr(plugin, "identity") else dataclasses.asdict(plugin)
-    engine = SELECTION_ENGINE if plugin.plugin_kind == "selector" else ()
-    return {"name": plugin.plugin_name, "options": options, "source": _source(inspect.getfile(type(plugin)), engine)}
+    needed = _announced(plugin)
+    about = {"name": plugin.plugin_name, "options": _fields(plugin), **_code(plugin)}
+    return {**about, "needs": needed} if needed else about
 
 
 def spec_identity(spec: Any) -> dict[str, Any]:
-    """Name, fields (or what its `identity()` gives) and source of a feature specification."""
-    fields = spec.identity() if hasattr(spec, "identity") else dataclasses.asdict(spec)
-    source = _source(inspect.getfile(type(spec)), SELECTION_ENGINE)
-    return {"name": type(spec).__name__, "fields": fields, "source": source}
+    """Name, fields (or what its `identity()` gives) and code of a feature specification."""
+    return {"name": type(spec).__name__, "fields": _fields(spec), **_code(spec)}
 
 
-@cache
-def _source(path: str, engine: tuple[str, ...]) -> str:
-    """A hash of the class's own file and its private neighbours (`_*.py`), and of selbench's code that works for it."""
-    file = Path(path)
-    files = [file, *sorted(file.parent.glob("_[!_]*.py"))]
-    return hashlib.sha256("".join(_text_hash(f) for f in files).encode() + _engine(engine).encode()).hexdigest()[:16]
+def _fields(thing: Any) -> Any:
+    return thing.identity() if hasattr(thing, "identity") else dataclasses.asdict(thing)
 
 
-@cache
-def _engine(folders: tuple[str, ...]) -> str:
-    """A hash of data/chat.py (how a conversation becomes tokens, on which everything rests) and of the given folders.
+def _announced(plugin: Any) -> list[dict[str, Any]]:
+    """The identities of the features that a selector says it needs. Raises UserError for one that names a missing file.
 
-    Folders are read one level deep: files in a subfolder would not count.
+    Their seed is beside the point here: it is in the key of a selection where that depends on it.
     """
-    root = Path(selbench.__file__).parent
-    files = [root / "data" / "chat.py", *sorted(file for name in folders for file in (root / name).glob("*.py"))]
-    return digest([FORMAT, *(_text_hash(file) for file in files)])
+    try:
+        return [spec_identity(spec) for spec in features_needed(plugin, 0)]
+    except UserError:
+        raise
+    except Exception:  # anybody's method: what is wrong with it shows, in words, where the features are asked for
+        return []
+
+
+def _code(thing: Any) -> dict[str, Any]:
+    """The code of an object and of the parts that its fields hold, and the versions of the libraries that it names."""
+    values = [getattr(thing, item.name, None) for item in dataclasses.fields(thing)]
+    parts = [
+        {
+            "name": type(part).__qualname__,
+            **_code(part),
+            "fields": part.identity() if hasattr(part, "identity") else None,
+        }
+        for part in _parts(values)
+    ]
+    about = {"source": digest([FORMAT, code_hash(type(thing))]), "parts": parts, "libraries": _versions(thing)}
+    return {name: value for name, value in about.items() if value}
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The dataclass instances among values, at any depth of lists and mappings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _parts(item)
+
+
+def _versions(thing: Any) -> dict[str, str | None]:
+    """Library -> installed version, of the `libraries` that a plugin or spec names; they are not imported."""
+    named = getattr(thing, "libraries", None) or ()
+    return {str(name): _version(str(name)) for name in ([named] if isinstance(named, str) else sorted(named))}
 
 
 @cache
-def _text_hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except Exception:  # not installed, or no name of a distribution at all
+        return None

@@ -256,30 +256,6 @@ def test_seeds_of_the_axes_differ_and_keys_are_stable():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
 
 
-def test_the_code_of_features_and_optimisers_is_in_the_keys_of_selectors_and_features_only(monkeypatch):
-    from selbench_plugins.selectors.random import Random
-    from selbench_plugins.suites.response_loss import ResponseLoss
-    from selbench_plugins.trainers.trl import Trl
-
-    from selbench.features.lengths import ResponseLength
-    from selbench.store import keys
-
-    plugins = [Random(), Trl(), ResponseLoss()]
-
-    def sources():
-        keys._source.cache_clear()
-        keys._engine.cache_clear()
-        return [keys.plugin_identity(one)["source"] for one in plugins] + [keys.spec_identity(spec)["source"]]
-
-    spec = ResponseLength()
-    before, text_hash = sources(), keys._text_hash
-    monkeypatch.setattr(keys, "_text_hash", lambda file: text_hash(file) + "edited" * (file.name == "coverage.py"))
-    after = sources()
-    monkeypatch.undo()
-    assert sources() == before
-    assert [one == other for one, other in zip(before, after)] == [False, True, True, False]
-
-
 @pytest.fixture
 def elsewhere():
     """`elsewhere(root, name, shared)` holds a lock in another process until the test ends, or it is killed."""
