@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from selbench import console
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.config import Cell, CommandLine, command_line, composed, hand_over, launch, registered
+from selbench.config import Cell, CommandLine, arguments_for_hydra, command_line, composed, hand_over, launch
 from selbench.errors import UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
@@ -33,8 +33,7 @@ def main(arguments: list[str]) -> int:
         print(help_text(), end="")
         return 0
     if typed.for_hydra:
-        registered(typed.overrides, typed.config_dir)
-        hand_over(arguments)
+        hand_over(arguments_for_hydra(arguments, typed))
         return 0
     cells = composed(typed.overrides, typed.multirun, typed.config_dir)
     keys = _checked_keys([cell.run for cell in cells])
@@ -52,7 +51,7 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
     started = time.perf_counter()
     with watching(sweep):
-        launch(typed, sweep.id, _run_launched_cell)
+        launch(typed, cells, sweep.id, _run_launched_cell)
     return _print_summary(run, sweep, time.perf_counter() - started)
 
 
