@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -160,6 +162,27 @@ class FilePool:
         if bad:
             total = good + len(bad)
             log.warning("pool '%s': %d of %d rows dropped as invalid, first %s", self.name, len(bad), total, bad[0])
+
+
+@contextmanager
+def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[None]:
+    """Errors of a pool that is read inside name the settings that it was given by, and its owner.
+
+    Args:
+        settings: option -> the setting that gives it, as "path" -> "suite.response_loss.sets.mine"; or the prefix of all.
+        owner: what the message begins with instead of "pool 'NAME'".
+    """
+
+    def setting(found: re.Match[str]) -> str:
+        option = found[2]
+        return f"{found[1]}{settings}.{option}" if isinstance(settings, str) else settings.get(option, found[0])
+
+    try:
+        yield
+    except UserError as error:
+        told = re.sub(r"^pool '[^']*'", owner, str(error))
+        names = "|".join(item.name for item in dataclasses.fields(FilePool))
+        raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 
 def file_labels(paths: Sequence[str]) -> list[str]:
