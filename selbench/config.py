@@ -363,7 +363,11 @@ class PartsOfCells:
     def _parts(self, overrides: Sequence[str]) -> list[Part]:
         config = compose(PRIMARY, overrides=list(overrides), return_hydra_config=True)
         chosen = config.hydra.runtime.choices
-        parts = [_part(config[group], group, choice=str(chosen.get(group, ""))) for group in SINGLE if config[group]]
+        parts = [
+            _part(config[group], group, choice=str(chosen.get(group, "")))
+            for group in SINGLE
+            if config[group] is not None
+        ]
         for group in NAMED:
             named = self._choices_by_key(group, overrides)
             parts += [_part(node, group, named.get(key, ""), key) for key, node in config[group].items()]

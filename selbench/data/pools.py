@@ -37,6 +37,17 @@ class Part:
     source: str = ""  # the source of rows that name none; empty if it is the only part
 
 
+@dataclass(frozen=True)
+class Read:
+    """One example as it was read."""
+
+    place: str  # for messages: "line 3", after the file where there are several
+    example: Example
+    row: Mapping[str, Any]  # the row of the file, all its columns
+    file: str  # empty if there is only one
+    used: frozenset[str]  # the columns that the example was made of
+
+
 @dataclass
 class FilePool:
     """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`); `path` wins.
@@ -80,9 +91,23 @@ class FilePool:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"pool.limit={self.limit}: a limit is a whole number from 1, or null for all rows.")
         try:
-            return LoadedPool(Pool(_with_ids(self._examples()), self.name))
+            return LoadedPool(Pool(_with_ids((read.place, read.example) for read in self._examples()), self.name))
         except UserError as error:
             raise UserError(f"pool '{self.name}': {error}") from error
+
+    def other_columns(self) -> dict[str, dict[str, Any]]:
+        """Id -> the columns of its row that no field was read from, with the row's number as `pool_row` and, of several
+        files, its file as `pool_file`. Rows are counted from 1 as messages count them: lines of JSONL and CSV files.
+
+        Raises UserError as `load` does.
+        """
+        reads = self._examples()
+        found = {}
+        for read, example in zip(reads, _with_ids((read.place, read.example) for read in reads)):
+            others = {str(name): value for name, value in read.row.items() if name not in read.used}
+            number = int(read.place.rpartition(" ")[2])
+            found[example.id] = {**others, "pool_row": number, **({"pool_file": read.file} if read.file else {})}
+        return found
 
     @property
     def quick(self) -> bool:
@@ -119,9 +144,9 @@ class FilePool:
             return [Part(_hub_rows(self.hub, self.hub_file, self.subset, self.split, self.revision))]
         raise UserError("nothing to read from: set pool.path=/path/to/file or pool.hub=owner/name.")
 
-    def _examples(self) -> list[tuple[str, Example]]:
-        """(place, example) of each usable row: the place, as 'line 3', is for messages."""
-        good: list[tuple[str, Example]] = []
+    def _examples(self) -> list[Read]:
+        """Every usable row."""
+        good: list[Read] = []
         bad: list[str] = []
         notes: Counter[str] = Counter()
         left = self.limit
@@ -135,9 +160,9 @@ class FilePool:
                 place = f"{part.file} {place}" if part.file else place
                 try:
                     example = forms.example_of_row(row, columns, notes)
-                    good.append(
-                        (place, example if example.source else dataclasses.replace(example, source=part.source))
-                    )
+                    if not example.source:
+                        example = dataclasses.replace(example, source=part.source)
+                    good.append(Read(place, example, row, part.file, frozenset(columns.values())))
                 except forms.Malformed as reason:
                     bad.append(f"{place}: {reason}")
         self._refuse_bad_rows(len(good), bad)

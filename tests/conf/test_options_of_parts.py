@@ -67,6 +67,8 @@ def test_options_may_stand_before_the_choice_and_be_those_of_the_default():
             ["selector=random,kcenter", "selector.nait.layers=all"],
             "no selector here is called 'nait'; .*kcenter, random",
         ),
+        (["selector=random,base", "selector.encoder=x"], "option of selectors 'base', 'random'"),
+        (["selector=base", "selector.encoder=x"], "option of selector 'base'"),
         (["target=planted,file", "target.file.pth=x"], "Did you mean 'target.file.path'"),
         (["target.path=x"], "there is no target"),
         (["suite=planted,mmlu", "suite.planted.limt=1"], "Did you mean 'suite.planted.limit'"),
