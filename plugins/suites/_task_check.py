@@ -77,7 +77,7 @@ def read_task(path: Path) -> dict[str, Any]:
     """The content of a task file and of what it includes, its functions left unread. Empty if it cannot be read."""
     import yaml
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc] (yaml has no types)
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
         """Reads `!function module.name` as nothing."""
 
     Loader.add_multi_constructor("!", lambda loader, tag, node: None)

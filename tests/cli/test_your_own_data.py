@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 import selbench as package
 
@@ -15,6 +16,7 @@ PAGE = (ROOT / "docs" / "your-own-data.md").read_text()
 MODEL = Path(package.__file__).parent / "planted" / "models" / "planted-1m"
 
 
+@pytest.mark.slow
 def test_the_page(selbench, tmp_path, monkeypatch):
     for name, text in re.findall(r"^\*\*`([^`]+)`\*\*\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
