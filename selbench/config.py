@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,16 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from selbench.addresses import GROUPS, NAMED, SINGLE, Address, Part, address, addressed
 from selbench.api import ModelRef
 from selbench.errors import NotApplicable, UserError, unknown
 from selbench.models import gpu_is_here, resolved_dtype
@@ -41,6 +46,7 @@ __all__ = [
     "CommandLine",
     "Run",
     "Tracking",
+    "arguments_for_hydra",
     "command_line",
     "composed",
     "composed_run",
@@ -134,21 +140,30 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     registry = registered(overrides, config_dir)
     found = _with_presets_folder(overrides, registry)
     if not multirun:
-        refuse_grid(found, registry)
-    if not multirun:
-        return [Cell(found, compose_run(found, registry))]
-    cells = [Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry)]
+        cell = only_cell(found, registry)
+        return [Cell(cell, compose_run(cell, registry))]
+    cells = _distinct(Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry))
     # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
-    if gpu_is_here() or not any(cell.run.dtype_by_machine for cell in cells) or _launcher(found, registry) in HERE:
+    if (
+        gpu_is_here()
+        or not any(cell.run.dtype_by_machine for cell in cells)
+        or _launcher(cells[0].overrides, registry) in HERE
+    ):
         return cells
     return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=True)) for cell in cells]
 
 
 def _launcher(overrides: Sequence[str], registry: Registry) -> str:
-    """The name of Hydra's launcher that would carry out a grid."""
-    settled = [text for text in overrides if not _is_sweep(text)]
-    config = compose_config([*settled, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
+    """The name of Hydra's launcher that would carry out a grid, from the settings of one of its cells."""
+    config = compose_config([*overrides, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
     return str(config.hydra.runtime.choices["hydra/launcher"])
+
+
+def _distinct(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells without those whose settings, as composed, are those of an earlier one: `budget=0.1,0.10` is one."""
+    return list(
+        {json.dumps(cell.run.resolved, sort_keys=True, default=str): cell for cell in reversed([*cells])}.values()
+    )[::-1]
 
 
 def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Run:
@@ -157,11 +172,15 @@ def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Ru
     Raises UserError for settings that no run can be composed of.
     """
     registry = registered(overrides, config_dir)
-    return compose_run(_with_presets_folder(overrides, registry), registry)
+    found = _with_presets_folder(overrides, registry)
+    return compose_run(single_cell(found, registry, "one run is needed here"), registry)
 
 
 def _with_presets_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
     """The overrides with the folder of presets as one of them, so that a cell that is run alone finds it too."""
+    overrides = [
+        f"{key}{sign}{_hydras_value(key, value)}" for key, sign, value in (text.partition("=") for text in overrides)
+    ]
     return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
 
 
@@ -238,34 +257,183 @@ def expand(overrides: Sequence[str], registry: Registry) -> list[list[str]]:
     UserError for an override that cannot be read, or an interval.
     """
     with composing(), _explained(registry):
-        settled = [text for text in overrides if not _is_sweep(text)]
+        settled = [text for text in overrides if not addressed(text) and not _is_sweep(text)]
         config = compose(PRIMARY, overrides=[*settled, "hydra.mode=MULTIRUN"], return_hydra_config=True)
-        axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        own = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         # glob(...) needs the loader, which by now knows every folder of presets.
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        values = {}  # a setting that is named again keeps its place and takes the later values
-        for override in parser.parse_overrides([*axes, *overrides]):
-            values[override.get_key_element()] = _axis_values(override)
-        return [list(cell) for cell in itertools.product(*values.values())]
+        return cells_of(overrides, parser, registry, own)
 
 
-def _axis_values(override: Override) -> list[str]:
-    """`key=value` for each value of an override. Raises HydraException for an interval, which has no list of values."""
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
-
-
-def refuse_grid(overrides: Sequence[str], registry: Registry) -> None:
-    """Raises UserError, saying that -m is missing, if a setting has several values or the experiment is a grid."""
+def single_cell(overrides: Sequence[str], registry: Registry, advice: str) -> list[str]:
+    """The overrides of one run. Raises UserError, which ends with the advice, for an option with several values."""
+    if not any(map(addressed, overrides)):
+        return list(overrides)
+    for text in filter(addressed, overrides):
+        with _explained(registry):
+            several = _is_sweep(f"option={text.partition('=')[2]}")
+        if several:
+            raise UserError(
+                f"{text} names several values: {advice}; a list is typed as {text.partition('=')[0]}=[a,b]."
+            )
+    plain = [text for text in overrides if not addressed(text)]
     with _explained(registry):
-        grids = [text for text in overrides if _is_sweep(text)]
+        swept = [text for text in plain if _is_sweep(text)]
+    if swept:
+        return plain  # whoever composes them says what is wrong
+    with composing(), _explained(registry):
+        (cell,) = cells_of(overrides, OverridesParser.create(), registry)
+    return cell
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One setting of a grid with its values, of which most settings have one."""
+
+    key: str  # as typed
+    address: Address | None  # the parts that it is for; None for a setting of whole cells
+    values: list[str]
+    typed: bool = True  # on the command line, as opposed to an axis of an experiment
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Of two that set one option of a part the higher is meant: the typed one, then the one that names the part."""
+        return self.typed, bool(self.address and self.address.name)
+
+
+def cells_of(
+    overrides: Sequence[str], parser: OverridesParser, registry: Registry, experiment: Sequence[str] = ()
+) -> list[list[str]]:
+    """The distinct cells of the overrides, each with those options that are for its own parts.
+
+    The axes of an experiment come first; a setting that is named again keeps its place and takes the later values.
+    Raises UserError for an option that no part of any cell has, unless the experiment names it: a command line may leave
+    out some of its selectors. For use within `composing()`.
+    """
+    names = {group: choices(group, registry) for group in GROUPS}
+    axes: dict[Any, Axis] = {}
+    typed = [_axis(text, parser, names) for text in overrides]
+    own = [dataclasses.replace(_axis(text, parser, names), typed=False) for text in experiment]
+    for axis in [*own, *typed]:
+        axes[axis.address or axis.key] = axis
+    found = list(axes.values())
+    cells = [list(zip(found, values)) for values in itertools.product(*(axis.values for axis in found))]
+    if not any(axis.address for axis in found):
+        return _without_repeats([f"{axis.key}={value}" for axis, value in cell] for cell in cells)
+    parts_of = PartsOfCells(registry, {axis.address.group for axis in found if axis.address and axis.address.name})
+    parts = [parts_of([f"{axis.key}={value}" for axis, value in cell if not axis.address]) for cell in cells]
+    grid = list({id(part): part for each in parts for part in each}.values())
+    for axis in typed:
+        if axis.address:
+            axis.address.require_a_part(grid)
+    return _without_repeats(_addressed_cell(cell, own, grid) for cell, own in zip(cells, parts))
+
+
+def _addressed_cell(cell: Sequence[tuple[Axis, str]], parts: Sequence[Part], grid: Sequence[Part]) -> list[str]:
+    """The overrides of one cell, with the options of its own parts."""
+    settings: dict[str | int, tuple[tuple[bool, bool], str]] = {}
+    for position, (axis, value) in enumerate(cell):
+        if axis.address is None:
+            settings[position] = axis.rank, f"{axis.key}={value}"
+            continue
+        for part in parts:
+            key = part.setting(axis.address.option)
+            if axis.address.is_for(part, grid) and (key not in settings or axis.rank >= settings[key][0]):
+                settings[key] = axis.rank, f"{key}={value}"
+    return [text for _, text in settings.values()]
+
+
+def _without_repeats(cells: Iterable[list[str]]) -> list[list[str]]:
+    return [list(cell) for cell in dict.fromkeys(map(tuple, cells))]
+
+
+def _axis(text: str, parser: OverridesParser, names: Mapping[str, Sequence[str]]) -> Axis:
+    """One setting with its values. Raises HydraException for one that cannot be read, or an interval."""
+    key, _, typed = text.partition("=")
+    found = address(key, names)
+    # Hydra's grammar has no place for a name with a dash or a dot, so only the value is read by it.
+    (override,) = parser.parse_overrides([f"{found.group}.{found.option}={typed}" if found else text])
+    values = override.sweep_string_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
+    return Axis(key if found else override.get_key_element(), found, [_hydras_value(key, value) for value in values])
+
+
+def _hydras_value(key: str, value: str) -> str:
+    """A value in the words of Hydra: `budget=10%` is 0.1, and no scorer is [], as a choice must not be null."""
+    if key == "scorer" and value == "null":
+        return "[]"
+    if key == "budget" and (share := re.fullmatch(r"['\"]?(\d+(?:\.\d+)?)\s*%['\"]?", value)):
+        return repr(float(Decimal(share[1]) / 100))
+    return value
+
+
+class PartsOfCells:
+    """The parts of cells, by their composed settings. Cells with the same choices share them, the objects too."""
+
+    def __init__(self, registry: Registry, by_name: Collection[str]) -> None:
+        self.registry = registry
+        self.by_name = by_name  # the groups of which an option is addressed by name
+        self._found: dict[tuple[str, ...], list[Part]] = {}
+        self._keys: dict[tuple[str, str], list[str]] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> list[Part]:
+        """The parts of a cell with these overrides, which hold no options. Raises HydraException if they do not compose."""
+        plain = {item.name for item in dataclasses.fields(PlainSettings)}
+        deciding = tuple(text for text in overrides if text.partition("=")[0] not in plain)
+        if deciding not in self._found:
+            self._found[deciding] = self._parts(deciding)
+        return self._found[deciding]
+
+    def _parts(self, overrides: Sequence[str]) -> list[Part]:
+        config = compose(PRIMARY, overrides=list(overrides), return_hydra_config=True)
+        chosen = config.hydra.runtime.choices
+        parts = [
+            _part(config[group], group, choice=str(chosen.get(group, "")))
+            for group in SINGLE
+            if config[group] is not None
+        ]
+        for group in NAMED:
+            named = self._choices_by_key(group, overrides)
+            parts += [_part(node, group, named.get(key, ""), key) for key, node in config[group].items()]
+        return parts
+
+    def _choices_by_key(self, group: str, overrides: Sequence[str]) -> dict[str, str]:
+        """Suite or target -> the choice that made it, which may have another name; for groups addressed by name."""
+        typed = [text.partition("=")[2] for text in overrides if text.partition("=")[0] == group]
+        if group not in self.by_name or not typed:
+            return {}
+        names = [name.strip(" '\"") for name in typed[-1].strip("[]").split(",") if name.strip()]
+        return {key: name for name in names for key in self._keys_of(group, name)}
+
+    def _keys_of(self, group: str, name: str) -> list[str]:
+        """The suites or targets that a choice makes: one for most, six for `suite=common`."""
+        if (group, name) not in self._keys:
+            folder = [f"hydra.searchpath=[file://{self.registry.config_dir}]"] if self.registry.config_dir else []
+            self._keys[group, name] = [*map(str, compose(PRIMARY, overrides=[*folder, f"{group}=[{name}]"])[group])]
+        return self._keys[group, name]
+
+
+def _part(node: DictConfig, group: str, choice: str, key: str = "") -> Part:
+    cls = OmegaConf.get_type(node)
+    options = {str(name): OmegaConf.is_dict(OmegaConf.select(node, str(name), throw_on_missing=False)) for name in node}
+    return Part(group, getattr(cls, "plugin_name", ""), options, choice, key)
+
+
+def only_cell(overrides: Sequence[str], registry: Registry) -> list[str]:
+    """The overrides of one run. Those of one cell of an experiment's grid are one run.
+
+    Raises UserError, saying that -m is missing, if a setting has several values or the experiment is a grid.
+    """
+    with _explained(registry):
+        grids = [text for text in overrides if not addressed(text) and _is_sweep(text)]
     if grids:
         raise UserError(f"{grids[0]} names several values: add -m to run the grid.")
-    config = compose_config(overrides, registry, with_hydra=True)
-    if config.hydra.sweeper.get("params"):
+    cell = single_cell(overrides, registry, "add -m to run the grid")
+    if not compose_config(cell, registry, with_hydra=True).hydra.sweeper.get("params"):
+        return cell
+    cells = expand(overrides, registry)
+    if len(cells) > 1:
         raise UserError("this experiment is a grid: add -m, as in `selbench -m experiment=...`.")
+    return cells[0]
 
 
 def _is_sweep(text: str) -> bool:
@@ -317,14 +485,59 @@ def command_line(arguments: Sequence[str]) -> CommandLine:
     )
 
 
+class ListedCells(Sweeper):
+    """Hands Hydra's launcher the cells that `composed` gave, which are not a product of axes where options have owners."""
+
+    cells: Sequence[Sequence[str]] = ()
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
+        self.max_batch_size = max_batch_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Launch every cell, in batches of `hydra.sweeper.max_batch_size`. Raises what a job has raised."""
+        size = self.max_batch_size if self.max_batch_size and self.max_batch_size > 0 else max(1, len(self.cells))
+        returned = []
+        for start in range(0, len(self.cells), size):
+            returned.append(self._launcher.launch(self.cells[start : start + size], initial_job_idx=start))
+            for job in returned[-1]:
+                _ = job.return_value  # raises the job's exception
+        return returned
+
+
+def arguments_for_hydra(arguments: Sequence[str], typed: CommandLine) -> list[str]:
+    """The arguments in the words of Hydra, for flags such as --cfg: of a grid with options of its parts, the first cell."""
+    registry = registered(typed.overrides, typed.config_dir)
+    if not any(map(addressed, typed.overrides)):
+        return list(arguments)
+    cell = expand(typed.overrides, registry)[0] if typed.multirun else single_cell(typed.overrides, registry, "add -m")
+    flags = [text for text in arguments if text not in (*typed.overrides, "-m", "--multirun")]
+    return [*flags, *cell]
+
+
 def launch(typed: CommandLine, cells: Sequence[Cell], sweep: str, job: Callable[[Run, int], object]) -> None:
     """Run a grid through Hydra's launcher: `job` is called once per cell, with the cell's run and number (from 0).
 
     What dtype=auto means here, it means in every cell, whatever the cell's machine has: the keys of the grid are of that.
     """
-    settled = [f"auto_dtype={resolved_dtype('auto')}"] if all(cell.run.auto_dtype is None for cell in cells) else []
     folder = ["--config-dir", str(typed.config_dir.expanduser())] if typed.config_dir else []
-    hand_over(["-m", *folder, *typed.overrides, *settled, f"sweep={sweep}"], job)
+    settled = [f"auto_dtype={resolved_dtype('auto')}"] if all(cell.run.auto_dtype is None for cell in cells) else []
+    launched = [[*(text for text in cell.overrides if not _is_hydras(text)), *settled] for cell in cells]
+    ListedCells.cells = [[*overrides, f"sweep={sweep}"] for overrides in launched]
+    # Hydra makes sweepers of its own packages only, so ours takes the place of the basic one while the grid is launched.
+    sweepers = Plugins.instance().class_name_to_class
+    before = {name: sweepers[name] for name in sweepers if name.endswith(".BasicSweeper")}
+    sweepers.update(dict.fromkeys(before, ListedCells))
+    try:
+        # Hydra composes the settings of the launch from the first cell; the others come from the sweeper.
+        hand_over(["-m", *folder, *launched[0], *filter(_is_hydras, typed.overrides)], job)
+    finally:
+        sweepers.update(before)
 
 
 def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lambda run, number: None) -> None:
@@ -335,6 +548,11 @@ def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lamb
 
     sys.argv = [sys.argv[0], *arguments]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=PRIMARY)(task)()
+
+
+def _is_hydras(text: str) -> bool:
+    """Whether an override is for Hydra itself: its launcher, its logging."""
+    return re.match(r"[+~]*hydra[./]", text) is not None
 
 
 # ------------------------------------------------------------------------------- the run that a record describes

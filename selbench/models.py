@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+TOKENIZER_FILES = ("tokenizer.", "vocab.", "merges.txt", "spiece.", "sentencepiece.", "spm.", "bpe.")
+
+
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     """The tokenizer, with the chat template that `ref.template` names and with a padding token.
 
@@ -110,12 +113,35 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
                 return load(ref.path, revision=ref.revision, **options)
     except (OSError, ValueError) as error:
         if where:
-            reason = str(error).splitlines()[0]
+            reason = _what_is_missing(where, tokenizer="Tokenizer" in load.__self__.__name__) or _one_line(str(error))
             raise UserError(f"model '{ref.name}': {where} could not be loaded by transformers: {reason}") from error
         raise UserError(
             f"model '{ref.name}': '{ref.path}' is neither in the local Hugging Face cache nor reachable on the hub "
             f"from here; point at a local copy with model.path=/path/to/folder (scorer.path=... for a scorer)."
         ) from error
+
+
+def _what_is_missing(folder: Path, tokenizer: bool) -> str:
+    """What a folder lacks that a model or its tokenizer is loaded from, and where to get it; empty if nothing is known."""
+    names = {path.name for path in folder.iterdir()}
+    if "adapter_config.json" in names and "config.json" not in names:
+        return (
+            "it holds an adapter, not a model; set model.path to the model that it belongs to and model.adapter to it"
+        )
+    if tokenizer and not any(name.startswith(TOKENIZER_FILES) for name in names):
+        return (
+            "there is no tokenizer in it (tokenizer.json, tokenizer.model or a vocabulary); save the one that the model was "
+            "trained with into the folder, as tokenizer.save_pretrained(folder) does"
+        )
+    if "config.json" not in names:
+        return "there is no config.json in it, so it is not the folder of a model"
+    return ""
+
+
+def _one_line(text: str) -> str:
+    """The first sentence of a message, which may go on after a line that ends in a colon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
+    return " ".join(lines[:6]) if lines[0].endswith(":") else lines[0]
 
 
 def fingerprint(ref: ModelRef) -> str:

@@ -112,7 +112,8 @@ class Config(PlainSettings):
         MISSING,
         "what is selected from",
         group=True,
-        example="a file of yours: pool=file pool.path=mine.jsonl; a hub data set: pool=hub pool.hub=owner/name",
+        example="a file of yours: pool=file pool.path=mine.jsonl (other columns: pool.columns.response=best); a hub data set: "
+        "pool=hub pool.hub=owner/name",
     )
     selector: Any = setting(MISSING, "the method that selects", group=True)
     model: ModelRef = setting(
@@ -124,9 +125,20 @@ class Config(PlainSettings):
     scorer: Optional[ModelRef] = setting(  # noqa: UP045
         None, "the model selectors use", group=True, example="null (the default): the model itself"
     )
-    target: dict[str, Any] = setting(dict, "examples to select towards", group=True, example="several: target=[a,b]")
+    target: dict[str, Any] = setting(
+        dict,
+        "examples to select towards",
+        group=True,
+        example="a file of yours: target=file target.file.path=mine.jsonl; several: target=[a,b]",
+    )
     trainer: Any = setting(MISSING, "how to fine-tune", group=True)
-    suite: dict[str, Any] = setting(dict, "the tests that score it", group=True, example="several: suite=[a,b]")
+    suite: dict[str, Any] = setting(
+        dict,
+        "the tests that score it",
+        group=True,
+        example="yours: suite=lm_eval suite.lm_eval.include_path=FOLDER, or "
+        "suite=response_loss suite.response_loss.sets.NAME=FILE",
+    )
     tracking: Tracking = setting(Tracking, "where records are mirrored", group=True, changes_results=False)
     output_dir: str = setting(
         "outputs",

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from selbench_plugins.suites._task_check import check_task, read_task
+
 from selbench.data import files
 from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError
@@ -57,6 +59,21 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
     others = tuple(name for name in names if name not in local)
     loaded = _library_tasks(others, tuple(sorted(local)), changes) if others else {}
     return {**loaded, "tasks": {**own, **loaded.get("tasks", {})}}
+
+
+def check_own_tasks(names: Sequence[str], folder: str | None, data_root: str) -> None:
+    """Raises UserError for mistakes of the tasks of a folder that show without lm-eval: missing data, items or columns."""
+    if not folder:
+        return
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"the folder of tasks {root} does not exist (set by include_path).")
+    for path in sorted(root.rglob("*.yaml")):
+        config = read_task(path) if not path.name.startswith("_") else {}
+        name = config.get("task")
+        if isinstance(name, str) and (not names or name in names):
+            config = _with_data_root(config, name, data_root)
+            check_task(config, name, path, _data_files(config, name, path))
 
 
 def own_files(folder: str | None, data_root: str) -> dict[str, str]:
@@ -106,11 +123,16 @@ def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Ch
     """The task of a file: the one loaded before, unless a task file or a data file has changed since."""
     config = _with_data_root(_task_config(str(path), stamps), name, data_root)
     sources = _data_files(config, name, path)
+    check_task(config, name, path, sources)
     state = stamps, _file_stamps(file for part in sources.values() for file in part)
     known = _built.get((path, data_root, changes))
     if known and known[0] == state:
         return known[1]
-    task = changes.apply(_new_task(config, sources))
+    try:
+        task = changes.apply(_new_task(config, sources))
+    except Exception as error:  # lm-eval and the functions that a task names may raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"task '{name}' ({path}) cannot be made: {type(error).__name__}: {reason}") from error
     _built[path, data_root, changes] = state, task
     return task
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from selbench_plugins.suites._scores import scores_of_results
-from selbench_plugins.suites._tasks import Changes, load_tasks, own_files
+from selbench_plugins.suites._tasks import Changes, check_own_tasks, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
 
 from selbench.api import Context, ModelRef, Score, UserError, suite
@@ -67,6 +67,10 @@ class LmEval:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}: a limit is a whole number of items from 1, or null for all.")
+
+    def check(self) -> None:
+        """Raises UserError for task files of the user's that have no items, or that name a column that is not there."""
+        check_own_tasks(self.tasks, self.include_path, self.data_root)
 
     def identity(self) -> dict[str, Any]:
         """The options for the key, with the content of task files and their data instead of the paths."""

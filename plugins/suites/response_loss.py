@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from selbench.api import Context, Example, ModelRef, Score, UserError, suite
+from selbench.api import Context, Example, ModelRef, Pool, Score, UserError, suite
 from selbench.data.chat import RESPONSE, encode
-from selbench.data.pools import FilePool
+from selbench.data.pools import QUICK, FilePool, settings_named
 from selbench.hashing import file_hash
 from selbench.libraries import quiet
 from selbench.models import load_model, load_tokenizer
@@ -60,6 +60,13 @@ class ResponseLoss:
         if self.limit < 0 or self.batch_size < 1:
             raise UserError(f"limit={self.limit} must be 0 (all) or more, and batch_size={self.batch_size} at least 1.")
 
+    def check(self) -> None:
+        """Raises UserError without sets, or for a set that cannot be read; a large file is left to the evaluation."""
+        for name, path in self._sets().items():
+            if (file := Path(path).expanduser()).is_file() and file.stat().st_size > QUICK:
+                continue
+            self._examples(name, path)
+
     def identity(self) -> dict[str, Any]:
         """The options that can change a score, with the content of the sets' files; `batch_size` is left out."""
         sets = {name: file_hash(Path(path).expanduser()) for name, path in self.sets.items()}
@@ -90,12 +97,18 @@ class ResponseLoss:
         return {name: {example.id: example.text for example in part} for name, part in self._examples_by_set().items()}
 
     def _examples_by_set(self) -> dict[str, list[Example]]:
+        return {name: fixed_subset(self._examples(name, path), self.limit) for name, path in self._sets().items()}
+
+    def _sets(self) -> dict[str, str]:
         if not self.sets:
-            raise UserError("response_loss has no sets: name at least one, as sets.NAME=/path/to/file.")
-        return {
-            name: fixed_subset(FilePool(name=name, path=path).load().pool, self.limit)
-            for name, path in self.sets.items()
-        }
+            raise UserError(
+                "response_loss has no sets: name at least one, as suite.response_loss.sets.NAME=/path/to/file.jsonl."
+            )
+        return self.sets
+
+    def _examples(self, name: str, path: str) -> Pool:
+        with settings_named({"path": f"suite.response_loss.sets.{name}"}, f"response_loss: set '{name}'"):
+            return FilePool(name=name, path=path).load().pool
 
     def _response_bits(self, network: Any, rows: Sequence[ScoredResponse], context: Context) -> np.ndarray:
         """N floats: the bits of each response, 0 where none of it fits. Rows of similar length share a batch."""

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from selbench import console
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.config import Cell, CommandLine, command_line, composed, hand_over, launch, registered
+from selbench.config import Cell, CommandLine, arguments_for_hydra, command_line, composed, hand_over, launch
 from selbench.errors import PluginError, UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
@@ -35,8 +35,7 @@ def main(arguments: list[str]) -> int:
         print(help_text(), end="")
         return 0
     if typed.for_hydra:
-        registered(typed.overrides, typed.config_dir)
-        hand_over(arguments)
+        hand_over(arguments_for_hydra(arguments, typed))
         return 0
     with _no_exit():
         cells = composed(typed.overrides, typed.multirun, typed.config_dir)

@@ -87,7 +87,7 @@ def compare_sides(
         answers = Answers.of(name, a, b, items)
         scores += score_differences(name, a, b, answers)
         if answers is None:
-            notes.append(f"{name}: no item-level results on both sides, so nothing is known of the noise of items.")
+            notes.append(f"{name}: {_why_no_answers(name, a, b, items)}, so nothing is known of the noise of items.")
             continue
         changes.append(answers.changes())
         tables.append(answers.table())
@@ -108,6 +108,18 @@ def compare_sides(
         verdicts,
         tuple(notes),
     )
+
+
+def _why_no_answers(suite: str, a: Side, b: Side, items: ItemScores) -> str:
+    """What keeps the answers of two sides from being compared item by item."""
+    for side in (a, b):
+        for record in side.records:
+            if why := items.why_none(record.key, suite):
+                return f"{record.name} ({record.key}) {why}"
+    values = [items.of(record.key, suite) for side in (a, b) for record in side.records]
+    if any(column is not None and column.index.has_duplicates for column in values):
+        return "several items have one id"
+    return "the two sides have item-level results, but of different items"
 
 
 def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -33,6 +35,17 @@ class Part:
     rows: Iterator[files.Row]
     file: str = ""  # its path, for messages; empty if it is the only part
     source: str = ""  # the source of rows that name none; empty if it is the only part
+
+
+@dataclass(frozen=True)
+class Read:
+    """One example as it was read."""
+
+    place: str  # for messages: "line 3", after the file where there are several
+    example: Example
+    row: Mapping[str, Any]  # the row of the file, all its columns
+    file: str  # empty if there is only one
+    used: frozenset[str]  # the columns that the example was made of
 
 
 @dataclass
@@ -78,9 +91,23 @@ class FilePool:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"pool.limit={self.limit}: a limit is a whole number from 1, or null for all rows.")
         try:
-            return LoadedPool(Pool(_with_ids(self._examples()), self.name))
+            return LoadedPool(Pool(_with_ids((read.place, read.example) for read in self._examples()), self.name))
         except UserError as error:
             raise UserError(f"pool '{self.name}': {error}") from error
+
+    def other_columns(self) -> dict[str, dict[str, Any]]:
+        """Id -> the columns of its row that no field was read from, with the row's number as `pool_row` and, of several
+        files, its file as `pool_file`. Rows are counted from 1 as messages count them: lines of JSONL and CSV files.
+
+        Raises UserError as `load` does.
+        """
+        reads = self._examples()
+        found = {}
+        for read, example in zip(reads, _with_ids((read.place, read.example) for read in reads)):
+            others = {str(name): value for name, value in read.row.items() if name not in read.used}
+            number = int(read.place.rpartition(" ")[2])
+            found[example.id] = {**others, "pool_row": number, **({"pool_file": read.file} if read.file else {})}
+        return found
 
     @property
     def quick(self) -> bool:
@@ -117,9 +144,9 @@ class FilePool:
             return [Part(_hub_rows(self.hub, self.hub_file, self.subset, self.split, self.revision))]
         raise UserError("nothing to read from: set pool.path=/path/to/file or pool.hub=owner/name.")
 
-    def _examples(self) -> list[tuple[str, Example]]:
-        """(place, example) of each usable row: the place, as 'line 3', is for messages."""
-        good: list[tuple[str, Example]] = []
+    def _examples(self) -> list[Read]:
+        """Every usable row."""
+        good: list[Read] = []
         bad: list[str] = []
         notes: Counter[str] = Counter()
         left = self.limit
@@ -133,9 +160,9 @@ class FilePool:
                 place = f"{part.file} {place}" if part.file else place
                 try:
                     example = forms.example_of_row(row, columns, notes)
-                    good.append(
-                        (place, example if example.source else dataclasses.replace(example, source=part.source))
-                    )
+                    if not example.source:
+                        example = dataclasses.replace(example, source=part.source)
+                    good.append(Read(place, example, row, part.file, frozenset(columns.values())))
                 except forms.Malformed as reason:
                     bad.append(f"{place}: {reason}")
         self._refuse_bad_rows(len(good), bad)
@@ -160,6 +187,27 @@ class FilePool:
         if bad:
             total = good + len(bad)
             log.warning("pool '%s': %d of %d rows dropped as invalid, first %s", self.name, len(bad), total, bad[0])
+
+
+@contextmanager
+def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[None]:
+    """Errors of a pool that is read inside name the settings that it was given by, and its owner.
+
+    Args:
+        settings: option -> the setting that gives it, as "path" -> "suite.response_loss.sets.mine"; or the prefix of all.
+        owner: what the message begins with instead of "pool 'NAME'".
+    """
+
+    def setting(found: re.Match[str]) -> str:
+        option = found[2]
+        return f"{found[1]}{settings}.{option}" if isinstance(settings, str) else settings.get(option, found[0])
+
+    try:
+        yield
+    except UserError as error:
+        told = re.sub(r"^pool '[^']*'", owner, str(error))
+        names = "|".join(item.name for item in dataclasses.fields(FilePool))
+        raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 
 def file_labels(paths: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
+from selbench.data.hub import cache_only_if_unreachable
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
 from selbench.features.reducers import Pooling, Positions
@@ -149,7 +150,10 @@ def _load_encoder(encoder: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(str(where) if where.is_dir() else encoder)
+        if where.is_dir():
+            return SentenceTransformer(str(where))
+        with cache_only_if_unreachable():
+            return SentenceTransformer(encoder)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"encoder '{encoder}' is neither a sentence-transformers folder nor reachable on the hub from here: point "

@@ -38,6 +38,22 @@ class ItemScores:
         found = self._read[run]
         return None if found is None else found.get(suite)
 
+    def why_none(self, run: str, suite: str) -> str:
+        """Why `of` gives None, as the end of a sentence about the run; empty if it gives values."""
+        if self.of(run, suite) is not None:
+            return ""
+        import pandas as pd
+
+        file = self._runs / run / ITEMS
+        if not file.is_file():
+            return "has no item-level results"
+        kept = set(pd.read_parquet(file, columns=["suite", "task"]).itertuples(index=False, name=None))
+        tasks = [str(row.task) for row in self._headline.get(run, []) if row.suite == suite]
+        missing = [task for task in tasks if (suite, task) not in kept]
+        if missing:
+            return f"has no item-level results of {', '.join(missing)}"
+        return "has item-level results, but a score that is not their mean, which they do not explain"
+
     def _load(self, run: str) -> dict[str, pd.Series[Any]] | None:
         import pandas as pd
 

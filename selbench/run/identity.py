@@ -33,8 +33,19 @@ def checked_key(run: Run) -> str:
 def checked_keys(runs: Sequence[Run]) -> list[str]:
     """The keys of a grid's runs. Raises UserError as `checked_key` does, and if two different arms have one label."""
     keys = [checked_key(run) for run in runs]
+    check_suites(runs)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
+
+
+def check_suites(runs: Sequence[Run]) -> None:
+    """Raises the UserError of the first suite whose own `check` finds a mistake; a suite need not have one."""
+    checked = set()
+    for run in runs:
+        for suite in run.suites.values():
+            if hasattr(suite, "check") and repr(suite) not in checked:
+                checked.add(repr(suite))
+                suite.check()
 
 
 def new_record(run: Run, loaded: LoadedPool) -> Record:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from selbench.api import LoadedPool, Pool
+from selbench.data.pools import settings_named
 from selbench.run.plugin_call import plugin_call
 from selbench.settings import Run
 
@@ -37,4 +38,8 @@ def forget_pools() -> None:
 
 def load_target(run: Run) -> dict[str, Pool]:
     """Capability -> its target examples; empty, and nothing is read, for a selector that is not targeted."""
-    return {name: load_pool(config).pool for name, config in run.targets.items()} if run.selector.targeted else {}
+    found = {}
+    for name, config in run.targets.items() if run.selector.targeted else ():
+        with settings_named(f"target.{name}", f"target '{name}'"):
+            found[name] = load_pool(config).pool
+    return found

@@ -136,3 +136,19 @@ def test_a_number_that_is_none(selbench, capfd, option, value, words):
 
 def test_an_unknown_verb(selbench, tmp_path):
     _refused(selbench("lederboard"), tmp_path, "Did you mean 'leaderboard'?")
+
+
+@pytest.mark.parametrize("verb", [[], ["plan"], ["-m"]], ids=str)
+def test_a_task_without_items_or_with_a_wrong_column_stops_before_any_cell(selbench, settings, tmp_path, verb):
+    (tmp_path / "tasks").mkdir()
+    task = tmp_path / "tasks" / "quiz.yaml"
+    task.write_text(
+        "task: quiz\ndataset_path: json\ntest_split: test\ndataset_kwargs: {data_files: {test: items.jsonl}}\n"
+        "doc_to_text: '{{qestion}}'\ndoc_to_target: '{{answer}}'\n"
+    )
+    kept = [other for other in settings if not other.startswith("suite=")]
+    arguments = [*verb, *kept, "suite=lm_eval", f"suite.lm_eval.include_path={task.parent}"]
+    for rows, words in (("", "has no items"), ('{"question": "a", "answer": "b"}\n', "Did you mean 'question'?")):
+        (tmp_path / "tasks" / "items.jsonl").write_text(rows)
+        _refused(selbench(*arguments), tmp_path, "task 'quiz'", words)
+        assert records(tmp_path / "outputs") == []

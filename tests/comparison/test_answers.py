@@ -126,3 +126,22 @@ def test_there_is_no_overlap_with_another_pool_or_an_empty_selection(bench):
     bench.records.write(other)
     write_json(bench.records.folder("c") / SELECTION, {"ids": ["p"]})
     assert selection_overlap(a, side(other), bench.records.root, 10) is None
+
+
+def test_why_items_cannot_be_compared_is_said(bench):
+    from dataclasses import replace
+
+    from selbench.comparison.side_by_side import compare_sides
+
+    def note(a: Side, b: Side) -> str:
+        return " ".join(compare_sides(a, b, bench.records.root.parent).notes)
+
+    good = side(bench.record("good", {"one": {"x": 1.0, "y": 0.0}}))
+    other = side(bench.record("other", {"one": {"p": 1.0, "q": 0.0}}))
+    assert "item-level results, but of different items" in note(good, other)
+    whole = bench.record("whole", {"one": {"x": 1.0, "y": 0.0}})  # a score such as a perplexity, of the whole set
+    bench.records.write(whole := replace(whole, scores=[replace(whole.scores[0], value=0.7)]))
+    assert "has item-level results, but a score that is not their mean" in note(good, side(whole))
+    none = bench.record("none", {"one": {"x": 1.0, "y": 0.0}})
+    (bench.records.folder("none") / ITEMS).unlink()
+    assert "(none) has no item-level results, so" in note(good, side(none))

@@ -47,7 +47,6 @@ def _swept(overrides: list[str], axes: list[str]) -> list[list[str]]:
         (["~tracking", "seed=0,1"], 2),
         (["selector=mads", "selector.layers=all,'0'"], 2),
         (["seed=0,1", "hydra.verbose=true"], 2),
-        (["scorer=null,planted-4m"], 2),
     ],
     ids=str,
 )

@@ -112,3 +112,21 @@ def test_a_real_sentence_encoder():
     assert rows.shape == (4, 384)
     assert rows[0] @ rows[1] > 0.5 > rows[0] @ rows[2]
     assert np.array_equal(rows[0], rows[3])
+
+
+def test_an_encoder_by_name_is_asked_of_the_cache_alone_where_there_is_no_network(monkeypatch):
+    """Otherwise the hub's library retries for minutes."""
+    from huggingface_hub import constants
+
+    offline = []
+
+    def load(name):
+        offline.append(constants.HF_HUB_OFFLINE)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", load)
+    monkeypatch.setattr("selbench.data.hub.reachable", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(UserError, match="neither a sentence-transformers folder nor reachable"):
+        values(TextEmbeddings(encoder="nobody/no-such-encoder"), make_pool(3))
+    assert offline == [True] and constants.HF_HUB_OFFLINE is False

@@ -80,3 +80,19 @@ def test_previews_read_the_recorded_pool_where_that_is_quick(tmp_path, old):
 def _record(config, key):
     axes = Axes(pool="p", selector="random", model="m", seed=0, pool_key=key)
     return Record(key="k", status="finished", axes=axes, config=config)
+
+
+def test_a_target_that_cannot_be_read_names_its_own_settings(tmp_path):
+    from selbench.errors import UserError
+    from selbench.run.inputs import load_target
+
+    def said(*settings: str) -> str:
+        with pytest.raises(UserError) as error:
+            load_target(composed_run(["selector=nait", "target=file", *settings]))
+        return str(error.value)
+
+    assert "target 'file': nothing to read from: set target.file.path=" in said()
+    missing = said(f"target.file.path={tmp_path / 'pool.path.jsonl'}")
+    assert "set by target.file.path" in missing and "pool.path.jsonl does not exist" in missing
+    (tmp_path / "odd.jsonl").write_text('{"q": "a", "a": "b"}\n')
+    assert "+target.file.columns.instruction=" in said(f"target.path={tmp_path / 'odd.jsonl'}")
