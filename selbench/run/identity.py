@@ -46,6 +46,9 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
     selector = run.selector
     # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
+    target = {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None
+    scorer = fingerprint(run.scorer) if budgeted and selector.uses_scorer else None
+    model = fingerprint(run.model)
     # Two runs are comparable only if these keys agree, whatever the names are.
     setting: dict[str, Any] = {
         "pool_key": loaded.pool.fingerprint[:20],
@@ -56,16 +59,22 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
         **setting,
         "selector": plugin_identity(selector),
         "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if budgeted else None,
-        "scorer": fingerprint(run.scorer) if budgeted and selector.uses_scorer else None,
-        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None,
-        "model": fingerprint(run.model),
+        "scorer": scorer,
+        "target": target,
+        "model": model,
         "seed": run.seed if fine_tuned else None,
         "comparison": run.comparison,
     }
     return Record(
         key=digest(identity),
         status="failed",
-        axes=dataclasses.replace(run_axes(run), **setting),
+        axes=dataclasses.replace(
+            run_axes(run),
+            **setting,
+            model_key=model[:20],
+            scorer_key=scorer[:20] if scorer else None,
+            target_key=digest(target) if target else None,
+        ),
         config=dict(run.resolved),
         comparison=run.comparison,
         sweep=run.sweep,
@@ -76,7 +85,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
 
 
 def run_axes(run: Run) -> Axes:
-    """The axes of a run, without the keys of its pool, trainer and suites (which `new_record` adds)."""
+    """The axes of a run, without the keys of its pool, models, target, trainer and suites (which `new_record` adds)."""
     selector = run.selector
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     return Axes(

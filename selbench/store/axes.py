@@ -34,6 +34,10 @@ class Axes:
     # The selector's name with the options that differ from their defaults; None in records of format 1. Two different
     # arms under one label differ in it.
     selector_key: str | None = None
+    # Empty or None in records from before they were noted.
+    model_key: str = ""
+    scorer_key: str | None = None
+    target_key: str | None = None  # of the names of the capabilities and the content of their examples
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Axes:
@@ -72,9 +76,9 @@ class Axes:
         return words + _via_scorer(self.scorer, self.model) + seed
 
 
-def arm_name(selector: str, scorer: str | None, model: str) -> str:
-    """`SELECTOR via SCORER`, or the selector's label alone where the model is its own scorer."""
-    return selector + _via_scorer(scorer, model)
+def arm_name(selector: str, scorer: str | None, model: str, target: str | None = None) -> str:
+    """`SELECTOR for TARGET via SCORER`, without a scorer that is the model itself, and without a target for None."""
+    return selector + (f" for {target}" if target else "") + _via_scorer(scorer, model)
 
 
 def _via_scorer(scorer: str | None, model: str) -> str:
