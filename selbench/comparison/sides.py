@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from selbench.errors import UserError, unknown
 from selbench.store.axes import require_distinct_labels
-from selbench.store.names import Names, with_known_keys
+from selbench.store.names import Names
+from selbench.store.newest import current_results
 from selbench.store.records import Record
 from selbench.store.setting import Setting
 
@@ -36,13 +37,13 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     UserError for an unknown name, an ambiguous beginning, a run beside an arm, a run that did not finish, or arms that
     can be compared in no setting, in several, or under no common seed.
     """
-    records = with_known_keys(records)
-    names = Names.of(records)
-    arms = {names.arm(record.axes) for record in records}
+    current = current_results(records).records
+    names = Names.of(current)
+    arms = {names.arm(record.axes) for record in [*current, *(r for r in records if r.status != "finished")]}
     for name in (a, b):
-        _refuse_several_arms(name, records, names, arms)
+        _refuse_several_arms(name, current, names, arms)
     if a in arms and b in arms:
-        return _find_arms(records, a, b, wanted, names)
+        return _find_arms(current, a, b, wanted, names)
     one, other = (None if name in arms else _find_run(records, name, arms) for name in (a, b))
     if one is None or other is None:
         raise UserError(
@@ -92,11 +93,10 @@ def _find_arms(
 ) -> tuple[Side, Side]:
     if a == b:
         raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
-    finished = [record for record in records if record.status == "finished"]
-    kept = [record for record in finished if all(_fits_option(record, name, value) for name, value in wanted.items())]
+    kept = [record for record in records if all(_fits_option(record, name, value) for name, value in wanted.items())]
     for arm in (a, b):
         if not any(names.arm(record.axes) == arm for record in kept):
-            raise UserError(_no_run_sentence([r for r in finished if names.arm(r.axes) == arm], arm, wanted))
+            raise UserError(_no_run_sentence([r for r in records if names.arm(r.axes) == arm], arm, wanted))
     require_distinct_labels(record.axes for record in kept if names.arm(record.axes) in (a, b))
     groups = {arm: _runs_by_setting([r for r in kept if names.arm(r.axes) == arm]) for arm in (a, b)}
     meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
@@ -137,7 +137,7 @@ def _no_run_sentence(own: Sequence[Record], arm: str, wanted: Mapping[str, str |
 
 
 def _runs_by_setting(records: Sequence[Record]) -> dict[Setting, dict[int | None, Record]]:
-    """Setting -> seed -> record; if a cell was run twice, because the code has changed, the later record."""
+    """Setting -> seed -> record."""
     found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
         found.setdefault(Setting.of(record), {})[record.axes.seed] = record

@@ -59,7 +59,9 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
             continue
         for suite, value in record.headline.items():
             # An arm here is a run without its seed and other suites; `selector_key` is left out as older records have none.
-            left_out = dict.fromkeys(("suites", "suite_keys", "seed", "selector_key"))
+            left_out = dict.fromkeys(
+                ("suites", "suite_keys", "suite_options_keys", "trainer_options_key", "seed", "selector_key")
+            )
             own = {"suite": record.axes.suite_keys.get(suite), **left_out}
             arm = digest([record.comparison, {**record.axes.plain(), **own}])
             arms = scores.setdefault((suite, record.axes.model), {})

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from selbench.store.names import Names, with_known_keys
+from selbench.store.names import Names
+from selbench.store.newest import current_results
 from selbench.store.records import Record
 from selbench.store.setting import SHARED, TRAINING
 
@@ -38,8 +39,8 @@ Row = dict[str, Any]
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
-    If a cell was run twice, because the selector's code has changed, the later run counts. The base model, which has no
-    trainer, gets a row in every setting that it can be compared in, whatever the trainer.
+    Only results by the newest code stand (see store.newest). The base model, which has no trainer, gets a row in every
+    setting that it can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
     """
     return _tidy_table(records, _suite_rows)
 
@@ -52,14 +53,13 @@ def task_table(records: Iterable[Record]) -> pd.DataFrame:
 def _tidy_table(records: Iterable[Record], scores: Callable[[Record, Names], Iterable[Row]]) -> pd.DataFrame:
     import pandas as pd
 
-    finished = with_known_keys([record for record in records if record.status == "finished"])
+    finished = current_results(records).records
     names = Names.of(finished)
     rows = pd.DataFrame(
         [{**_run_columns(record, names), **row} for record in finished for row in scores(record, names)]
     )
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    rows = rows.drop_duplicates([*SETTING, *ARM, "seed"], keep="last")
     # The base model joins every setting that shares its SHARED columns, and takes over that setting's trainer.
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()

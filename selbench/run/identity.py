@@ -15,7 +15,7 @@ from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
-from selbench.store.keys import derive_seed, digest, plugin_identity
+from selbench.store.keys import derive_seed, digest, options_key, plugin_identity
 from selbench.store.records import Record
 from selbench.store.stages import now
 
@@ -50,14 +50,16 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
     scorer = fingerprint(run.scorer) if budgeted and selector.uses_scorer else None
     model = fingerprint(run.model)
     # Two runs are comparable only if these keys agree, whatever the names are.
+    chooser, trainer = plugin_identity(selector), plugin_identity(run.trainer) if fine_tuned else None
+    suites = {name: plugin_identity(suite) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": loaded.pool.fingerprint[:20],
-        "trainer_key": digest(plugin_identity(run.trainer)) if fine_tuned else None,
-        "suite_keys": {name: digest(plugin_identity(suite)) for name, suite in run.suites.items()},
+        "trainer_key": digest(trainer) if trainer else None,
+        "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
     identity = {
         **setting,
-        "selector": plugin_identity(selector),
+        "selector": chooser,
         "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if budgeted else None,
         "scorer": scorer,
         "target": target,
@@ -74,6 +76,9 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
             model_key=model[:20],
             scorer_key=scorer[:20] if scorer else None,
             target_key=digest(target) if target else None,
+            selector_code_key=digest(chooser),
+            trainer_options_key=options_key(trainer) if trainer else None,
+            suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
         ),
         config=dict(run.resolved),
         comparison=run.comparison,

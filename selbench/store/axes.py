@@ -38,15 +38,18 @@ class Axes:
     model_key: str = ""
     scorer_key: str | None = None
     target_key: str | None = None  # of the names of the capabilities and the content of their examples
+    selector_code_key: str | None = None  # of the selector's name, options and code
+    # Of name and options without the code; where they agree and trainer_key or suite_keys differ, the code has changed.
+    trainer_options_key: str | None = None
+    suite_options_keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Axes:
         """From the plain data of a record; fields that this version does not know are left out."""
         known = {item.name for item in dataclasses.fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
-        return cls(
-            **{**values, "suites": tuple(values.get("suites") or ()), "suite_keys": values.get("suite_keys") or {}}
-        )
+        maps = {name: values.get(name) or {} for name in ("suite_keys", "suite_options_keys")}
+        return cls(**{**values, "suites": tuple(values.get("suites") or ()), **maps})
 
     def plain(self) -> dict[str, Any]:
         """As record.json holds them."""

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def plugin_identity(plugin: Any) -> dict[str, Any]:
     options = plugin.identity() if hasattr(plugin, "identity") else dataclasses.asdict(plugin)
     engine = SELECTION_ENGINE if plugin.plugin_kind == "selector" else ()
     return {"name": plugin.plugin_name, "options": options, "source": _source(inspect.getfile(type(plugin)), engine)}
+
+
+def options_key(identity: Mapping[str, Any]) -> str:
+    """The hash of what `plugin_identity` gives without the code: name and options."""
+    return digest([identity["name"], identity["options"]])
 
 
 def spec_identity(spec: Any) -> dict[str, Any]:

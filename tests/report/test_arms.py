@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from selbench.report import words
 from selbench.report.leaderboard import board_of, show_records
 from selbench.report.tables import board_frame
 from selbench.run.carry_out import carry_out
+from selbench.store import keys
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow
 from selbench.store.names import Thing, distinct_names
@@ -67,7 +69,8 @@ def run(toy_model: Path, tmp_path: Path) -> Callable[..., Record]:
     """Carries out a run of the toys above and gives its record."""
     pool = toy_runs.toy_pool(tmp_path)
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "towards.py").write_text(PLUGINS)
+    for number, part in enumerate(PLUGINS.split("\n@")[1:]):  # a file for each, as the code of a file is one
+        (tmp_path / "plugins" / f"part{number}.py").write_text(f"{PLUGINS.partition('@')[0]}@{part}")
     base = [
         f"plugin_path={tmp_path / 'plugins'}", "pool=file", f"pool.path={pool}", "model=local", f"model.path={toy_model}",
         "trainer=toy_tuner", "suite=[mean_id]", "tracking=none", f"output_dir={tmp_path / 'outputs'}", "budget=5",
@@ -241,3 +244,160 @@ def record(selector: str, target: str | None = None, seed: int = 0, score: float
         "trainer_key": "tk", "suite_keys": {"s": "sk"}, "suites": ["s"], "seed": seed, "target": target, **changes,
     })  # fmt: skip
     return Record(f"{axes}", "finished", axes, {}, scores=[ScoreRow("s", "t", "acc", score, items=5)])
+
+
+# ------------------------------------------------------------------------------------------------ old and new code
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Callable[..., None]:
+    """Replaces a piece of the toys' code, as its author would between two runs."""
+
+    def edit(before: str, after: str) -> None:
+        (file,) = [path for path in (tmp_path / "plugins").glob("*.py") if before in path.read_text()]
+        file.write_text(file.read_text().replace(before, after))
+        keys._source.cache_clear()
+        keys._text_hash.cache_clear()
+
+    return edit
+
+
+def seeds(*runs: Record) -> dict[str, tuple[int, float]]:
+    """Arm -> number of its runs and score."""
+    return {row.arm: (row.seeds, row.score) for table in board_of(runs).tables for row in table.rows}
+
+
+SELECTOR = ("first = sum", "first = 10 + sum")
+
+
+def test_runs_by_older_code_of_a_selector_are_left_out_and_counted(run, edited, tmp_path, caplog):
+    setting = ["selector=towards", "target=file", f"target.file.path={target_file(tmp_path, 'near.jsonl', 0)}"]
+    old = [run(*setting, f"seed={seed}") for seed in (0, 1)]
+    random = run("selector=random")
+    assert seeds(*old)["towards"] == (2, 2.0) and board_of(old).warnings[0].startswith("no arm")
+    edited(*SELECTOR)
+    new = run(*setting, "seed=0")
+    found = [*old, random, new]
+    assert seeds(*found)["towards"] == (1, 12.0)
+    (said,) = [text for text in board_of(found).warnings if "older code" in text]
+    assert said.startswith(
+        "2 runs by older code are left out (1 of them have no newer run: towards 5 tiny s1). Up to date by:"
+    )
+    assert "selbench" in said
+    show_records(found, tmp_path / "board.csv", runs=Outputs(tmp_path / "outputs").records.root)
+    for text in (caplog.text, *((tmp_path / f"board.{end}").read_text() for end in ("md", "html"))):
+        assert "2 runs by older code are left out" in " ".join(text.replace("\\", "").split())
+    found.append(run(*setting, "seed=1"))
+    assert seeds(*found)["towards"] == (2, 12.0)
+    (said,) = [text for text in board_of(found).warnings if "older code" in text]
+    assert said == "2 runs by older code are left out: newer runs of the same cells stand in their place."
+
+
+def test_an_edit_taken_back_makes_the_first_runs_the_newest_again(run, edited, tmp_path):
+    setting = ["selector=towards", "target=file", f"target.file.path={target_file(tmp_path, 'near.jsonl', 0)}"]
+    old = run(*setting)
+    edited(*SELECTOR)
+    new = run(*setting)
+    assert seeds(old, new)["towards"] == (1, 12.0)
+    edited(*reversed(SELECTOR))
+    back = run(*setting)
+    assert back.key == old.key and back.asked > new.created
+    assert seeds(back, new)["towards"] == (1, 2.0)
+
+
+@pytest.mark.parametrize(
+    "edit", [("* self.times", "* self.times * 2"), ("- self.beyond", "- self.beyond + 50")], ids=["trainer", "suite"]
+)
+def test_runs_by_older_code_of_trainer_or_suite_are_left_out(run, edited, edit):
+    old = [run(f"seed={seed}") for seed in (0, 1)]
+    edited(*edit)
+    new = run("seed=0")
+    board = board_of([*old, new])
+    assert [len(board.tables), board.tables[0].rows[0].seeds] == [1, 1]
+    assert board.tables[0].rows[0].runs == (new.key,) and "2 runs by older code" in board.warnings[0]
+
+
+def test_a_suite_that_was_edited_takes_no_other_suite_with_it():
+    two = {"s": "sk", "z": "zk"}
+    options = {"s": "so", "z": "zo"}
+    rows = [ScoreRow(name, "t", "acc", 0.5, items=5) for name in two]
+    old = replace(record("a", suite_keys=two, suite_options_keys=options, seed=0, trainer_options_key="o"), scores=rows)
+    new = {**two, "z": "new"}
+    now = replace(record("a", suite_keys=new, suite_options_keys=options, seed=1, trainer_options_key="o"), scores=rows)
+    assert {t.setting["suite"]: t.rows[0].seeds for t in board_of([old, now]).tables} == {"s": 2, "z": 1}
+
+
+def test_options_that_differ_are_no_older_code(run):
+    found = [run("seed=0"), run("trainer.times=2", "seed=0"), run("suite.mean_id.beyond=1", "seed=0")]
+    assert not any("older code" in text for text in board_of(found).warnings)
+
+
+def test_two_runs_on_one_place_are_refused_in_words(run):
+    keyed = {"selector_code_key": "c", "trainer_options_key": "o", "suite_options_keys": {"s": "so"}}
+    one, two = (record("a", budget=budget, **keyed) for budget in (0.12345671, 0.12345672))
+    one, two = replace(one, key="first"), replace(two, key="second")
+    with pytest.raises(
+        UserError, match=r"first and second would both be 'a .*differ in budget \(0.12345671 and 0.12345672\)"
+    ):
+        board_of([one, two])
+    same = [replace(each, stages={"evaluation/s": "e"}) for each in (one, two)]
+    assert board_of(same).tables[0].rows[0].seeds == 1  # one measurement under two runs
+
+
+def test_a_record_from_before_the_keys_gets_them_when_it_is_asked_for_again(run, tmp_path):
+    first = run()
+    file = tmp_path / "outputs" / "runs" / first.key / "record.json"
+    data = json.loads(file.read_text())
+    for name in ("model_key", "selector_code_key", "trainer_options_key", "suite_options_keys"):
+        del data["axes"][name]
+    file.write_text(json.dumps(data))
+    assert Outputs(tmp_path / "outputs").records.read(first.key).axes.model_key == ""
+    assert run().axes == first.axes == Outputs(tmp_path / "outputs").records.read(first.key).axes
+
+
+def test_an_old_record_beside_new_ones_is_older_code_until_it_is_asked_for():
+    keyed = {"selector_code_key": "c", "trainer_options_key": "o", "suite_options_keys": {"s": "so"}}
+    old, new = record("a", seed=0), record("a", seed=1, **keyed)
+    old, new = replace(old, created="2026-01-01"), replace(new, created="2026-01-02")
+    assert seeds(old, new)["a"] == (1, 0.5) and "1 run by older code is left out" in board_of([old, new]).warnings[0]
+
+
+def test_mixed_libraries_and_devices_inside_an_arm_are_flagged():
+    def made(seed: int, torch: str, gpu: str | None, selector: str = "a") -> Record:
+        about = {"packages": {"torch": torch, "mlflow": torch}, "hardware": {"device": gpu and "cuda", "gpu": gpu}}
+        return replace(record(selector, seed=seed), versions=about)
+
+    def said(*runs: Record) -> list[str]:
+        return [text for text in board_of(runs).warnings if "averaged" in text]
+
+    assert said(made(0, "2.12", None), made(1, "2.13", "H200"), made(0, "2.12", "H200", "b")) == [
+        "a: averaged over runs with different versions of torch (2.12, 2.13)."
+    ]
+    assert said(made(0, "2.12", "A10"), made(1, "2.12", "H200")) == [
+        "a: averaged over runs with different devices (A10, H200)."
+    ]
+    assert said(made(0, "2.12", "H200"), made(0, "2.13", None, "b")) == []
+
+
+def test_records_of_a_server_keep_the_arms_apart(run, tmp_path):
+    from selbench.tracking.download import records_from_server
+
+    paths = [target_file(tmp_path, f"{name}.jsonl", number) for name, number in (("near", 0), ("far", 20))]
+    uri = f"sqlite:///{tmp_path / 'server.db'}"
+    from selbench.tracking.mirror import mirror_record
+
+    found = []
+    for path in paths:
+        setting = [
+            "selector=towards",
+            "target=file",
+            f"target.file.path={path}",
+            "tracking=mlflow",
+            f"tracking.uri={uri}",
+        ]
+        found.append(run(*setting))
+        made = composed_run([f"plugin_path={tmp_path / 'plugins'}", "tracking=mlflow", f"tracking.uri={uri}",
+                             f"output_dir={tmp_path / 'outputs'}"])  # fmt: skip
+        mirror_record(found[-1], Outputs(tmp_path / "outputs").records.folder(found[-1].key), made, False)
+    fetched, _ = records_from_server(uri, folder=tmp_path / "fetched")
+    assert labels(*fetched) == labels(*found) and len(labels(*fetched)) == 2
