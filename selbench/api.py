@@ -267,7 +267,7 @@ class Selection:
 class ModelRef:
     """Where a causal language model is, for transformers to load."""
 
-    name: str = ""  # on leaderboards and in names of runs
+    name: str = ""  # on leaderboards and in names of runs; the last part of `path` where none is given
     path: str = ""  # a folder, or a name on the Hugging Face hub
     revision: str | None = None  # of a hub model
     adapter: str | None = None  # a folder with a LoRA adapter for the model at `path`
@@ -276,6 +276,11 @@ class ModelRef:
     )
     dtype: str = "auto"  # of the weights, as transformers names it
     max_length: int = 2048  # tokens; longer examples are cut
+
+    def __post_init__(self) -> None:
+        if self.path and not self.name:
+            where = Path(self.path).expanduser()
+            self.name = where.name or where.resolve().name
 
 
 @dataclass(frozen=True)

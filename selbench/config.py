@@ -219,6 +219,10 @@ def to_run(config: DictConfig) -> Run:
     for ref, key in ((model, "model"), (scorer, "scorer")):
         if not ref.path:
             raise UserError(f"{key}.path is empty: name a folder or a hub model.")
+    named = {"pool": objects["pool"], "model": model, **({"scorer": scorer} if resolved["scorer"] else {})}
+    for key, thing in named.items():  # a name that follows from a path, as the record is to show it
+        if "name" in resolved[key]:
+            resolved[key]["name"] = thing.name
     return Run(
         **plain,
         **objects,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from selbench.api import pool
-from selbench.data.pools import FilePool
+from selbench.data.pools import FilePool, hub_label, path_label
 
 
 @pool("hub")
@@ -11,6 +11,12 @@ class Hub(FilePool):
     """Any data set on the hub: pool=hub pool.hub=owner/name (and pool.subset, pool.split, pool.revision).
 
     If `path` names a local copy, the copy is read instead.
+
+    Options:
+        name: the name of the pool in reports; empty for that of the data set without its owner.
     """
 
-    name: str = "hub"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or hub_label(self.hub) or path_label(self.path) or "hub"

@@ -25,6 +25,7 @@ from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
 from selbench.settings import without_effect
 from selbench.store.axes import require_distinct_labels
+from selbench.store.newest import current_results
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record
 
@@ -95,6 +96,8 @@ def compare_sides(
             notes.append(
                 f"{name}: {count_text(answers.left_out)} items were answered on one side only and are left out."
             )
+    if left_out := current_results(among).sentence():
+        notes.append(left_out)
     verdicts = _board_verdicts(a, b, suites, among, items)
     return Comparison(
         a,
@@ -151,7 +154,7 @@ def _board_verdicts(
     """Suite -> the leaderboard's difference of the two arms, turned to a minus b; empty if `among` is."""
     if not among:
         return {}
-    require_distinct_labels(record.axes for record in among if record.status == "finished")
+    require_distinct_labels(record.axes for record in current_results(among).records)
     runs = [{record.key for record in side.records} for side in (a, b)]
     found: dict[str, Difference] = {}
     for table in build_board(runs_table(among), items).tables:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from selbench.errors import UserError, unknown
 from selbench.store.axes import require_distinct_labels
+from selbench.store.names import Names
+from selbench.store.newest import current_results
 from selbench.store.records import Record
 from selbench.store.setting import Setting
 
@@ -35,9 +37,13 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     UserError for an unknown name, an ambiguous beginning, a run beside an arm, a run that did not finish, or arms that
     can be compared in no setting, in several, or under no common seed.
     """
-    arms = {record.axes.arm for record in records}
+    current = current_results(records).records
+    names = Names.of(current)
+    arms = {names.arm(record.axes) for record in [*current, *(r for r in records if r.status != "finished")]}
+    for name in (a, b):
+        _refuse_several_arms(name, current, names, arms)
     if a in arms and b in arms:
-        return _find_arms(records, a, b, wanted)
+        return _find_arms(current, a, b, wanted, names)
     one, other = (None if name in arms else _find_run(records, name, arms) for name in (a, b))
     if one is None or other is None:
         raise UserError(
@@ -46,6 +52,13 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     if one.key == other.key:
         raise UserError(f"'{a}' and '{b}' are the same run, {one.key} ({one.name}).")
     return tuple(Side(f"{run.name} ({run.key[:8]})", (run,), (None,)) for run in (one, other))  # type: ignore[return-value]
+
+
+def _refuse_several_arms(name: str, records: Sequence[Record], names: Names, arms: set[str]) -> None:
+    """Raises UserError if the name leaves open which of several arms is meant, that differ in target or models."""
+    meant = sorted({names.arm(record.axes) for record in records if record.axes.arm == name} - {name})
+    if name not in arms and meant:
+        raise UserError(f"'{name}' is several arms: name one of {', '.join(repr(arm) for arm in meant)}.")
 
 
 def _find_run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
@@ -75,16 +88,17 @@ def _finished(record: Record) -> Record:
     return record
 
 
-def _find_arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
+def _find_arms(
+    records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None], names: Names
+) -> tuple[Side, Side]:
     if a == b:
         raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
-    finished = [record for record in records if record.status == "finished"]
-    kept = [record for record in finished if all(_fits_option(record, name, value) for name, value in wanted.items())]
+    kept = [record for record in records if all(_fits_option(record, name, value) for name, value in wanted.items())]
     for arm in (a, b):
-        if not any(record.axes.arm == arm for record in kept):
-            raise UserError(_no_run_sentence(finished, arm, wanted))
-    require_distinct_labels(record.axes for record in kept if record.axes.arm in (a, b))
-    groups = {arm: _runs_by_setting(kept, arm) for arm in (a, b)}
+        if not any(names.arm(record.axes) == arm for record in kept):
+            raise UserError(_no_run_sentence([r for r in records if names.arm(r.axes) == arm], arm, wanted))
+    require_distinct_labels(record.axes for record in kept if names.arm(record.axes) in (a, b))
+    groups = {arm: _runs_by_setting([r for r in kept if names.arm(r.axes) == arm]) for arm in (a, b)}
     meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
     if not meetings:
         raise UserError(
@@ -107,8 +121,7 @@ def _fits_option(record: Record, name: str, value: str | None) -> bool:
     return value == (record.comparison if name == "comparison" else record.axes.model)
 
 
-def _no_run_sentence(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
-    own = [record for record in finished if record.axes.arm == arm]
+def _no_run_sentence(own: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
     if not own:
         return f"no run of '{arm}' has finished."
     for name, value in wanted.items():
@@ -123,12 +136,11 @@ def _no_run_sentence(finished: Sequence[Record], arm: str, wanted: Mapping[str, 
     return f"no run of '{arm}' fits all of {', '.join(f'--{name} {value}' for name, value in wanted.items() if value)}."
 
 
-def _runs_by_setting(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
-    """Setting -> seed -> record of the arm; if a cell was run twice, because the code has changed, the later record."""
+def _runs_by_setting(records: Sequence[Record]) -> dict[Setting, dict[int | None, Record]]:
+    """Setting -> seed -> record."""
     found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
-        if record.axes.arm == arm:
-            found.setdefault(Setting.of(record), {})[record.axes.seed] = record
+        found.setdefault(Setting.of(record), {})[record.axes.seed] = record
     return found
 
 
@@ -142,7 +154,10 @@ def _choice_sentence(meetings: Sequence[tuple[Setting, Setting]]) -> str:
     open = [f"{flag} {'|'.join(sorted(values))}" for flag, values in flags.items() if len(values) > 1]
     if open:
         return f"choose with {', '.join(open)}."
-    return "they differ in pool, trainer or suite settings. Compare single runs by their keys instead."
+    what = (
+        "the content of the model" if len({x.model_key for x, _ in meetings}) > 1 else "pool, trainer or suite settings"
+    )
+    return f"they differ in {what}. Compare single runs by their keys instead."
 
 
 def _pair_by_seed(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:

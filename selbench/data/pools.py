@@ -210,6 +210,20 @@ def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[No
         raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 
+def path_label(path: Any) -> str:
+    """A name for the pool in the files of `FilePool.path`: the stems of up to three, of more `first+4 more`; else empty."""
+    named = [path] if isinstance(path, str | os.PathLike) else path
+    if not isinstance(named, Sequence) or not all(isinstance(one, str | os.PathLike) for one in named):
+        return ""
+    labels = file_labels([str(one) for one in named if str(one)])
+    return "+".join(labels) if len(labels) <= 3 else f"{labels[0]}+{len(labels) - 1} more"
+
+
+def hub_label(hub: str | None) -> str:
+    """A name for a data set of the hub: `name` of `owner/name`; empty for None."""
+    return (hub or "").rstrip("/").rpartition("/")[2]
+
+
 def file_labels(paths: Sequence[str]) -> list[str]:
     """A distinct name for each file: its stem, after as many of its folders as tell it from the other files.
 

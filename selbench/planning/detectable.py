@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
 from selbench.run.identity import run_axes
+from selbench.settings import without_effect
 from selbench.statistics.power import detectable_difference, pooled_spread
 from selbench.store.keys import digest
+from selbench.store.names import with_known_keys
 from selbench.store.records import Record
 
 # Standard deviation of a score (0 to 1) over three seeds: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
@@ -52,12 +54,14 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     seed the later counts.
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    for record in records:
+    for record in with_known_keys(list(records)):
         if record.status != "finished" or record.axes.seed is None:
             continue
         for suite, value in record.headline.items():
             # An arm here is a run without its seed and other suites; `selector_key` is left out as older records have none.
-            left_out = dict.fromkeys(("suites", "suite_keys", "seed", "selector_key"))
+            left_out = dict.fromkeys(
+                ("suites", "suite_keys", "suite_options_keys", "trainer_options_key", "seed", "selector_key")
+            )
             own = {"suite": record.axes.suite_keys.get(suite), **left_out}
             arm = digest([record.comparison, {**record.axes.plain(), **own}])
             arms = scores.setdefault((suite, record.axes.model), {})
@@ -75,10 +79,10 @@ def _planned_seeds(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
     """(suite, model, fewest seeds of any arm) over the arms that are fine-tuned."""
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
     for cell in cells:
-        axes = run_axes(cell.run)
-        if axes.seed is None:
+        if run_axes(cell.run).seed is None:
             continue
-        arm = digest({**axes.plain(), "seed": None, "trainer": cell.run.resolved.get("trainer")})
+        left_out = ("seed", *without_effect())
+        arm = digest({name: value for name, value in cell.run.resolved.items() if name not in left_out})
         for suite in cell.run.suites:
             seeds.setdefault((suite, cell.run.model.name), {}).setdefault(arm, set()).add(cell.run.seed)
     for (suite, model), arms in seeds.items():

@@ -47,7 +47,10 @@ def arrange_arms(scores: pd.DataFrame) -> Arms:
     arm = groups.ngroup().to_numpy()
     columns = {name: "mean" for name in COSTS} | {"amount": "first", "higher_is_better": "first", "seed": "max"}
     units: Any = groups.agg(columns).reset_index()
-    units["label"] = [arm_name(*row) for row in zip(units["selector"], units["scorer"], units["model"])]
+    several = units["target"].where(units["target"] != "").nunique() > 1
+    units["label"] = [
+        arm_name(row.selector, row.scorer, row.model, row.target if several else "") for row in units.itertuples()
+    ]
     units["fixed"] = units.pop("seed") == NO_SEED
     units["setting"] = units.groupby(SETTING, sort=False).ngroup()
 

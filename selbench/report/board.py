@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class ArmRow:
     arm: str  # its label, by which differences name it
     selector: str
     scorer: str = ""
+    target: str = ""  # as shown; empty for an arm without one
     budget: str = ""  # as shown; empty for an arm without one
     amount: float = math.nan  # the budget as a number, to sort by
     score: float = math.nan  # mean over seeds, as measured
@@ -93,8 +95,12 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The suite, task, model, pool and budget of the table: `planted · planted-1m · 10%`."""
-        parts = [str(self.setting.get(key) or "") for key in ("suite", "task", "model", "pool")]
+        """The suite, task, model, pool and budget of the table: `planted · planted-1m · planted · 10%`."""
+        return self.named(("suite", "suite_options", "task", "model", "pool"))
+
+    def named(self, words: Sequence[str]) -> str:
+        """These parts of the setting, and the budget: `planted · planted-1m · 10%`."""
+        parts = [str(self.setting.get(word) or "") for word in words]
         return " · ".join(part for part in [*parts, self.budget] if part)
 
 
@@ -151,6 +157,11 @@ class Board:
         found: dict[str, Any] = _plain_value(dataclasses.asdict(self))
         found["tables"] = [{"name": table.name, **plain} for table, plain in zip(self.tables, found["tables"])]
         return found
+
+
+def varied_words(tables: Sequence[Table], words: Sequence[str]) -> tuple[str, ...]:
+    """Those of these parts of a setting in which the tables differ."""
+    return tuple(word for word in words if len({str(table.setting.get(word) or "") for table in tables}) > 1)
 
 
 def _plain_value(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sys
@@ -13,12 +14,14 @@ from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
+from selbench.report.notes import mixture_warnings
 from selbench.report.page import write_page
 from selbench.report.printing import print_board, print_files
 from selbench.report.published import published_blocks
 from selbench.report.tables import write_tables
 from selbench.report.tidy import BASELINE, runs_table, task_table
 from selbench.store.axes import require_distinct_labels
+from selbench.store.newest import current_results
 from selbench.store.records import Record
 
 log = logging.getLogger("selbench.report")
@@ -29,12 +32,16 @@ SHOWN = 8  # how many of a board's warnings are printed; the files have all of t
 def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any) -> Board:
     """The board of recorded runs, by the options of build_board.
 
-    With `runs`, the folder of the records, item-level results take part in the verdicts. Raises UserError if two
-    different arms have the same label.
+    Only results by the newest code take part; a warning counts the others. With `runs`, the folder of the records,
+    item-level results take part in the verdicts. Raises UserError if two different arms have the same label, or two runs
+    fall on one place.
     """
-    require_distinct_labels(record.axes for record in records if record.status == "finished")
-    items = ItemScores(runs, records) if runs else None
-    return build_board(runs_table(records), items, tasks=task_table(records), **options)
+    current = current_results(records)
+    require_distinct_labels(record.axes for record in current.records)
+    items = ItemScores(runs, current.records) if runs else None
+    board = build_board(runs_table(current.records), items, tasks=task_table(current.records), **options)
+    said = [*filter(None, [current.sentence()]), *mixture_warnings(board.tables, current.records)]
+    return dataclasses.replace(board, warnings=(*said, *board.warnings))
 
 
 def show_records(
@@ -54,7 +61,7 @@ def show_records(
     cost per kind of stage (see page.write_page). Raises UserError as board_of does, or if a file cannot be written.
     """
     board = board_of(records, runs, baseline=baseline, **options)
-    show_board(board, csv, records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
+    show_board(board, csv, current_results(records).records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
     return board
 
 

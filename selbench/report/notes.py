@@ -10,6 +10,7 @@ import numpy as np
 from selbench.numbers import count_text, digits_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
+from selbench.store.records import Record, device
 
 if TYPE_CHECKING:
     from selbench.report.arms import Arms
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # A warning is due if the response tokens that two arms of a table were trained on differ by more than this share.
 TOKENS = 0.10
+
+# Libraries on which no score depends.
+HARMLESS = ("mlflow",)
 
 # What a report says of each test.
 TESTS = {
@@ -86,6 +90,28 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
             "gives what its base gives."
         )
     return (*found, *uneven)
+
+
+def mixture_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
+    """Sentences on arms whose runs were made with different versions of a library, or on different kinds of device."""
+    by_key = {record.key: record for record in records}
+    arms: dict[str, dict[str, None]] = {}
+    for row in (row for table in tables for row in table.rows):
+        runs = [by_key[key] for key in row.runs if key in by_key]
+        for words in _mixtures(runs):
+            arms.setdefault(words, {})[row.arm] = None
+    return tuple(f"{', '.join(names)}: averaged over runs with {words}." for words, names in arms.items())
+
+
+def _mixtures(runs: Sequence[Record]) -> list[str]:
+    packages = [run.versions.get("packages") or {} for run in runs]
+    found = []
+    for name in dict.fromkeys(name for own in packages for name in own if name not in HARMLESS):
+        versions = sorted({str(own[name]) for own in packages if name in own})
+        if len(versions) > 1:
+            found.append(f"different versions of {name} ({', '.join(versions)})")
+    devices = sorted({known for run in runs if (known := device(run))})
+    return [*found, *([f"different devices ({', '.join(devices)})"] if len(devices) > 1 else [])]
 
 
 def _uneven_tokens_warning(table: Table) -> str:

@@ -79,15 +79,16 @@ def make_pairs(arms: Arms, baseline: str) -> Pairs:
 def _baseline_places(arms: Arms, baseline: str) -> Ints:
     """For every place, the place of the baseline arm of its table; -1 if there is none.
 
-    If a table has the baseline selector with several scorers, an arm is compared with that of its own scorer.
+    If a table has the baseline selector with several scorers or targets, an arm is compared with that of its own.
     """
-    selector, scorer = (arms.units[name].to_numpy()[arms.unit] for name in ("selector", "scorer"))
+    selector, scorer, target = (arms.units[name].to_numpy()[arms.unit] for name in ("selector", "scorer", "target"))
     against = np.full(len(arms.unit), -1)
     for number in range(len(arms.budgets)):
         places = np.flatnonzero(arms.table == number)
         bases = places[selector[places] == baseline]
         for place in places:
             same = bases if len(bases) == 1 else bases[scorer[bases] == scorer[place]]
+            same = same if len(same) == 1 else same[target[same] == target[place]]
             if len(same) == 1 and same[0] != place:
                 against[place] = same[0]
     return against

@@ -24,7 +24,7 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
     """
     shown = board.tables if all_tables or len(board.tables) <= MANY else board.tables[:FEW]
     for table in shown:
-        _print_heading(words.table_title(table))
+        _print_heading(words.table_title(board, table))
         console.out.print(_arm_table(board, table))
         for line in words.first_place_lines(board, table):
             _print_line(line)

@@ -77,7 +77,7 @@ def board_markdown(board: Board) -> str:
         columns = words.column_headings(board, table)
         rows = [[cell for _, _, cell in words.arm_cells(board, table, row)] for row in table.rows]
         parts += [
-            f"## {markdown_escaped(words.table_title(table))}",
+            f"## {markdown_escaped(words.table_title(board, table))}",
             _markdown_table([name for name, _ in columns], rows, columns),
         ]
         parts.append("\n".join(markdown_escaped(line) for line in words.first_place_lines(board, table)))

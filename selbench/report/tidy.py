@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from selbench.store.names import Names
+from selbench.store.newest import current_results
 from selbench.store.records import Record
-from selbench.store.setting import SHARED, TRAINING, Setting
+from selbench.store.setting import SHARED, TRAINING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 BASELINE = "random"
 # The columns that arms must share to be comparable (see store.setting), and those that tell arms apart.
 SETTING = [*SHARED, *TRAINING]
-ARM = ["scorer", "budget", "selector"]
+ARM = ["scorer", "budget", "target", "selector"]
 # Stands for the seed of an arm that has none: the base model, which is not trained.
 NO_SEED = -1
 # Columns of which the board shows the mean over an arm's runs; NaN if a record does not know the value.
@@ -38,8 +40,8 @@ Row = dict[str, Any]
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
-    If a cell was run twice, because the selector's code has changed, the later run counts. The base model, which has no
-    trainer, gets a row in every setting that it can be compared in, whatever the trainer.
+    Only results by the newest code stand (see store.newest). The base model, which has no trainer, gets a row in every
+    setting that it can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
     """
     return _tidy_table(records, _suite_rows)
 
@@ -49,15 +51,16 @@ def task_table(records: Iterable[Record]) -> pd.DataFrame:
     return _tidy_table(records, _task_rows)
 
 
-def _tidy_table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]]) -> pd.DataFrame:
+def _tidy_table(records: Iterable[Record], scores: Callable[[Record, Names], Iterable[Row]]) -> pd.DataFrame:
     import pandas as pd
 
-    finished = [record for record in records if record.status == "finished"]
-    rows = pd.DataFrame([{**_run_columns(record), **row} for record in finished for row in scores(record)])
+    finished = current_results(records).records
+    names = Names.of(finished)
+    rows = pd.DataFrame(
+        [{**_run_columns(record, names), **row} for record in finished for row in scores(record, names)]
+    )
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    rows["pool"] = _names_by_key(rows, "pool_key", "pool")
-    rows = rows.drop_duplicates([*SETTING, *ARM, "seed"], keep="last")
     # The base model joins every setting that shares its SHARED columns, and takes over that setting's trainer.
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
@@ -67,18 +70,29 @@ def _tidy_table(records: Iterable[Record], scores: Callable[[Record], Iterable[R
     return pd.concat([rows[~untuned], placed], ignore_index=True)
 
 
-def _names_by_key(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
-    """For each row, the name that its key had first: runs with one key are shown together, even if its name changed."""
-    first = rows.groupby(key, sort=False)[name].transform("first")
-    return rows[name].where(rows[key] == "", first)
+def _setting_columns(record: Record, names: Names, suite: str) -> Row:
+    """The columns of SETTING for this suite, without `task` and `metric`, which belong to a score."""
+    axes = record.axes
+    return {
+        "comparison": record.comparison,
+        "pool": names.pool(axes),
+        "pool_key": axes.pool_key,
+        "suite": suite,
+        "suite_options": names.suite_options(axes, suite),
+        "suite_key": axes.suite_keys.get(suite, ""),
+        "model": names.model(axes),
+        "trainer": names.trainer(axes),
+        "match": axes.match or "",
+        "trainer_key": axes.trainer_key or "",
+    }
 
 
-def _suite_rows(record: Record) -> Iterable[Row]:
+def _suite_rows(record: Record, names: Names) -> Iterable[Row]:
     for suite, score in record.headline.items():
         tasks = record.headlines(suite)
         metrics = sorted({row.metric for row in tasks})
         yield {
-            **Setting.of(record).columns(suite),
+            **_setting_columns(record, names, suite),
             "task": "",
             "metric": metrics[0] if len(metrics) == 1 else "mean",
             "score": score,
@@ -86,11 +100,11 @@ def _suite_rows(record: Record) -> Iterable[Row]:
         }
 
 
-def _task_rows(record: Record) -> Iterable[Row]:
+def _task_rows(record: Record, names: Names) -> Iterable[Row]:
     for row in record.scores:
         if row.headline:
             yield {
-                **Setting.of(record).columns(row.suite),
+                **_setting_columns(record, names, row.suite),
                 "task": row.task,
                 "metric": row.metric,
                 "score": row.value,
@@ -98,12 +112,13 @@ def _task_rows(record: Record) -> Iterable[Row]:
             }
 
 
-def _run_columns(record: Record) -> Row:
+def _run_columns(record: Record, names: Names) -> Row:
     axes = record.axes
     return {
-        "scorer": axes.scorer or "",
+        "scorer": names.scorer(axes),
         "budget": axes.budget_label,
         "amount": axes.budget if axes.budget is not None else (1.0 if axes.seed is not None else 0.0),
+        "target": names.target(axes),
         "selector": axes.selector,
         "seed": NO_SEED if axes.seed is None else axes.seed,
         **_cost_columns(record),

@@ -16,7 +16,7 @@ from selbench.numbers import (
     signed_percent_text,
     signed_text,
 )
-from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
+from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table, varied_words
 from selbench.report.tidy import BASELINE
 from selbench.statistics.power import MOST_SEEDS
 
@@ -43,13 +43,17 @@ COSTS = (
 )
 
 
-def table_title(table: Table) -> str:
-    """`planted: exact_match (higher is better)   model planted-1m   pool planted   trainer trl, arms matched by epochs`."""
+def table_title(board: Board, table: Table) -> str:
+    """`planted: exact_match (higher is better)   model planted-1m   pool planted   trainer trl, arms matched by epochs`.
+
+    The comparison is named if the board has several.
+    """
     setting, better = table.setting, "higher" if table.higher_is_better else "lower"
-    what = " ".join(str(setting[name]) for name in ("suite", "task") if setting.get(name))
+    what = " ".join(str(setting[name]) for name in ("suite", "suite_options", "task") if setting.get(name))
     head = f"{what}: " if what else ""
     parts = [f"{head}{setting.get('metric') or 'score'} ({better} is better)"]
-    parts += [f"{name} {setting[name]}" for name in ("model", "pool", "trainer") if setting.get(name)]
+    named = ("model", "pool", "trainer", *varied_words(board.tables, ["comparison"]))
+    parts += [f"{name} {setting[name]}" for name in named if setting.get(name)]
     if table.budget:
         parts.append(f"budget {table.budget}")
     matched = f", arms matched by {setting['match']}" if setting.get("match") else ""
@@ -69,6 +73,8 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
     found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
     if any(other.scorer not in ("", table.setting.get("model")) for other in table.rows):
         found.append(("scorer", False, row.scorer or UNKNOWN))
+    if len({other.target for one in board.tables for other in one.rows} - {""}) > 1:
+        found.append(("target", False, row.target or UNKNOWN))
     if any(other.budget for other in table.rows):
         found.append(("budget", False, row.budget or UNKNOWN))
     found += [

@@ -96,10 +96,11 @@ def changes_since(record: Record, run: Run) -> Iterator[str]:
     settled = [(axes.pool_key, axes.trainer_key, axes.suite_keys) for axes in (old, new)]
     if settled[0] == settled[1] and now.key != record.key:
         yield "the selector's code has changed, or the model, the scorer or the target examples."
-    # Not the cached versions(): torch may not be loaded yet, and the cache is for records, written once it is.
-    was, here = _flat_versions(record.versions), _flat_versions(versions.__wrapped__())
+    was, here = _flat_versions(record.versions), _flat_versions(versions())
     changed = [
-        f"{name} {was[name]} → {here.get(name)}" for name in was if was[name] != here.get(name) and name != "gpu"
+        f"{name} {was[name]} → {here.get(name)}"
+        for name in was
+        if was[name] != here.get(name) and name not in ("gpu", "device")
     ]
     if changed:
         yield f"versions differ from the recorded ones: {', '.join(changed)}."

@@ -27,7 +27,7 @@ from selbench.store.files import checksums, write_json, writing
 from selbench.store.inventory import damaged
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, SELECTION, TRACEBACK, Record, Records, versions
-from selbench.store.stages import Store
+from selbench.store.stages import Store, now
 
 Say = Callable[[str], None]
 UNCHANGED = (
@@ -48,7 +48,7 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     record = new_record(run, loaded)
     with store.lock("run", record.key, record.name):
         if done := _reusable_record(run, record.key, records, store):
-            return done, True
+            return _asked_again(done, record, records), True
         with writing(records.folder(record.key)) as folder:
             (folder / TRACEBACK).unlink(missing_ok=True)
         try:
@@ -110,6 +110,20 @@ def _reusable_record(run: Run, key: str, records: Records, store: Store) -> Reco
                 f"{record.name}: {records.folder(key)} cannot be relied on: {wrong}. reuse=none computes it again."
             )
     return record
+
+
+def _asked_again(done: Record, asked: Record, records: Records) -> Record:
+    """An earlier record of the run that is asked for, with this time, and with the keys that were not noted when it was made."""
+    missing = {
+        item.name: getattr(asked.axes, item.name)
+        for item in dataclasses.fields(done.axes)
+        if item.name.endswith(("_key", "_keys")) and not getattr(done.axes, item.name)
+    }
+    whole = dataclasses.replace(done, axes=dataclasses.replace(done.axes, **missing))
+    if whole != done:
+        records.write(whole)
+    records.note_asked(whole, now())
+    return whole
 
 
 def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:

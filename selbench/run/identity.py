@@ -15,7 +15,7 @@ from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
-from selbench.store.keys import derive_seed, digest, plugin_identity
+from selbench.store.keys import derive_seed, digest, options_key, plugin_identity
 from selbench.store.records import Record
 from selbench.store.stages import now
 
@@ -57,26 +57,40 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
     selector = run.selector
     # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
+    target = {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None
+    scorer = fingerprint(run.scorer) if budgeted and selector.uses_scorer else None
+    model = fingerprint(run.model)
     # Two runs are comparable only if these keys agree, whatever the names are.
+    chooser, trainer = plugin_identity(selector), plugin_identity(run.trainer) if fine_tuned else None
+    suites = {name: plugin_identity(suite) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": loaded.pool.fingerprint[:20],
-        "trainer_key": digest(plugin_identity(run.trainer)) if fine_tuned else None,
-        "suite_keys": {name: digest(plugin_identity(suite)) for name, suite in run.suites.items()},
+        "trainer_key": digest(trainer) if trainer else None,
+        "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
     identity = {
         **setting,
-        "selector": plugin_identity(selector),
+        "selector": chooser,
         "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if budgeted else None,
-        "scorer": fingerprint(run.scorer) if budgeted and selector.uses_scorer else None,
-        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None,
-        "model": fingerprint(run.model),
+        "scorer": scorer,
+        "target": target,
+        "model": model,
         "seed": run.seed if fine_tuned else None,
         "comparison": run.comparison,
     }
     return Record(
         key=digest(identity),
         status="failed",
-        axes=dataclasses.replace(run_axes(run), **setting),
+        axes=dataclasses.replace(
+            run_axes(run),
+            **setting,
+            model_key=model[:20],
+            scorer_key=scorer[:20] if scorer else None,
+            target_key=digest(target) if target else None,
+            selector_code_key=digest(chooser),
+            trainer_options_key=options_key(trainer) if trainer else None,
+            suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
+        ),
         config=dict(run.resolved),
         comparison=run.comparison,
         sweep=run.sweep,
@@ -87,7 +101,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
 
 
 def run_axes(run: Run) -> Axes:
-    """The axes of a run, without the keys of its pool, trainer and suites (which `new_record` adds)."""
+    """The axes of a run, without the keys of its pool, models, target, trainer and suites (which `new_record` adds)."""
     selector = run.selector
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     return Axes(

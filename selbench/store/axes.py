@@ -34,15 +34,22 @@ class Axes:
     # The selector's name with the options that differ from their defaults; None in records of format 1. Two different
     # arms under one label differ in it.
     selector_key: str | None = None
+    # Empty or None in records from before they were noted.
+    model_key: str = ""
+    scorer_key: str | None = None
+    target_key: str | None = None  # of the names of the capabilities and the content of their examples
+    selector_code_key: str | None = None  # of the selector's name, options and code
+    # Of name and options without the code; where they agree and trainer_key or suite_keys differ, the code has changed.
+    trainer_options_key: str | None = None
+    suite_options_keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Axes:
         """From the plain data of a record; fields that this version does not know are left out."""
         known = {item.name for item in dataclasses.fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
-        return cls(
-            **{**values, "suites": tuple(values.get("suites") or ()), "suite_keys": values.get("suite_keys") or {}}
-        )
+        maps = {name: values.get(name) or {} for name in ("suite_keys", "suite_options_keys")}
+        return cls(**{**values, "suites": tuple(values.get("suites") or ()), **maps})
 
     def plain(self) -> dict[str, Any]:
         """As record.json holds them."""
@@ -72,9 +79,9 @@ class Axes:
         return words + _via_scorer(self.scorer, self.model) + seed
 
 
-def arm_name(selector: str, scorer: str | None, model: str) -> str:
-    """`SELECTOR via SCORER`, or the selector's label alone where the model is its own scorer."""
-    return selector + _via_scorer(scorer, model)
+def arm_name(selector: str, scorer: str | None, model: str, target: str | None = None) -> str:
+    """`SELECTOR for TARGET via SCORER`, without a scorer that is the model itself, and without a target for None."""
+    return selector + (f" for {target}" if target else "") + _via_scorer(scorer, model)
 
 
 def _via_scorer(scorer: str | None, model: str) -> str:

@@ -39,6 +39,11 @@ def plugin_identity(plugin: Any) -> dict[str, Any]:
     return {**about, "needs": needed} if needed else about
 
 
+def options_key(identity: Mapping[str, Any]) -> str:
+    """The hash of what `plugin_identity` gives without the code: name and options."""
+    return digest([identity["name"], identity["options"]])
+
+
 def spec_identity(spec: Any) -> dict[str, Any]:
     """Name, fields (or what its `identity()` gives) and code of a feature specification."""
     return {"name": type(spec).__name__, "fields": _fields(spec), **_code(spec)}

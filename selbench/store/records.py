@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import selbench
+from selbench.files import written_aside
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, read_fields
@@ -28,6 +29,7 @@ RECORD = "record.json"
 SELECTION = "selection.json"
 ITEMS = "items.parquet"
 TRACEBACK = "traceback.txt"
+ASKED = "asked.txt"
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Record:
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)  # what versions() gives
     files: dict[str, Checksum] = field(default_factory=dict)  # file beside the record -> its checksum
+    # When a command last asked for the run and found this record; ISO time in UTC. In a file of its own, beside the record.
+    asked: str = field(default="", compare=False)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Record:
@@ -73,7 +77,9 @@ class Record:
             "selection": self.selection.plain(),
             "leaks": {suite: about.plain() for suite, about in self.leaks.items()},
         }
-        return {"format": FORMAT, **dataclasses.asdict(self), **parts}
+        data = {"format": FORMAT, **dataclasses.asdict(self), **parts}
+        del data["asked"]
+        return data
 
     @property
     def name(self) -> str:
@@ -108,7 +114,16 @@ class Records:
         data = read_json(self.folder(key) / RECORD)
         if not isinstance(data, dict) or not {"key", "status", "axes"} <= data.keys():
             return None
-        return Record.read(data)
+        record = Record.read(data)
+        asked = self.folder(key) / ASKED
+        record.asked = asked.read_text().strip() if asked.is_file() else ""
+        return record
+
+    def note_asked(self, record: Record, time: str) -> None:
+        """Note that a command has asked for a run whose record is there."""
+        with writing(self.folder(record.key)) as folder, written_aside(folder / ASKED) as aside:
+            aside.write_text(time)
+        record.asked = time
 
     def write(self, record: Record) -> None:
         """Write the record, as the last of a run's files: a run whose record exists has ended."""
@@ -134,12 +149,23 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     return list({record.key: record for record in records}.values())
 
 
-@cache
 def versions() -> dict[str, Any]:
-    """The versions of selbench, Python and the libraries, the commit, and the hardware. Computed once per process.
+    """The versions of selbench, Python and the libraries, the commit, and the hardware.
 
-    The GPU is known only once torch has been imported.
+    The GPU and the kind of device (cuda, mps or cpu) are known only once torch has been imported.
     """
+    return _versions("torch" in sys.modules)
+
+
+def device(record: Record) -> str | None:
+    """The device that a run was carried out on: the name of its GPU, or its kind; None if unknown."""
+    hardware = record.versions.get("hardware") or {}
+    known: str | None = hardware.get("gpu") or hardware.get("device")
+    return known or (None if "device" in hardware or not hardware else "cpu")
+
+
+@cache
+def _versions(torch_imported: bool) -> dict[str, Any]:
     names = (
         "torch",
         "transformers",
@@ -158,14 +184,21 @@ def versions() -> dict[str, Any]:
             installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    torch = sys.modules.get("torch")
+    torch = sys.modules["torch"] if torch_imported else None
     gpu = torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else None
+    kind = torch and ("cuda" if gpu else "mps" if torch.backends.mps.is_available() else "cpu")
     return {
         "selbench": selbench.__version__,
         "git": _git_commit(),
         "python": platform.python_version(),
         "packages": installed,
-        "hardware": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+            "device": kind,
+            "gpu": gpu,
+        },
     }
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from selbench.store.records import Record
 
-# The columns of a table of scores that hold the setting. The arms of one table share the first group; the second group is
-# empty for an arm that is not fine-tuned, and such an arm may be compared with any.
-SHARED = ("comparison", "pool", "pool_key", "suite", "suite_key", "task", "metric", "model")
+# The columns of a table of scores that hold the setting. Names are as shown (see store.names). The arms of
+# one table share the first group; the second group is empty for an arm that is not fine-tuned, which may be compared with any.
+SHARED = ("comparison", "pool", "pool_key", "suite", "suite_options", "suite_key", "task", "metric", "model")
 TRAINING = ("trainer", "match", "trainer_key")
 
 
@@ -31,6 +31,7 @@ class Setting:
     pool: str = field(compare=False)
     trainer: str = field(compare=False)
     match: str = field(compare=False)
+    model_key: str = ""  # empty in records from before it was noted
 
     @classmethod
     def of(cls, record: Record) -> Setting:
@@ -46,13 +47,15 @@ class Setting:
             pool=axes.pool,
             trainer=axes.trainer or "",
             match=axes.match or "",
+            model_key=axes.model_key,
         )
 
     def meets(self, other: Setting) -> bool:
         """Whether scores of both settings may be compared: all fields agree, except a trainer or budget that one lacks."""
         return (
             self.shares_pool(other)
-            and (self.comparison, self.model, self.suites) == (other.comparison, other.model, other.suites)
+            and (self.comparison, self.model, self.model_key) == (other.comparison, other.model, other.model_key)
+            and self.suites == other.suites
             and all(
                 mine == theirs or "" in (mine, theirs)
                 for mine, theirs in ((self.trainer_key, other.trainer_key), (self.budget, other.budget))
@@ -65,17 +68,3 @@ class Setting:
     def shares_suite(self, other: Setting, suite: str) -> bool:
         """Whether the options, data and code of the suite are the same in both settings."""
         return dict(self.suites).get(suite) == dict(other.suites).get(suite)
-
-    def columns(self, suite: str) -> dict[str, str]:
-        """The columns of SHARED and TRAINING for this suite, without `task` and `metric`, which belong to a score."""
-        return {
-            "comparison": self.comparison,
-            "pool": self.pool,
-            "pool_key": self.pool_key,
-            "suite": suite,
-            "suite_key": dict(self.suites).get(suite, ""),
-            "model": self.model,
-            "trainer": self.trainer,
-            "match": self.match,
-            "trainer_key": self.trainer_key,
-        }

@@ -29,7 +29,7 @@ def test_pools(registry, name):
 def test_models_and_scorers(registry, name):
     extra = ["model.path=/m", "scorer.path=/s"] if name == "local" else []
     run = compose_run([f"model={name}", f"scorer={name}", *extra], registry)
-    assert run.model.name == run.scorer.name and run.model.path
+    assert run.model.path and (run.model.name, run.scorer.name) == (("m", "s") if extra else (run.model.name,) * 2)
 
 
 @pytest.mark.parametrize("name", _choices("trainer"))

@@ -19,7 +19,7 @@ from selbench.store.records import Record
 FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 # The parts of a setting that get a column if they differ within the board.
-_WORDS = ("model", "suite", "task", "metric", "pool", "trainer", "match", "comparison")
+_WORDS = ("model", "suite", "suite_options", "task", "metric", "pool", "trainer", "match", "comparison")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def verdict_columns(source: Source) -> list[Column]:
     found = [
         Column("arm", "Method", "Open a row for its runs, settings and how to reproduce them.", "arm"),
         Column("budget", "Budget", "Share, examples or response tokens (tok) selected.", "text"),
-        *(Column(word, word.capitalize(), "", "text") for word in words),
+        *([Column("target", "Target", "What the method selects towards.", "text")] if source.has_targets else []),
+        *(Column(word, word.replace("_", " ").capitalize(), "", "text") for word in words),
         Column("rank", "Rank", "From best to worst place that the tests allow; ties share ranks.", "rank"),
         Column("verdict", f"Against {baseline}", "Verdict after correction for multiple comparisons.", "verdict"),
         Column("score", "Score", f"Mean over seeds; the bar spans {source.interval_words}.", "score"),
@@ -157,6 +158,7 @@ def _row_cells(
     cells = {word: Cell(str(table.setting.get(word) or UNKNOWN), str(table.setting.get(word) or "")) for word in _WORDS}
     cells |= {
         "arm": Cell(row.arm, row.arm),
+        "target": Cell(row.target or UNKNOWN, row.target),
         "budget": Cell(row.budget or UNKNOWN, row.amount if is_known(row.amount) else row.budget or None),
         "rank": _rank_cell(row),
         "score": Cell(
@@ -248,7 +250,7 @@ def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
     """Names and values for the details of a row: its setting, and measures that have no column and are known."""
     places = decimals([row.score, *(other.score for other in table.rows)])
     facts = [(name, str(value)) for name, value in table.setting.items() if value not in (None, "")]
-    facts += [("selector", row.selector), ("scorer", row.scorer or UNKNOWN)]
+    facts += [("selector", row.selector), ("scorer", row.scorer or UNKNOWN), ("target", row.target or UNKNOWN)]
     measures = {
         "standard error": number_text(row.se, places),
         "standard error from seeds": number_text(row.se_seed, places),

@@ -9,8 +9,9 @@ from typing import Any
 from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
 from selbench.report.board import Aggregate, ArmRow, Difference, Table
 from selbench.report.page.sentences import is_tested
-from selbench.report.page.source import Panel, Source, View, find_baseline, interval_ends
+from selbench.report.page.source import WORDS, Panel, Source, View, find_baseline, interval_ends
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
+from selbench.store.axes import arm_name
 from selbench.store.records import Record
 
 
@@ -226,13 +227,14 @@ def _baseline_difference(table: Table, arm: str) -> float | None:
 def transfer_panel(source: Source) -> Panel:
     """The difference to the baseline by scorer and tuned model, one view per method and table."""
     cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    other = [word for word in source.varied if word not in ("model", "metric")]
     for table in source.board.tables:
         model = str(table.setting.get("model") or "")
-        words = [str(table.setting.get(word) or "") for word in ("suite", "task", "pool")]
-        where = " · ".join(word for word in [*words, table.budget] if word)
+        where = table.named([word for word in WORDS if word in ("suite", "task", "pool") or word in other])
         for row in table.rows:
             if row.scorer and row.vs_baseline and is_known(row.vs_baseline.mean):
-                view = cells.setdefault((row.selector, where), {})
+                target = row.target if source.has_targets else ""
+                view = cells.setdefault((arm_name(row.selector, None, model, target), where), {})
                 view[row.scorer, model] = row.vs_baseline.mean
     # A single pair of scorer and model says nothing about transfer.
     views = tuple(

@@ -17,7 +17,7 @@ Group = dict[str, list[Record]]
 
 
 def _runs_by_selection(source: Source) -> dict[str, Group]:
-    """Pool and budget -> arm -> one record per selection.
+    """Pool (with what the page names of it) and budget -> arm -> one record per selection.
 
     Runs of several seeds may have the same selection, and a run may stand in several tables: it counts once.
     """
@@ -26,7 +26,7 @@ def _runs_by_selection(source: Source) -> dict[str, Group]:
     for table in source.board.tables:
         for row in rankable(table):
             for run in source.runs(row):
-                label = f"{run.axes.pool} · {run.axes.budget_label}"
+                label = f"{table.setting.get('pool') or run.axes.pool} · {run.axes.budget_label}"
                 stage = run.stages.get("selection", run.key)
                 if (label, row.arm, stage) not in seen:
                     seen.add((label, row.arm, stage))

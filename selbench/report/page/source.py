@@ -15,7 +15,7 @@ from selbench.store.records import SELECTION, Record, Records
 
 # The parts of a setting that label it, in this order (`varied` relies on the first three). Keys are shown in the row
 # details only.
-WORDS = ("suite", "task", "metric", "model", "pool", "trainer", "match", "comparison")
+WORDS = ("suite", "task", "metric", "suite_options", "model", "pool", "trainer", "match", "comparison")
 NAMED = ("suite", "task")  # those that every label has; the others only if they differ within the board
 
 
@@ -60,6 +60,11 @@ class Source:
         if len({setting[:2] for setting in settings}) == len({setting[:3] for setting in settings}):
             words.pop("metric")
         return tuple(word for word, values in words.items() if len(values) > 1)
+
+    @cached_property
+    def has_targets(self) -> bool:
+        """Whether the arms of the board differ in their targets."""
+        return len({row.target for table in self.board.tables for row in table.rows} - {""}) > 1
 
     def setting_label(self, setting: Mapping[str, Any]) -> str:
         """The setting's suite and task, and the other parts that differ within the board: `planted · task1 · small`."""
