@@ -26,7 +26,7 @@ ALLOWED = {
     "plugins": {"declare", "plugin_folders"},
     "features": {"api", "data", "models", "features"},
     "optimize": {"optimize"},
-    "store": {"declare", "store"},
+    "store": {"declare", "plugin_folders", "store"},
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api"},
     "config": {"api", "models", "plugins", "settings"},
