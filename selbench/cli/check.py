@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 import traceback
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     subject.build()
     failed = 0
     for check in selector_checks:
-        started = time.perf_counter()
+        started, streams = time.perf_counter(), (sys.stdout, sys.stderr)
         with tempfile.TemporaryDirectory(prefix="selbench-check-") as scratch:
             try:
                 check(subject, Path(scratch))
@@ -56,6 +57,8 @@ def main(arguments: list[str]) -> int:
                     else f"{type(error).__name__} at {line.filename}:{line.lineno}: "
                 )
                 verdict, detail = "[red]failed[/]", f"{where}{error}"
+            finally:
+                sys.stdout, sys.stderr = streams  # a plugin may have put others in their place
         failed += bool(detail)
         console.out.print(
             f"{verdict} {check.__name__.replace('_', ' ')}  [dim]{time.perf_counter() - started:.1f} s[/]"

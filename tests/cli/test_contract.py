@@ -314,10 +314,10 @@ def test_select_says_where_a_selector_failed(selbench, settings, tmp_path):
     ],
 )
 def test_a_selection_of_a_wrong_type_is_refused(selbench, settings, tmp_path, given, says):
-    (tmp_path / "wrong.py").write_text(
+    (tmp_path / "ill_typed.py").write_text(
         "from selbench.api import Selection, selector\n"
-        "@selector('wrong', uses_scorer=False)\nclass Wrong:\n    '''Returns something else.'''\n"
+        "@selector('ill_typed', uses_scorer=False)\nclass Wrong:\n    '''Returns something else.'''\n"
         f"    def select(self, pool, budget, context):\n        return {given}\n"
     )
-    ran = selbench(f"plugin_path=[{TOYS},{tmp_path}]", *settings[1:], "selector=wrong", "budget=4")
+    ran = selbench(f"plugin_path=[{TOYS},{tmp_path}]", *settings[1:], "selector=ill_typed", "budget=4")
     assert ran.status == 1 and says in ran.err.replace("\n", " ")
