@@ -90,9 +90,25 @@ def _of_run(record: Record, outputs: Outputs) -> Iterator[Line]:
     yield from _code(record.versions)
     facts = {name: value for name, value in record.selection.plain().items() if not isinstance(value, dict)}
     yield "selection", "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in facts.items()) or "–"
+    yield from _training(record)
     yield from _costs(record)
     yield from _stages(record, outputs)
     yield from _scores(record)
+
+
+def _training(record: Record) -> Iterator[Line]:
+    facts = record.training
+    if not facts.plain():
+        return
+    words = ("selected", "trained", "cut", "dropped", "response_tokens_kept", "response_tokens_trained")
+    counts = {name.removeprefix("response_"): getattr(facts, name) for name in words}
+    known = [f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count is not None]
+    yield "training", "  ".join(known)
+    if facts.context is not None:
+        yield "", f"context {facts.context:,} tokens ({facts.limit})  template {facts.template}"
+    for sentence in (facts.losses, facts.contradiction):
+        if sentence:
+            yield "", sentence
 
 
 def _costs(record: Record) -> Iterator[Line]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from selbench.api import ModelRef
-from selbench.models import local_folder
+from selbench.models import config_of
 
 # Kaplan et al. 2020, arXiv 2001.08361, section 2.1: a forward pass is two operations per parameter and token, and the
 # backward pass twice that.
@@ -23,7 +21,7 @@ def parameters(ref: ModelRef) -> float | None:
 
     A folder's config.json, or that of a hub model in the local cache, counts; else a size in the name (`...-7b`).
     """
-    config = _config(ref)
+    config = config_of(ref)
     counted = count(config) if config else None
     return counted or _named(ref.name) or _named(ref.path.rstrip("/").rpartition("/")[2])
 
@@ -52,26 +50,8 @@ def count(config: Mapping[str, Any]) -> float | None:
 
 def width(ref: ModelRef) -> int | None:
     """The width of the residual stream; None if there is no config.json at hand."""
-    config = _config(ref) or {}
+    config = config_of(ref) or {}
     return config.get("hidden_size") or config.get("n_embd")
-
-
-def _config(ref: ModelRef) -> dict[str, Any] | None:
-    folder = local_folder(ref)
-    path = folder / "config.json" if folder else _cached(ref)
-    try:
-        found: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    except (OSError, ValueError):
-        return None
-    return found or None
-
-
-def _cached(ref: ModelRef) -> Path | None:
-    """The config.json of a hub model in the local cache, without asking the hub."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(ref.path, "config.json", revision=ref.revision)
-    return Path(found) if isinstance(found, str) else None
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ import numpy as np
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimates
+from selbench.planning.fitting import cut_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
@@ -99,7 +100,9 @@ def _existing(folder: Path) -> Path:
 
 def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     total = plan.total
-    warnings, notes = [], []
+    cuts = list(cut_sentences(grid))
+    warnings = [sentence for much, sentence in cuts if much]
+    notes = [sentence for much, sentence in cuts if not much]
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
     if total["unknown"]:

@@ -20,7 +20,7 @@ from selbench.run.inputs import load_pool
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Where nothing at all is known: seconds per example of the pool, for what runs no model.
-LIGHT = {"tokens": 1e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
+LIGHT = {"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
 # Seconds before any work: counting tokens is the first that a process does, and loads the libraries.
 START = {"tokens": 5.0, "selection": 0.0, "features": 0.5, "autoencoder": 1.0, "training": 1.0, "evaluation": 1.0}
 LOAD = 2e-9  # seconds per parameter to load a model: two bytes at a gigabyte a second
@@ -61,6 +61,7 @@ class Workload:
     def of(self, demand: Demand) -> Work:
         make = {
             "tokens": self._tokens,
+            "lengths": self._token_lengths,
             "selection": self._selection,
             "leaks": self._leaks,
             "training": self._training,
@@ -96,6 +97,13 @@ class Workload:
             sizes={"examples": len(pool)},
             light=START["tokens"] + LIGHT["tokens"] * len(pool),
             bytes=8.0 * len(pool),
+        )
+
+    def _token_lengths(self, demand: Demand) -> Work:
+        pool, model = load_pool(demand.run.pool).pool, fingerprint(demand.run.model)
+        light = LIGHT["lengths"] * len(pool)
+        return Work(
+            "lengths", "lengths", model=model, sizes={"examples": len(pool)}, light=light, bytes=32.0 * len(pool)
         )
 
     def _leaks(self, demand: Demand) -> Work:

@@ -61,7 +61,10 @@ class ArmRow:
     `score` is the mean over seeds, as measured; `low` and `high` bound its interval, `se` is its standard error, of
     which `se_seed` and `se_item` as in Difference. `reference` arms (base, full beside arms with a budget) are compared
     but not ranked: their ranks are 0. `relative_to_full` is score / full - 1 as papers quote it. Costs are means per
-    run; `steps` are the optimiser's.
+    run; `steps` are the optimiser's. `examples` and `response_tokens` were selected; of them `trained` examples were
+    trained on, `cut` ones are longer than the training `context` (tokens), `dropped` ones are not trained on for it;
+    `tokens_trained` are the response tokens in the loss of the whole training, all epochs (NaN where the trainer does not
+    say), `tokens_fit` those of the selected examples that fit into the context, `tokens_lost` the share that does not.
     """
 
     arm: str
@@ -83,6 +86,13 @@ class ArmRow:
     relative_to_full: float = math.nan
     examples: float = math.nan
     response_tokens: float = math.nan
+    trained: float = math.nan
+    cut: float = math.nan
+    dropped: float = math.nan
+    tokens_trained: float = math.nan
+    tokens_fit: float = math.nan
+    tokens_lost: float = math.nan
+    context: float = math.nan
     steps: float = math.nan
     selection_s: float = math.nan
     training_s: float = math.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Arms that were trained on response tokens that differ by more than this are not compared on equal terms.
 TOKENS = 0.10
+# An arm of which more than this share of the examples or of their response tokens was not trained on is named.
+CUT = 0.05
 
 TESTS = {
     "moderated": "moderated t test on differences paired by seed; the seed variance of a pair is drawn towards what "
@@ -67,7 +70,7 @@ def _population_sentence(found: Tested) -> str:
 
 
 def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
-    """No baseline, no random arm, response tokens that differ within a table."""
+    """No baseline, no random arm, examples that do not fit, response tokens that differ within a table."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []
     if baseline not in selectors:
@@ -76,24 +79,63 @@ def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
         )
+    cut = [line for table in tables if (line := _cut_warning(table))]
     uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
-    return (*found, *uneven)
+    return (*found, *cut, *uneven)
 
 
-def _uneven_tokens_warning(table: Table) -> str:
-    rows = [row for row in table.rows if not row.reference and row.response_tokens > 0]
-    if len(rows) < 2:
+def _cut_warning(table: Table) -> str:
+    """The arms of which more than CUT of the examples or of their response tokens does not fit into the context."""
+    said = [_losses(row) for row in table.rows if _much_is_cut(row)]
+    if not said:
         return ""
-    most, least = max(rows, key=_response_tokens), min(rows, key=_response_tokens)
-    if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
-        return ""
-    more = count_text(100 * (most.response_tokens / least.response_tokens - 1))
+    contexts = sorted({round(row.context) for row in table.rows if not np.isnan(row.context)})
+    where = " and ".join(f"{length:,}" for length in contexts)
     return (
-        f"{table.name}: response tokens differ between arms by {more} % "
-        f"({most.arm} {count_text(most.response_tokens)}, {least.arm} {count_text(least.response_tokens)}); "
-        "budget_unit=tokens compares at equal tokens."
+        f"{table.name}: the training context{f' of {where} tokens' if where else ''} does not hold all that was selected: "
+        f"{'; '.join(said)}."
     )
 
 
-def _response_tokens(row: ArmRow) -> float:
-    return row.response_tokens
+def _much_is_cut(row: ArmRow) -> bool:
+    shares = (max(row.cut, row.dropped) / row.examples if row.examples else 0.0, row.tokens_lost)
+    return any(share > CUT for share in shares)
+
+
+def _losses(row: ArmRow) -> str:
+    """Means over the arm's runs, in words."""
+    lost = "" if np.isnan(row.tokens_lost) else f", {number_text(100 * row.tokens_lost, 1)} % of its response tokens"
+    return (
+        f"{row.arm} has {count_text(row.cut)} of {count_text(row.examples)} examples cut and "
+        f"{count_text(row.dropped)} dropped{lost}"
+    )
+
+
+# What arms are compared by, the first of these that is known of all: field, and what it is called.
+TOKEN_COUNTS = (
+    ("tokens_trained", "response tokens trained on"),
+    ("tokens_fit", "response tokens of an epoch"),
+    ("response_tokens", "response tokens"),
+)
+
+
+def token_count(rows: Sequence[ArmRow]) -> tuple[str, str]:
+    """The field and the name of the response tokens that these arms can be compared by."""
+    selecting = [row for row in rows if row.examples > 0]
+    known = (pair for pair in TOKEN_COUNTS if all(getattr(row, pair[0]) > 0 for row in selecting))
+    return next(known, TOKEN_COUNTS[-1])
+
+
+def _uneven_tokens_warning(table: Table) -> str:
+    ranked = [row for row in table.rows if not row.reference]
+    field, name = token_count(ranked)
+    rows = [(tokens, row.arm) for row in ranked if (tokens := float(getattr(row, field))) > 0]
+    if len(rows) < 2:
+        return ""
+    (most, longest), (least, shortest) = max(rows, key=itemgetter(0)), min(rows, key=itemgetter(0))
+    if most <= (1 + TOKENS) * least:
+        return ""
+    return (
+        f"{table.name}: {name} differ between arms by {count_text(100 * (most / least - 1))} % "
+        f"({longest} {count_text(most)}, {shortest} {count_text(least)}); budget_unit=tokens compares at equal tokens."
+    )

@@ -13,7 +13,7 @@ from selbench.report.board import Board, Table
 # A board with more tables shows the first few on a terminal.
 MANY, FEW = 12, 3
 # What a narrow terminal leaves out first.
-NARROW = ("select s", "steps", "examples", "budget", "response tokens")
+NARROW = ("select s", "steps", "examples", "budget", "tokens trained on", "trained", "response tokens")
 
 
 def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool) -> None:

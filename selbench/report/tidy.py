@@ -22,6 +22,13 @@ NO_SEED = -1
 COSTS = [
     "examples",
     "response_tokens",
+    "trained",
+    "cut",
+    "dropped",
+    "tokens_trained",
+    "tokens_fit",
+    "tokens_lost",
+    "context",
     "steps",
     "selection_s",
     "training_s",
@@ -114,6 +121,7 @@ def _costs(record: Record) -> Row:
     return {
         "examples": record.selection.examples or 0,
         "response_tokens": record.selection.response_tokens or 0,
+        **_trained(record),
         "steps": record.logged.get("training/steps", math.nan),
         **{f"{name}_s": cost.get("wall_s", 0.0) for name, cost in zip(("selection", "training", "evaluation"), stages)},
         # What no stage knows is unknown; what some know is at least their sum.
@@ -121,6 +129,22 @@ def _costs(record: Record) -> Row:
         "money": _sum(cost.get("money") for cost in stages),
         "leaked": _sum([record.selection.leaked]),
     }
+
+
+def _trained(record: Record) -> Row:
+    """Of the selected examples and their response tokens what was trained on; nothing of an arm that is not trained."""
+    facts, untuned = record.training, record.axes.seed is None
+    known = {
+        "trained": facts.trained,
+        "cut": facts.cut,
+        "dropped": facts.dropped,
+        "tokens_trained": facts.response_tokens_trained,
+        "tokens_fit": facts.response_tokens_kept,
+        "tokens_lost": facts.lost,
+    }
+    unknown = 0.0 if untuned else math.nan
+    found = {name: unknown if value is None else float(value) for name, value in known.items()}
+    return {**found, "context": math.nan if facts.context is None else float(facts.context)}
 
 
 def _sum(values: Iterable[float | None]) -> float:

@@ -7,7 +7,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from selbench.api import LoadedPool, ModelRef
+import numpy as np
+
+from selbench.api import LoadedPool, ModelRef, Pool
 from selbench.errors import NotApplicable, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
@@ -18,6 +20,7 @@ from selbench.run.leak_check import Checked, check_leaks
 from selbench.run.select import Selected, SelectionStage, facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.training_lengths import TrainingLengths, context_of
 from selbench.settings import Run
 from selbench.store.cost import total
 from selbench.store.facts import LeakSummary, SelectionFacts
@@ -107,6 +110,7 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
     if not chosen:  # the arm `base`: the model as it is
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
     else:
+        _note_lengths(record, run, pool, np.asarray(positions), store, say)
         training = TrainingStage(run.trainer, chosen, run.model, run.seed)
         rests_on = [f"{SelectionStage.kind}/{selected.stages['selection']}"]
         with training.held(store, keep=run.keep_models):
@@ -115,6 +119,7 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
         if stage := training.recall(store):
             record.cost["training"] = stage.cost
             record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
+            record.training = record.training.with_log(stage.logged)
     _note_scores(record, folder, results)
 
 
@@ -138,6 +143,15 @@ def _note_selection(record: Record, folder: Path, selected: Selected, about: Sel
     record.logged |= {f"selection/{name}": value for name, value in selected.logged.items()}
     scores = None if selected.scores is None else selected.scores.tolist()
     write_json(folder / SELECTION, {"ids": selected.ids, "scores": scores})
+
+
+def _note_lengths(record: Record, run: Run, pool: Pool, chosen: np.ndarray, store: Store, say: Say) -> None:
+    """What the training context will cut and drop of the chosen examples, before they are trained on."""
+    measured = TrainingLengths(pool, run.model)
+    record.training = measured.result(store).facts(chosen, context_of(run))
+    record.stages[measured.kind] = measured.key
+    if record.training.loses_much:
+        say(f"warning: {record.training.losses}")
 
 
 def _note_leaks(record: Record, checked: Checked, say: Say) -> None:

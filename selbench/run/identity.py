@@ -13,6 +13,7 @@ from selbench.errors import PluginError
 from selbench.models import fingerprint
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
+from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
 from selbench.store.keys import derive_seed, digest, plugin_identity
@@ -21,8 +22,10 @@ from selbench.store.stages import now
 
 
 def checked_key(run: Run) -> str:
-    """The run's key. Raises UserError for all that can be known to be wrong before any work: files, folders, budget."""
+    """The run's key. Raises UserError for all that can be known to be wrong before any work: files, folders, budget, lengths."""
     loaded = load_pool(run.pool)
+    if not run.selector.selects_nothing:
+        context_of(run)
     key = new_record(run, loaded).key
     if run.budget_unit != "tokens":
         make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)

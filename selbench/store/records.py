@@ -17,7 +17,7 @@ from typing import Any, Literal
 import selbench
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
-from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, read_fields
+from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, TrainingFacts, read_fields
 from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
@@ -52,6 +52,7 @@ class Record:
     stages: dict[str, str] = field(default_factory=dict)
     scores: list[ScoreRow] = field(default_factory=list)
     selection: SelectionFacts = field(default_factory=SelectionFacts)
+    training: TrainingFacts = field(default_factory=TrainingFacts)
     leaks: dict[str, LeakSummary] = field(default_factory=dict)
     logged: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Cost] = field(default_factory=dict)
@@ -65,6 +66,9 @@ class Record:
             "axes": Axes.read(data["axes"]),
             "scores": [read_fields(ScoreRow, row) for row in data.get("scores", ())],
             "selection": read_fields(SelectionFacts, data.get("selection") or {}),
+            "training": read_fields(TrainingFacts, data["training"])
+            if "training" in data
+            else TrainingFacts.of_log(data.get("logged") or {}),
             "leaks": {suite: LeakSummary.read(about) for suite, about in (data.get("leaks") or {}).items()},
         }
         return read_fields(cls, {**data, **parts})
@@ -74,6 +78,7 @@ class Record:
         parts = {
             "axes": self.axes.plain(),
             "selection": self.selection.plain(),
+            "training": self.training.plain(),
             "leaks": {suite: about.plain() for suite, about in self.leaks.items()},
         }
         return {"format": FORMAT, **dataclasses.asdict(self), **parts}

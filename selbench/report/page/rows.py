@@ -13,12 +13,14 @@ from selbench.report.board import ArmRow, Table
 from selbench.report.page.sentences import is_tested, verdict_word
 from selbench.report.page.source import Source, rankable, spread
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
+from selbench.report.words import says_something
 from selbench.store.records import Record
 
 FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 # The words of a setting that get a column where they vary.
 _WORDS = ("model", "suite", "task", "metric", "pool", "trainer", "match", "comparison")
+_COUNTS = ("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps")
 SEEDS_LIMIT = 10_000  # the board looks no further
 
 
@@ -85,11 +87,16 @@ def verdict_columns(source: Source) -> list[Column]:
     for name, label, about in (
         ("examples", "Examples", "Selected examples."),
         ("response_tokens", "Response tokens", "Tokens of the selected responses."),
+        ("trained", "Trained", "Examples trained on."),
+        ("cut", "Cut", "Examples longer than the training context."),
+        ("dropped", "Dropped", "Examples of which no response is left within the training context."),
+        ("tokens_trained", "Tokens trained on", "Response tokens in the loss of the whole training, all epochs."),
+        ("tokens_fit", "Tokens an epoch", "Response tokens in the loss of one pass over the selected examples."),
         ("steps", "Steps", "Optimiser steps."),
         ("selection_s", "Selecting [s]", "Wall-clock seconds, features included."),
         ("training_s", "Training [s]", "Wall-clock seconds."),
     ):
-        if any(is_known(getattr(row, name)) for row in rows):
+        if any(says_something(row, name) for row in rows):
             found.append(Column(name, label, about))
     return found
 
@@ -185,7 +192,7 @@ def _row_cells(
         )
         cells["detectable"] = Cell(number_text(difference.detectable, places), _sort_key(difference.detectable))
         cells["needed"] = _seeds_needed_cell(row)
-    for name in ("examples", "response_tokens", "steps"):
+    for name in _COUNTS:
         cells[name] = Cell(count_text(getattr(row, name)), _sort_key(getattr(row, name)))
     for name in ("selection_s", "training_s"):
         cells[name] = Cell(seconds_text(getattr(row, name)), _sort_key(getattr(row, name)))

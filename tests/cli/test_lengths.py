@@ -1,0 +1,79 @@
+"""What does not fit into the training context is told everywhere: while it runs, by plan, show, board and page."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from helpers.recorded import records
+from helpers.toy_runs import toy_settings
+
+SHORT = "model.max_length=40"
+
+
+@pytest.fixture
+def swept(selbench, settings, tmp_path):
+    """A sweep by a trainer that says nothing of lengths, at a context that is too short for the longer half."""
+    ran = selbench("-m", *settings, "selector=random,longest", "budget=0.25", SHORT)
+    assert ran.status == 0, ran.err
+    return ran, tmp_path / "outputs"
+
+
+def test_the_record_holds_typed_facts_whoever_the_trainer_is(swept):
+    ran, outputs = swept
+    facts = {record["axes"]["selector"]: record["training"] for record in records(outputs)}
+    longest = facts["longest"]
+    assert (longest["selected"], longest["cut"], longest["context"]) == (10, 10, 40)
+    assert longest["limit"] == "model.max_length" and longest["template"] == "alpaca"
+    assert longest["response_tokens_kept"] < longest["response_tokens"] == sum(range(31, 41)) + 10
+    assert longest["response_tokens_trained"] is None  # the trainer does not say
+    assert "cuts 10 of 10 examples" in ran.err.replace("\n", " ")
+
+
+def test_the_board_shows_and_warns(swept, selbench):
+    ran, outputs = swept
+    told = " ".join(ran.err.split())
+    assert "longest has 10 of 10 examples cut" in told
+    (path,) = outputs.glob("reports/*.csv")
+    rows = {row["selector"]: row for row in csv.DictReader(path.open())}
+    assert float(rows["longest"]["cut"]) == 10 and float(rows["longest"]["tokens_lost"]) > 0.5
+    assert "cut" in path.with_suffix(".md").read_text()
+    page = path.with_suffix(".html").read_text()
+    assert "longer than the training context" in page and "examples cut" in page
+
+
+def test_show_says_what_was_cut(swept, selbench):
+    _, outputs = swept
+    (record,) = [one for one in records(outputs) if one["axes"]["selector"] == "longest"]
+    shown = selbench("show", record["key"], "--outputs", str(outputs)).out
+    assert "selected 10  trained 10  cut 10  dropped 0" in shown
+    assert "a training context of 40 tokens (model.max_length; template alpaca) cuts 10 of 10 examples" in shown
+    assert json.loads(selbench("show", record["key"], "--outputs", str(outputs), "--json").out)["training"]["cut"] == 10
+
+
+def test_plan_says_it_before_anything_runs(selbench, settings, tmp_path):
+    ran = selbench("plan", "-m", *settings, "selector=base,random,longest", "budget=0.25", SHORT)
+    told = " ".join(ran.err.split())
+    assert "toy on pool" in told and "a training context of 40 tokens (model.max_length; template alpaca) cuts" in told
+    assert "of 40 examples" in told and "Measured on the whole pool; raise model.max_length." in told
+    assert not (tmp_path / "outputs").exists()
+    assert "training context" not in selbench("plan", *settings).err  # everything fits
+    assert "training context" not in selbench("plan", *settings, "selector=base", SHORT).err  # nothing is trained
+
+
+def test_plan_knows_a_selection_that_is_made(swept, selbench, toy_model, toy_pool):
+    _, outputs = swept
+    again = toy_settings(toy_model, toy_pool, outputs)
+    ran = selbench("plan", *again, "selector=longest", "budget=0.25", SHORT, "trainer.crash=true")
+    assert "longest 25% toy s0: a training context of 40 tokens" in " ".join(ran.err.split())
+
+
+def test_a_trainer_may_only_lower_the_context(selbench, settings, tmp_path):
+    for verb in ([], ["plan"]):
+        ran = selbench(*verb, *settings, "trainer=trl", "trainer.max_length=4096")
+        assert ran.status == 2
+        assert "trainer.max_length=4096 is above model.max_length=2048" in " ".join(ran.err.split())
+    assert not (tmp_path / "outputs" / "runs").exists()
+    untuned = selbench("plan", *settings, "trainer=trl", "trainer.max_length=4096", "selector=base")
+    assert untuned.status == 0, untuned.err  # nothing is trained
