@@ -272,7 +272,8 @@ class Score:
     """One number a suite gives a model on one task.
 
     `items` holds the value of every test item (verdicts are paired by item). The suite's headline is the mean
-    of its headline scores; a score per category, say, is kept with `headline=False`.
+    of its headline scores; a score per category, say, is kept with `headline=False`. `cut` items were scored although
+    some of their text did not fit into the model, `left_out` ones are not in the value.
     """
 
     task: str
@@ -281,6 +282,8 @@ class Score:
     higher_is_better: bool = True
     headline: bool = True
     items: Mapping[str, float] = field(default_factory=dict)
+    cut: int = 0
+    left_out: int = 0
 
 
 # --------------------------------------------------------------------------------------------- context

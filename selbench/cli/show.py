@@ -162,6 +162,9 @@ def _scores(record: Record) -> Iterator[Line]:
         yield "score", f"{suite} {value:.6g}  ({', '.join(metrics)}, mean of {len(tasks)} tasks)"
         for row in tasks if len(tasks) > 1 else []:
             yield "", f"  {row.task:<28} {row.value:.6g}  {row.items} items"
+        for row in tasks:
+            if row.losses:
+                yield "", row.losses
 
 
 def _of_stage(entry: Entry, outputs: Outputs) -> Iterator[Line]:

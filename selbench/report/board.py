@@ -65,6 +65,7 @@ class ArmRow:
     trained on, `cut` ones are longer than the training `context` (tokens), `dropped` ones are not trained on for it;
     `tokens_trained` are the response tokens in the loss of the whole training, all epochs (NaN where the trainer does not
     say), `tokens_fit` those of the selected examples that fit into the context, `tokens_lost` the share that does not.
+    `items_cut` test items did not fit into the model, `items_left_out` ones are not in the score.
     """
 
     arm: str
@@ -100,6 +101,8 @@ class ArmRow:
     flops: float = math.nan
     money: float = math.nan
     leaked: int | None = None
+    items_cut: float = math.nan
+    items_left_out: float = math.nan
     runs: tuple[str, ...] = ()
 
 

@@ -70,7 +70,7 @@ def _population_sentence(found: Tested) -> str:
 
 
 def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
-    """No baseline, no random arm, examples that do not fit, response tokens that differ within a table."""
+    """No baseline, no random arm, examples and test items that do not fit, response tokens that differ within a table."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []
     if baseline not in selectors:
@@ -81,7 +81,22 @@ def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
         )
     cut = [line for table in tables if (line := _cut_warning(table))]
     uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
-    return (*found, *cut, *uneven)
+    missing = [line for table in tables if (line := _missing_items_warning(table))]
+    return (*found, *cut, *missing, *uneven)
+
+
+def _missing_items_warning(table: Table) -> str:
+    """The most test items of an arm that are not in its score, or not whole."""
+    said = []
+    for field, words in (
+        ("items_left_out", "test items are left out of the score"),
+        ("items_cut", "test items are cut, because they do not fit into the model"),
+    ):
+        counts = [value for row in table.rows if (value := float(getattr(row, field))) > 0]
+        if counts:
+            spread = "" if len(counts) == len(table.rows) and len(set(counts)) == 1 else "up to "
+            said.append(f"{spread}{count_text(max(counts))} {words}")
+    return f"{table.name}: {'; '.join(said)}." if said else ""
 
 
 def _cut_warning(table: Table) -> str:

@@ -18,6 +18,8 @@ SETTING = [*SHARED, *TRAINING]
 ARM = ["scorer", "budget", "selector"]
 # The seed of an arm that has none: the model as it is.
 NO_SEED = -1
+# Test items that were cut, or left out of the score: of the suite or task that a row is about.
+LEFT = ("items_cut", "items_left_out")
 # Means per arm that the board shows; NaN where a record does not know.
 COSTS = [
     "examples",
@@ -36,6 +38,7 @@ COSTS = [
     "flops",
     "money",
     "leaked",
+    *LEFT,
 ]
 
 Row = dict[str, Any]
@@ -88,6 +91,8 @@ def _suites(record: Record) -> Iterable[Row]:
             "metric": metrics[0] if len(metrics) == 1 else "mean",
             "score": score,
             "higher_is_better": tasks[0].higher_is_better,
+            "items_cut": sum(row.cut for row in tasks),
+            "items_left_out": sum(row.left_out for row in tasks),
         }
 
 
@@ -100,6 +105,8 @@ def _tasks(record: Record) -> Iterable[Row]:
                 "metric": row.metric,
                 "score": row.value,
                 "higher_is_better": row.higher_is_better,
+                "items_cut": row.cut,
+                "items_left_out": row.left_out,
             }
 
 

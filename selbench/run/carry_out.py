@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,8 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
     _note_selection(record, folder, selected, facts(chosen, tokens[positions], loaded.labels))
-    _note_leaks(record, check_leaks(pool, load_target(run), run.suites, selected.ids, store), say)
+    checked = check_leaks(pool, load_target(run), run.suites, selected.ids, store)
+    _note_leaks(record, checked, say)
 
     if not chosen:  # the arm `base`: the model as it is
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
@@ -120,7 +121,7 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
             record.cost["training"] = stage.cost
             record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
             record.training = record.training.with_log(stage.logged)
-    _note_scores(record, folder, results)
+    _note_scores(record, folder, results, checked.items, say)
 
 
 def _price(record: Record, per_hour: float | None) -> None:
@@ -162,12 +163,19 @@ def _note_leaks(record: Record, checked: Checked, say: Say) -> None:
         say(warning)
 
 
-def _note_scores(record: Record, folder: Path, results: dict[str, Evaluated]) -> None:
+def _note_scores(
+    record: Record, folder: Path, results: dict[str, Evaluated], items_of: Mapping[str, Mapping[str, int]], say: Say
+) -> None:
     import pandas as pd
 
     record.stages |= {f"evaluation/{name}": result.stage for name, result in results.items()}
     record.cost["evaluation"] = total([result.cost for result in results.values()])
-    record.scores = [row for result in results.values() for row in result.scores]
+    record.scores = [
+        row.out_of(items_of.get(row.suite, {}).get(row.task)) for result in results.values() for row in result.scores
+    ]
+    for row in record.scores:
+        if row.headline and row.losses:
+            say(f"warning: {row.losses}")
     items = pd.concat([pd.read_parquet(result.items).assign(suite=name) for name, result in results.items()])
     with written_aside(folder / ITEMS) as aside:
         items.to_parquet(aside, index=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,10 +21,14 @@ FOUND = "leaks.json"
 
 @dataclass(frozen=True)
 class Checked:
-    """Per suite what the record keeps (see data.leaks.leak_summary), and the stage with all that was found."""
+    """Per suite what the record keeps (see data.leaks.leak_summary), and the stage with all that was found.
+
+    `items` counts the items of each task that the suite says it has, by suite; a suite that cannot be checked has none.
+    """
 
     summaries: dict[str, dict[str, Any]]
     stages: dict[str, str]
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def selected(self) -> int | None:
@@ -76,8 +80,9 @@ def check_leaks(
 ) -> Checked:
     """Look for every suite's items in the pool and the target examples, and count those in the selection (ids)."""
     chosen = list(selected)
-    summaries, stages = {}, {}
+    summaries, stages, items = {}, {}, {}
     for name, suite in suites.items():
         stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
         summaries[name] = leaks.leak_summary(found, chosen)
-    return Checked(summaries, stages)
+        items[name] = {task: int(about["items"]) for task, about in (found.get("pool") or {}).items()}
+    return Checked(summaries, stages, items)

@@ -21,7 +21,10 @@ def read_fields(cls: type[T], data: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One number a suite gave the model on one task; `items` is a count, their values lie beside the record."""
+    """One number a suite gave the model on one task; `items` is a count, their values lie beside the record.
+
+    Of `cut` items some text did not fit into the model; `left_out` ones are not in the value.
+    """
 
     suite: str
     task: str
@@ -30,6 +33,24 @@ class ScoreRow:
     higher_is_better: bool = True
     headline: bool = True
     items: int = 0
+    cut: int = 0
+    left_out: int = 0
+
+    def out_of(self, items: int | None) -> ScoreRow:
+        """The same where the suite is known to have so many items in this task: those without a value are left out."""
+        if not items or not self.items:
+            return self
+        return dataclasses.replace(self, left_out=max(self.left_out, items - self.items))
+
+    @property
+    def losses(self) -> str:
+        """What of the task is not in its score, or not whole, as a sentence; empty where nothing is missing."""
+        of, said = f" of {self.items + self.left_out:,}" if self.items else "", []
+        if self.left_out:
+            said.append(f"{self.left_out:,}{of} items are left out of the score")
+        if self.cut:
+            said.append(f"{self.cut:,}{of} items are cut, because they do not fit into the model")
+        return f"{self.suite}, {self.task}: {' and '.join(said)}." if said else ""
 
 
 @dataclass(frozen=True)

@@ -77,3 +77,25 @@ def test_a_trainer_may_only_lower_the_context(selbench, settings, tmp_path):
     assert not (tmp_path / "outputs" / "runs").exists()
     untuned = selbench("plan", *settings, "trainer=trl", "trainer.max_length=4096", "selector=base")
     assert untuned.status == 0, untuned.err  # nothing is trained
+
+
+def test_items_without_a_score_are_counted_and_told(selbench, settings, tmp_path):
+    """By the suite, and where it keeps silent from what it says its items are."""
+    toys = [one for one in settings if not one.startswith("suite")]
+    ran = selbench("-m", *toys, "suite=[forgetful_suite]", "selector=random")
+    told = " ".join(ran.err.split())
+    assert "2 of 5 items are left out of the score and 1 of 5 items are cut" in told
+    assert "2 test items are left out of the score; 1 test items are cut" in told  # the board
+    (record,) = records(tmp_path / "outputs")
+    (row,) = record["scores"]
+    assert (row["items"], row["left_out"], row["cut"]) == (3, 2, 1)
+    shown = selbench("show", record["key"], "--outputs", str(tmp_path / "outputs")).out
+    assert "forgetful_suite, toy: 2 of 5 items are left out" in shown
+    (page,) = (tmp_path / "outputs").glob("reports/*.html")
+    assert "Items left out" in page.read_text()
+
+
+def test_a_suite_that_miscounts_is_refused(selbench, settings):
+    toys = [one for one in settings if not one.startswith("suite")]
+    ran = selbench(*toys, "suite=[miscounting_suite]", "selector=random")
+    assert ran.status == 1 and "left_out of task 'toy' must be a number of items" in " ".join(ran.err.split())

@@ -163,6 +163,24 @@ def test_cut_and_dropped_examples_are_shown_and_warned_of(capsys):
     assert "dropped" not in capsys.readouterr().out  # a column that says nothing
 
 
+def test_items_that_are_cut_or_left_out_are_shown_and_warned_of(capsys):
+    def scored(arm: str, **counts: int) -> Record:
+        one = record(arm, 0, 0.1)
+        one.scores = [replace(one.scores[0], **counts), ScoreRow("s", "u", "acc", 0.2, items=5, cut=1)]
+        return one
+
+    found = show([scored("random", left_out=198, cut=2), scored("a", left_out=198, cut=2)])
+    row = found.tables[0].rows[0]
+    assert (row.items_left_out, row.items_cut) == (198, 3)
+    (warning,) = [line for line in found.warnings if "items" in line]
+    assert "198 test items are left out of the score; 3 test items are cut" in warning
+    assert "items left out" in capsys.readouterr().out
+    (warning,) = [line for line in board(scored("random"), scored("a", left_out=7)).warnings if "items" in line]
+    assert "up to 7 test items are left out" in warning
+    plain = board(record("random", 0, 0.1), record("a", 0, 0.1))
+    assert not any("items" in line for line in plain.warnings)
+
+
 def test_records_made_before_there_were_facts_of_training_tell_what_was_logged():
     logged = {"truncated_examples": 8.0, "dropped_examples": 4.0, "response_tokens_seen": 150.0}
     old = record("longest", 0, 0.1).plain()

@@ -20,7 +20,10 @@ FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 # The words of a setting that get a column where they vary.
 _WORDS = ("model", "suite", "task", "metric", "pool", "trainer", "match", "comparison")
-_COUNTS = ("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps")
+_COUNTS = (
+    *("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps"),
+    *("items_cut", "items_left_out"),
+)
 SEEDS_LIMIT = 10_000  # the board looks no further
 
 
@@ -93,6 +96,8 @@ def verdict_columns(source: Source) -> list[Column]:
         ("tokens_trained", "Tokens trained on", "Response tokens in the loss of the whole training, all epochs."),
         ("tokens_fit", "Tokens an epoch", "Response tokens in the loss of one pass over the selected examples."),
         ("steps", "Steps", "Optimiser steps."),
+        ("items_cut", "Items cut", "Test items of which some text does not fit into the model."),
+        ("items_left_out", "Items left out", "Test items that are not in the score."),
         ("selection_s", "Selecting [s]", "Wall-clock seconds, features included."),
         ("training_s", "Training [s]", "Wall-clock seconds."),
     ):
