@@ -254,8 +254,9 @@ class Selection:
 class ModelRef:
     """Where a causal language model is: a folder or a hub name, loadable by transformers.
 
-    `template` says how prompts are written: "auto" (the tokenizer's chat template if it has one, else Alpaca),
-    "chat" or "alpaca". `adapter` is a LoRA folder on top of `path`.
+    `template` says how prompts are written: "auto" (the tokenizer's chat template if it has one, else Alpaca), "chat",
+    "alpaca", "plain" (prompt and response without any words around them), or a file with a chat template in Jinja.
+    `adapter` is a LoRA folder on top of `path`. `max_length` is the training context; of a scorer, what it reads at most.
     """
 
     name: str = ""

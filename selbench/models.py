@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from selbench.api import ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE
 from selbench.data.hub import cache_only_if_unreachable
+from selbench.data.templates import template_file, template_identity, template_text
 from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
 from selbench.hashing import folder_hash
@@ -33,12 +34,14 @@ class TrainingContext:
     tokens: int
     limit: str
 
-    @property
-    def advice(self) -> str:
-        """What allows longer examples, as an imperative."""
-        if self.limit == OWN_POSITIONS:
-            return "use a shorter template (model.template=plain), or a model with more positions"
-        return f"raise {self.limit}"
+    def advice(self, template: str) -> str:
+        """What makes more fit where prompts are written in this template, as an imperative."""
+        shorter = "" if template == "plain" else "use a shorter template (model.template=plain), or "
+        return (
+            f"{shorter}use a model with more positions"
+            if self.limit == OWN_POSITIONS
+            else f"{shorter}raise {self.limit}"
+        )
 
 
 def training_context(model: ModelRef, lower: int | None = None) -> TrainingContext:
@@ -110,8 +113,9 @@ def light_tokenizer(ref: ModelRef) -> TokenizerFile | None:
     tokenizer = TokenizerFile.read(files) if FILE in files else None
     if tokenizer is None or (ref.template == "chat" and not tokenizer.chat_template):
         return None
-    if ref.template == "alpaca" or not tokenizer.chat_template:
-        tokenizer.chat_template = ALPACA_TEMPLATE
+    own = template_text(ref.template, ref.name)
+    if own or not tokenizer.chat_template:
+        tokenizer.chat_template = own or ALPACA_TEMPLATE
     return tokenizer
 
 
@@ -123,12 +127,11 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = _load_pretrained(AutoTokenizer.from_pretrained, ref)
-    if ref.template not in ("auto", "chat", "alpaca"):
-        raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
+    own = template_text(ref.template, ref.name)
     if ref.template == "chat" and not tokenizer.chat_template:
-        raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or auto).")
-    if ref.template == "alpaca" or not tokenizer.chat_template:
-        tokenizer.chat_template = ALPACA_TEMPLATE
+        raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or plain, or auto).")
+    if own or not tokenizer.chat_template:
+        tokenizer.chat_template = own or ALPACA_TEMPLATE
     if not tokenizer.is_fast:
         raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
     # Padding is never attended to nor scored, so any token will do.
@@ -140,7 +143,8 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
 def template_name(ref: ModelRef, chat_template: Any) -> str:
     """What the template in force is called, of a model whose tokenizer has this `chat_template`: auto is resolved."""
     if ref.template != "auto":
-        return ref.template
+        path = template_file(ref.template)
+        return path.name if path else ref.template
     return "alpaca" if chat_template in (None, "", ALPACA_TEMPLATE) else "chat"
 
 
@@ -198,10 +202,12 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
 def fingerprint(ref: ModelRef) -> str:
     """A hash of everything that can change what the model computes, for the keys of stages.
 
-    A folder counts by the content of its files, a hub model by its name and commit; template, dtype, max_length and the
-    content of the adapter count as well.
+    A folder counts by the content of its files, a hub model by its name and commit; template (one of a file by its
+    content), dtype, max_length and the content of the adapter count as well. Raises UserError for a missing folder or
+    template.
     """
-    identity: dict[str, Any] = {"template": ref.template, "dtype": ref.dtype, "max_length": ref.max_length}
+    template = template_identity(ref.template, ref.name)
+    identity: dict[str, Any] = {"template": template, "dtype": ref.dtype, "max_length": ref.max_length}
     folder = local_folder(ref)
     # A folder by its content, so that a moved copy has the same key and a changed file another one.
     identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]

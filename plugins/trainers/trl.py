@@ -16,7 +16,7 @@ from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
 from selbench.libraries import own_randomness, quiet
-from selbench.models import TrainingContext, load_model, load_tokenizer, training_context
+from selbench.models import load_model, load_tokenizer, template_name, training_context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -92,7 +92,7 @@ class Trl:
         """
         with quiet(), own_randomness(context.seed):
             tokenizer = load_tokenizer(model)
-            kept, rows = self._encode_examples(examples, tokenizer, training_context(model, self.max_length), context)
+            kept, rows = self._encode_examples(examples, tokenizer, model, context)
             network = self._load_network(model)
             # Without the first token, which a causal model does not predict.
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
@@ -135,17 +135,19 @@ class Trl:
         self,
         examples: Sequence[Example],
         tokenizer: PreTrainedTokenizerBase,
-        longest: TrainingContext,
+        model: ModelRef,
         context: Context,
     ) -> tuple[list[Example], list[Encoded]]:
+        longest = training_context(model, self.max_length)
         rows = encode(examples, tokenizer, max_length=longest.tokens)
         # The model does not predict the first token, so an example with a label only there has no loss.
         pairs = [(example, row) for example, row in zip(examples, rows) if row.in_loss[1:].any()]
         context.log(truncated_examples=sum(row.truncated for row in rows), dropped_examples=len(rows) - len(pairs))
         if not pairs:
+            template = template_name(model, tokenizer.chat_template)
             raise UserError(
                 f"none of the {len(rows)} examples has any response left within {longest.tokens} tokens "
-                f"({longest.limit}): nothing to train on; {longest.advice}."
+                f"({longest.limit}; template {template}): nothing to train on; {longest.advice(template)}."
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
 

@@ -63,4 +63,7 @@ def _of_pool(
     if facts.losses:
         of = "the whole pool" if len(sample) == size else f"{len(sample):,} examples of {size:,}"
         much = facts.loses_much
-        yield much, f"{where}: {facts.losses} Measured on {of}" + (f"; {context.advice}." if much else ".")
+        yield (
+            much,
+            f"{where}: {facts.losses} Measured on {of}" + (f"; {context.advice(facts.template)}." if much else "."),
+        )

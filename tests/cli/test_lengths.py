@@ -56,7 +56,11 @@ def test_plan_says_it_before_anything_runs(selbench, settings, tmp_path):
     ran = selbench("plan", "-m", *settings, "selector=base,random,longest", "budget=0.25", SHORT)
     told = " ".join(ran.err.split())
     assert "toy on pool" in told and "a training context of 40 tokens (model.max_length; template alpaca) cuts" in told
-    assert "of 40 examples" in told and "Measured on the whole pool; raise model.max_length." in told
+    assert (
+        "of 40 examples" in told
+        and "Measured on the whole pool; use a shorter template (model.template=plain), or raise model.max_length."
+        in told
+    )
     assert not (tmp_path / "outputs").exists()
     assert "training context" not in selbench("plan", *settings).err  # everything fits
     assert "training context" not in selbench("plan", *settings, "selector=base", SHORT).err  # nothing is trained
@@ -99,3 +103,57 @@ def test_a_suite_that_miscounts_is_refused(selbench, settings):
     toys = [one for one in settings if not one.startswith("suite")]
     ran = selbench(*toys, "suite=[miscounting_suite]", "selector=random")
     assert ran.status == 1 and "left_out of task 'toy' must be a number of items" in " ".join(ran.err.split())
+
+
+TEMPLATE = """{% for message in messages %}<{{ message.role }}>{{ message.content }}</s>{% endfor %}
+{%- if add_generation_prompt %}<assistant>{% endif %}"""
+
+
+def test_a_template_without_a_preamble_and_one_from_a_file(selbench, settings, tmp_path):
+    """Both leave room for the responses that Alpaca's preamble takes; a file counts by its content."""
+    path = tmp_path / "short.jinja"
+    path.write_text(TEMPLATE)
+    grid = ["-m", *settings, "selector=longest", "budget=0.25", "model.max_length=55"]
+    for template in ("alpaca", "plain", str(path)):
+        ran = selbench(*grid, f"model.template={template}")
+        assert ran.status == 0, ran.err
+    made = {record["training"]["template"]: record for record in records(tmp_path / "outputs")}
+    assert set(made) == {"alpaca", "plain", "short.jinja"}
+    assert {name: record["training"]["cut"] for name, record in made.items()} == {
+        "alpaca": 10,
+        "plain": 0,
+        "short.jinja": 0,
+    }
+    assert len({record["key"] for record in made.values()}) == 3
+
+    moved = path.rename(tmp_path / "moved.jinja")
+    again = selbench(*grid, f"model.template={moved}")
+    assert "1 shared or already done" in " ".join(again.err.split())  # the same text elsewhere
+    moved.write_text(TEMPLATE.replace("</s>", " </s>"))
+    assert selbench(*grid, f"model.template={moved}").status == 0
+    assert len(records(tmp_path / "outputs")) == 4
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (None, "does not exist"),
+        ("{% for %}", "is no chat template: TemplateSyntaxError"),
+        ("{{ messages[0].content }}", "leaves out what is asked or answered"),
+        (
+            "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}Answer:{% endif %}",
+            "cannot be trained with",
+        ),
+    ],
+)
+def test_a_template_that_cannot_serve_is_refused_before_any_work(selbench, settings, tmp_path, text, told):
+    path = tmp_path / "mine.jinja"
+    if text is not None:
+        path.write_text(text)
+    for verb in ([], ["plan"]):
+        ran = selbench(*verb, *settings, f"model.template={path}")
+        assert ran.status == 2 and told in " ".join(ran.err.split())
+    unknown = selbench(*settings, "model.template=alpakka")
+    assert unknown.status == 2
+    assert "Valid: auto, chat, alpaca, plain, or a file" in " ".join(unknown.err.split())
+    assert not (tmp_path / "outputs" / "runs").exists()

@@ -39,7 +39,7 @@ def test_the_measured_facts_are_what_our_trainer_counts(tiny: ModelRef, longest:
     facts = measured_lengths(pool, load_tokenizer(tiny)).facts(np.arange(len(pool)), context)
     trained = Context()
     if facts.dropped == len(pool):
-        with pytest.raises(UserError, match=r"nothing to train on; raise trainer.max_length"):
+        with pytest.raises(UserError, match=r"template .*: nothing to train on; .*raise trainer.max_length"):
             Trl(max_length=longest, epochs=1).train(EXAMPLES, tiny, trained)
         assert trained.logged["truncated_examples"] == facts.cut == len(pool)
         return
@@ -76,7 +76,7 @@ def test_one_owner_of_the_training_context(tiny: ModelRef) -> None:
         training_context(tiny, 0)
     far = ModelRef(tiny.name, tiny.path, max_length=10**6)
     assert training_context(far).tokens == positions(tiny) < 10**6
-    assert "max_length" not in training_context(far).advice  # which would not help
+    assert "max_length" not in training_context(far).advice("alpaca")  # which would not help
     assert positions(ModelRef("none", "nobody/nothing")) is None
 
 
@@ -88,7 +88,7 @@ def test_a_trainer_that_counts_otherwise_is_contradicted() -> None:
     assert not measured.with_log({}).contradiction and measured.with_log({}).response_tokens_trained is None
 
 
-@pytest.mark.parametrize("template", ["auto", "alpaca"])
+@pytest.mark.parametrize("template", ["auto", "alpaca", "plain"])
 def test_a_plan_reads_a_tokenizer_as_the_run_does(tiny: ModelRef, template: str) -> None:
     ref, pool = ModelRef(tiny.name, tiny.path, template=template), Pool(EXAMPLES)
     light = light_tokenizer(ref)
