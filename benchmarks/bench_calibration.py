@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from selbench.report.build import build_board
-from selbench.statistics.differences import TESTS, Cells, compare, half_width, p_values
-from selbench.statistics.multiplicity import adjust
+from selbench.statistics.differences import TESTS, Cells, cell_differences, half_width, p_values
+from selbench.statistics.multiplicity import adjust_p_values
 
 EFFECT = 2.8  # difference in standard errors that has 80 % power if the variance is known
 
@@ -124,11 +124,11 @@ def _figures_of_board(
     effect = EFFECT * np.sqrt(apart / cells.seeds[a])
     borrowed, rows = cells.borrowed(), {}
     for test in tests:
-        said = compare(cells, a, b, test, borrowed)  # type: ignore[arg-type]
+        said = cell_differences(cells, a, b, test, borrowed)  # type: ignore[arg-type]
         se = np.sqrt(said.variance)
         p = p_values(said.mean, se, said.df)
         covered = np.abs(said.mean) <= half_width(se, said.df, 0.95)
-        holm = adjust(p, table, "holm-table").p
+        holm = adjust_p_values(p, table, "holm-table").p
         rows[test] = [
             float(np.mean(p[first] < 0.05)),
             float(np.mean(p[~first] < 0.05)) if (~first).any() else np.nan,

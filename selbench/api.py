@@ -1,19 +1,20 @@
-"""What a plugin author imports. Everything here is light, so that listing plugins loads no torch.
+"""What a plugin author imports. Importing it is cheap: torch and other large libraries are not loaded.
 
-The vocabulary: an `Example` of a `Pool` (`LoadedPool`: with its hidden labels, as a pool plugin gives it), the `Budget`
-and the `Selection` it allows, where a model is (`ModelRef`), a `Score` of it, and the `Context` that a plugin is handed.
+The vocabulary: a `Pool` of `Example`s (a `LoadedPool` also has its hidden labels), the `Budget` for a `Selection` from it,
+a `ModelRef` that says where a model is, a `Score` of a model, and the `Context` that a plugin is given.
 
 The decorators `@selector`, `@trainer`, `@suite` and `@pool` make a class a plugin: a dataclass whose fields are its
-options. What its one method takes and gives stand in `Selector`, `Trainer`, `Suite` and `PoolSource`; a type checker
-holds the class to them. The facts that `@selector` takes say what a selection depends on. A selector may have
+options. The protocols `Selector`, `Trainer`, `Suite` and `PoolSource` say what its one method takes and returns; a type
+checker holds the class to them. The facts that `@selector` takes say what a selection depends on. A selector may have
 `needs(seed) -> Sequence[FeatureSpec]`, the features that it will ask its context for, so that a plan knows their cost.
 
-A feature is any frozen dataclass with `needs_scorer` and `compute`, as `FeatureSpec` says; `Feature` is what it gives.
+A feature is specified by a frozen dataclass with `needs_scorer` and `compute`, as `FeatureSpec` says; `compute` returns a
+`Feature`, arrays by name.
 Those that come with selbench are in `selbench.features`, the optimisers in `selbench.optimize`: docs/plugins.md lists
 them and shows how to write one.
 
-To refuse: `UserError` for what the user can mend, `NotApplicable` for a method that does not apply here,
-`PluginError` for a plugin that breaks its contract.
+Errors to raise: `UserError` for a mistake that the user can mend, `NotApplicable` for a method that does not apply to
+this run, `PluginError` for a plugin that breaks its contract.
 """
 
 from __future__ import annotations
@@ -99,13 +100,13 @@ class Example:
 
     @property
     def content_hash(self) -> str:
-        """A hash of what is said, blind to the id: equal for exact duplicates."""
+        """A SHA-256 of all turns and the system prompt, without id and metadata: equal for exact duplicates."""
         said = [self.system, self.history, self.instruction, self.input, self.response]
         return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
 
 
 class Pool(Sequence[Example]):
-    """An ordered, fingerprinted set of examples with distinct ids.
+    """An ordered collection of examples with distinct ids.
 
     Raises:
         UserError: the pool is empty or an id occurs twice.
@@ -143,12 +144,12 @@ class Pool(Sequence[Example]):
         return {example.id: position for position, example in enumerate(self.examples)}
 
     def position(self, id: str) -> int:
-        """Where the example with this id stands. Raises KeyError for a foreign id."""
+        """The position of the example with this id, from 0. Raises KeyError for an id that is not in the pool."""
         return self._positions[id]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all ids and content, in order: what every cached stage over this pool is keyed by."""
+        """A SHA-256 of all examples in order, with ids and metadata; part of the key of every stage over this pool."""
         digest = hashlib.sha256()
         for example in self.examples:
             digest.update(json.dumps(dataclasses.astuple(example), ensure_ascii=False).encode())
@@ -157,9 +158,10 @@ class Pool(Sequence[Example]):
 
 @dataclass(frozen=True)
 class LoadedPool:
-    """A pool, and the hidden labels of its examples by id: for reports only, empty for pools without any."""
+    """A pool with its hidden labels."""
 
     pool: Pool
+    # Id -> label -> value; empty for a pool without hidden labels. For reports only: no selector sees them.
     labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -170,22 +172,23 @@ class LoadedPool:
 class Budget:
     """How much of one pool may be selected.
 
-    `costs` is what each example costs (N integers: ones, or response tokens) and `limit` what may be spent.
-    Examples are taken in order until the next one no longer fits; that rule keeps smaller budgets prefixes.
+    Examples are taken in order until the next one no longer fits. By that rule the selection for a smaller budget is the
+    beginning of the one for a larger budget.
     """
 
-    ids: tuple[str, ...]
-    costs: np.ndarray
-    limit: int
-    unit: str = "examples"
+    ids: tuple[str, ...]  # of the pool, in order
+    costs: np.ndarray  # N integers, the cost of each example: 1, or its response tokens
+    limit: int  # the sum of costs that may be spent
+    unit: str = "examples"  # or "tokens"
 
     @classmethod
     def of(
         cls, pool: Pool, amount: float, unit: str = "examples", tokens: Sequence[int] | np.ndarray | None = None
     ) -> Budget:
-        """A float is a share of the pool (0 < share <= 1, rounded down), an int a number of `unit`s.
+        """The budget of one pool: a float `amount` is a share (0 < share <= 1, rounded down), an int a number of `unit`s.
 
-        `tokens` (N response-token counts) is needed for unit "tokens". Raises UserError outside the range.
+        `tokens` (N response-token counts) are needed for the unit "tokens". Raises UserError for an unknown unit, and
+        for an amount that allows less than 1 or more than the pool has.
         """
         if unit not in ("examples", "tokens"):
             raise UserError(unknown("budget_unit", unit, ("examples", "tokens")))
@@ -209,26 +212,29 @@ class Budget:
 
     @property
     def most(self) -> int:
-        """The largest number of examples that could fit: how far a ranking has to go."""
+        """The largest number of examples that could fit, and so the length that a ranking needs."""
         return int(np.searchsorted(np.cumsum(np.sort(self.costs)), self.limit, side="right"))
 
     def take(self, order: Iterable[int]) -> np.ndarray:
-        """The longest prefix of `order` (positions in the pool, best first) that fits."""
+        """The longest prefix of `order` (positions in the pool, best first) that fits, as an array of positions."""
         positions = np.asarray(order if isinstance(order, np.ndarray) else list(order), np.int64)
         return positions[: int(np.searchsorted(np.cumsum(self.costs[positions]), self.limit, side="right"))]
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Ids, best first. `scores` are aligned with `ids`; `diagnostics` (arrays, numbers) explain the choice."""
+    """What a selector has chosen."""
 
-    ids: tuple[str, ...]
-    scores: np.ndarray | None = None
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    ids: tuple[str, ...]  # best first
+    scores: np.ndarray | None = None  # one per id, in the order of `ids`
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # arrays and numbers that explain the choice
 
     @classmethod
     def ranked(cls, scores: Sequence[float] | np.ndarray, budget: Budget, **diagnostics: Any) -> Selection:
-        """Highest score first (N scores, one per example); ties go to the lower position; NaN ranks last."""
+        """The examples with the highest scores (N scores, one per example of the pool), as many as the budget allows.
+
+        Ties go to the lower position; NaN ranks last. Raises PluginError if there are not N scores.
+        """
         values = np.asarray(scores, np.float64)
         if values.shape != (len(budget.ids),):
             raise PluginError(f"expected {len(budget.ids)} scores, one per example, but got shape {values.shape}.")
@@ -238,7 +244,10 @@ class Selection:
     def ordered(
         cls, order: Iterable[int], budget: Budget, scores: np.ndarray | None = None, **diagnostics: Any
     ) -> Selection:
-        """From positions in the pool, best first. `scores` has one value per example of the pool."""
+        """The first examples of `order` (positions in the pool, best first), as many as the budget allows.
+
+        `scores`, if given, has one value per example of the pool.
+        """
         taken = budget.take(order)
         return cls(
             ids=tuple(budget.ids[position] for position in taken),
@@ -252,60 +261,52 @@ class Selection:
 
 @dataclass
 class ModelRef:
-    """Where a causal language model is: a folder or a hub name, loadable by transformers.
+    """Where a causal language model is, for transformers to load."""
 
-    `template` says how prompts are written: "auto" (the tokenizer's chat template if it has one, else Alpaca), "chat",
-    "alpaca", "plain" (prompt and response without any words around them), or a file with a chat template in Jinja.
-    `adapter` is a LoRA folder on top of `path`. `max_length` is the training context; of a scorer, what it reads at most.
-    """
-
-    name: str = ""
-    path: str = ""
-    revision: str | None = None
-    adapter: str | None = None
+    name: str = ""  # on leaderboards and in names of runs
+    path: str = ""  # a folder, or a name on the Hugging Face hub
+    revision: str | None = None  # of a hub model
+    adapter: str | None = None  # a folder with a LoRA adapter for the model at `path`
+    # How prompts are written: "chat" (the tokenizer's own template), "alpaca", "plain" (prompt and response without any words
+    # around them), "auto" (chat if the tokenizer has a template, else alpaca), or a file with a chat template in Jinja.
     template: str = "auto"
-    dtype: str = "auto"
-    max_length: int = 2048
+    dtype: str = "auto"  # of the weights, as transformers names it
+    max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number a suite gives a model on one task.
-
-    `items` holds the value of every test item (verdicts are paired by item). The suite's headline is the mean
-    of its headline scores; a score per category, say, is kept with `headline=False`. `cut` items were scored although
-    some of their text did not fit into the model, `left_out` ones are not in the value.
-    """
+    """One number that a suite gives a model on one task."""
 
     task: str
     metric: str
     value: float
     higher_is_better: bool = True
+    # The suite's headline is the mean of its headline scores. A score of one category, say, is no headline score.
     headline: bool = True
-    items: Mapping[str, float] = field(default_factory=dict)
-    cut: int = 0
-    left_out: int = 0
+    items: Mapping[str, float] = field(default_factory=dict)  # test item -> value; comparisons are paired by item
+    cut: int = 0  # items that were scored although some of their text did not fit into the model
+    left_out: int = 0  # items that are not in the value
 
 
 # --------------------------------------------------------------------------------------------- context
 
 
 class FeatureSpec(Protocol):
-    """Something computed per example and cached: a frozen dataclass whose fields are all that can change its values.
+    """A feature, computed over a pool and cached: a frozen dataclass whose fields are all that can change its values."""
 
-    `needs_scorer` says whether it looks through the scorer (and so depends on it).
-    """
+    needs_scorer: ClassVar[bool]  # whether it is computed with the scorer, and so depends on it
 
-    needs_scorer: ClassVar[bool]
-
-    def compute(self, pool: Pool, context: Context) -> Feature: ...
+    def compute(self, pool: Pool, context: Context) -> Feature:
+        """Arrays by name, as a rule with N rows, one per example of the pool."""
+        ...
 
 
 class Context:
-    """What a plugin is handed besides its inputs: seeded randomness, features, progress, a scratch folder.
+    """What a plugin is given besides its inputs: seeded randomness, features, progress bars, a scratch folder.
 
-    A plugin draws randomness only from `rng`/`seed`, writes only under `scratch`, and reports numbers with `log`.
-    Without a framework around it (in a notebook) `Context(pool)` computes features directly.
+    A plugin draws randomness only from `rng` or `seed`, writes only under `scratch`, and reports numbers with `log`.
+    In a notebook, outside a run, `Context(pool)` computes features directly and caches nothing.
     """
 
     def __init__(
@@ -331,21 +332,21 @@ class Context:
 
     @property
     def scorer(self) -> ModelRef:
-        """The model the selector looks through."""
+        """The model with which the selector looks at examples. Raises UserError if there is none."""
         if self._scorer is None:
             raise UserError("this method looks through a model: name one with scorer=... or model=...")
         return self._scorer
 
     @property
     def target(self) -> Mapping[str, Pool]:
-        """The examples a targeted method may look at, per capability; never test items."""
+        """Capability -> the examples that a targeted method may look at, never test items. Raises UserError without any."""
         if not self._target:
             raise UserError("this method needs target examples: name them with target=...")
         return self._target
 
     @property
     def scratch(self) -> Path:
-        """A folder this plugin may write to."""
+        """The folder that this plugin may write to."""
         if self._scratch is None:
             import tempfile
 
@@ -354,29 +355,32 @@ class Context:
 
     @property
     def checkpoint(self) -> Path | None:
-        """A folder that outlives an interruption: long work finds there what it wrote before, and goes on from it.
+        """A folder that survives an interruption: long work finds there what it wrote before, and goes on from it.
 
-        It is emptied once the work is done. None without a framework around.
+        It is deleted once the work is done. None outside a run.
         """
         return self._checkpoint
 
     def features(self, spec: FeatureSpec, of: Pool | None = None) -> Feature:
-        """The arrays `spec` stands for, over the pool (or over `of`), computed once and cached."""
+        """The arrays of a feature over the pool (or over `of`), computed once and cached.
+
+        Raises UserError if the context has no pool and none is given.
+        """
         pool = of or self._pool
         if pool is None:
             raise UserError("this context has no pool: pass one, Context(pool), or name it, features(spec, of=pool).")
         return self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
-        """`items`, with a progress bar on a terminal and silence elsewhere."""
+        """`items`, with a progress bar if the messages go to a terminal."""
         from tqdm import tqdm
 
         return tqdm(items, desc=label, total=total, disable=None, leave=False)
 
     def log(self, **numbers: float) -> None:
-        """Numbers that belong in the record: losses, steps, tokens, diagnostics.
+        """Put numbers in the record: losses, steps, tokens, diagnostics.
 
-        `flops`, an estimate of the floating-point operations of the work, becomes part of its cost.
+        `flops`, an estimate of the work's floating-point operations, becomes part of its cost.
         """
         self.logged.update({name: float(value) for name, value in numbers.items()})
 
@@ -385,19 +389,19 @@ class Context:
 
 
 class Selector(Protocol):
-    """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()`, see docs/plugins.md."""
+    """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()` (docs/plugins.md)."""
 
     def select(self, pool: Pool, budget: Budget, context: Context, /) -> Selection: ...
 
 
 class Trainer(Protocol):
-    """Fine-tunes a model, and says where the result is: a folder in the context's scratch."""
+    """Fine-tunes a model, and returns where the result is: in a folder of the context's scratch."""
 
     def train(self, examples: Sequence[Example], model: ModelRef, context: Context, /) -> ModelRef: ...
 
 
 class Suite(Protocol):
-    """Scores a model. With `texts() -> {task: {item: text}}` its items are searched for in the pool (the leak check)."""
+    """Scores a model. If it has `texts() -> {task: {item: text}}`, the leak check searches the pool for its items."""
 
     def evaluate(self, model: ModelRef, context: Context, /) -> Sequence[Score]: ...
 
@@ -431,13 +435,14 @@ def selector(
     """Mark a class as a selector; its fields are its options, its docstring is its help text.
 
     Args:
-        stochastic: the seed matters (if not, one ranking serves all seeds).
-        nested: the selection for a smaller budget is a prefix of the one for a larger (one ranking serves all budgets).
-        targeted: it asks for target examples.
-        uses_scorer: it looks through the scorer (if not, one selection serves all scorers).
-        share: it always takes this share of the pool, whatever the budget says (0: no fine-tuning).
-        paper: where the method comes from.
-        fidelity: official code matched / from the paper / re-implemented from the abstract.
+        name: as in `selector=NAME`.
+        stochastic: the selection depends on the seed (if not, one selection serves all seeds).
+        nested: a smaller budget selects the beginning of what a larger one does (one ranking serves all budgets).
+        targeted: the selector looks at target examples.
+        uses_scorer: the selection depends on the scorer (if not, one selection serves all scorers).
+        share: the share of the pool that the selector always takes, whatever the budget is (0: no fine-tuning).
+        paper: the paper that the method comes from.
+        fidelity: how close the code is to it: official code matched, from the paper, re-implemented from the abstract.
     """
     facts = {
         "stochastic": stochastic,

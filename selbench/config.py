@@ -50,11 +50,11 @@ __all__ = [
 PRIMARY = "config"
 
 
-# ------------------------------------------------------------------------------------- what may be named
+# ------------------------------------------------------------------------- the names that settings may have
 
 
 class PackagePresets(SearchPathPlugin):
-    """Hydra finds the presets of installed packages."""
+    """Lets Hydra find the presets of installed packages."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for package in packages():
@@ -62,9 +62,9 @@ class PackagePresets(SearchPathPlugin):
 
 
 def registered(overrides: Sequence[str], config_dir: Path | None = None) -> Registry:
-    """All that a command line may name, found and made known to Hydra.
+    """The plugins and presets that a command line may name, found and made known to Hydra.
 
-    Raises UserError if a folder is not there, or if two plugins or two presets have one name.
+    Raises UserError if a folder does not exist, or if two plugins or two presets have one name.
     """
     registry = discover(plugin_path(overrides))
     if config_dir is not None:
@@ -76,7 +76,7 @@ def registered(overrides: Sequence[str], config_dir: Path | None = None) -> Regi
 
 
 def register(registry: Registry) -> None:
-    """Put every schema in Hydra's ConfigStore: ours, and the dataclass of every plugin.
+    """Put the dataclasses of the settings and of every plugin into Hydra's ConfigStore, as schemas.
 
     Raises UserError (PluginError for plugins) if a name was declared twice.
     """
@@ -91,7 +91,7 @@ def register(registry: Registry) -> None:
     for plugin in registry.plugins.values():
         package = f"suite.{plugin.name}" if plugin.kind == "suite" else plugin.kind
         store.store(group=plugin.kind, name=plugin.name, node=plugin.cls, package=package)
-        if plugin.kind == "pool":  # as presets of users may still call it, from before pools were plugins
+        if plugin.kind == "pool":  # the schema's name in presets of users from before pools were plugins
             for group in ("pool", "target"):
                 store.store(group=group, name=f"schema_{plugin.name}", node=plugin.cls)
         # Every pool can be a target: `target=X` has the options target.X.*; a preset of that name stands for itself.
@@ -107,7 +107,7 @@ def register(registry: Registry) -> None:
 
 @contextmanager
 def composing() -> Iterator[None]:
-    """Hydra's compose API needs global state; leave none behind for the Hydra program that may follow."""
+    """Hydra's global state, which its compose API needs; removed at the end, for a Hydra program that may follow."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
@@ -118,19 +118,19 @@ def composing() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a grid: what was typed for it, and the run it is."""
+    """One cell of a grid: its settings as typed, and the run they compose to."""
 
-    overrides: list[str]
+    overrides: list[str]  # key=value, one value each
     run: Run
 
 
 def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path | None = None) -> list[Cell]:
-    """The cells of a command line: one run, or with `multirun` its grid. Nothing is read or done yet.
+    """The cells of a command line: one run, or with `multirun` the grid. No data or model is read.
 
-    Raises UserError for what no run can be made of, and for a grid where `multirun` is not asked for.
+    Raises UserError for settings that no run can be composed of, and for a grid without `multirun`.
     """
     registry = registered(overrides, config_dir)
-    found = _with_folder(overrides, registry)
+    found = _with_presets_folder(overrides, registry)
     if not multirun:
         refuse_grid(found, registry)
     cells = expand(found, registry) if multirun else [found]
@@ -138,29 +138,32 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
 
 
 def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Run:
-    """One run; of an experiment that is a grid, the run without the grid's axes."""
+    """One run. An experiment that is a grid gives the run without the grid's axes.
+
+    Raises UserError for settings that no run can be composed of.
+    """
     registry = registered(overrides, config_dir)
-    return compose_run(_with_folder(overrides, registry), registry)
+    return compose_run(_with_presets_folder(overrides, registry), registry)
 
 
-def _with_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
-    """A folder of presets as an override, which a cell keeps when it is run by itself."""
+def _with_presets_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
+    """The overrides with the folder of presets as one of them, so that a cell that is run alone finds it too."""
     return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
 
 
 def compose_config(overrides: Sequence[str], registry: Registry, with_hydra: bool = False) -> DictConfig:
-    """The composed configuration of one cell. Raises UserError in one sentence, with the valid choices."""
+    """The composed configuration of one cell. Raises UserError, one sentence with the valid choices."""
     with composing(), _explained(registry):
         return compose(PRIMARY, overrides=list(overrides), return_hydra_config=with_hydra)
 
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
-    """One cell from its overrides, checked."""
+    """The run of one cell's overrides. Raises UserError for settings that no run can be composed of."""
     return to_run(compose_config(overrides, registry))
 
 
 def to_run(config: DictConfig) -> Run:
-    """From the composed config to plain, validated objects."""
+    """The run, in plain and validated objects, of a composed configuration. Raises UserError for invalid settings."""
     with _explained(None):
         resolved: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         model: Any = OmegaConf.to_object(config.model)
@@ -189,7 +192,7 @@ def to_run(config: DictConfig) -> Run:
         resolved={
             **resolved,
             "selector": {"name": objects["selector"].plugin_name, **resolved["selector"]},
-            "plugins": {  # whose options the others are: they may be called after a preset
+            "plugins": {  # the plugins whose options stand above, because the names there may be those of presets
                 "pool": objects["pool"].plugin_name,
                 "target": {name: target.plugin_name for name, target in targets.items()},
                 "trainer": objects["trainer"].plugin_name,
@@ -208,21 +211,25 @@ def as_yaml(config: Mapping[str, Any]) -> str:
 
 
 def expand(overrides: Sequence[str], registry: Registry) -> list[list[str]]:
-    """The cells of a grid as Hydra's sweeper makes them: the experiment's own axes, then the command line's."""
+    """The overrides of each cell of a grid, as Hydra's basic sweeper makes them.
+
+    The experiment's own axes come first, then those of the command line; the last axis changes fastest. Raises
+    UserError for an override that cannot be read, or an interval.
+    """
     with composing(), _explained(registry):
         settled = [text for text in overrides if not _is_sweep(text)]
         config = compose(PRIMARY, overrides=[*settled, "hydra.mode=MULTIRUN"], return_hydra_config=True)
         axes = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        # With the loader, which now knows every folder of presets, for glob(...).
+        # glob(...) needs the loader, which by now knows every folder of presets.
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         values = {}  # a setting that is named again keeps its place and takes the later values
         for override in parser.parse_overrides([*axes, *overrides]):
-            values[override.get_key_element()] = _values(override)
+            values[override.get_key_element()] = _axis_values(override)
         return [list(cell) for cell in itertools.product(*values.values())]
 
 
-def _values(override: Override) -> list[str]:
-    """`key=value` for each value. Raises HydraException for an interval, whose values cannot be counted."""
+def _axis_values(override: Override) -> list[str]:
+    """`key=value` for each value of an override. Raises HydraException for an interval, which has no list of values."""
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
@@ -230,7 +237,7 @@ def _values(override: Override) -> list[str]:
 
 
 def refuse_grid(overrides: Sequence[str], registry: Registry) -> None:
-    """One run has one value per setting; say what to type instead of Hydra's "ambiguous value"."""
+    """Raises UserError, saying that -m is missing, if a setting has several values or the experiment is a grid."""
     with _explained(registry):
         grids = [text for text in overrides if _is_sweep(text)]
     if grids:
@@ -241,7 +248,8 @@ def refuse_grid(overrides: Sequence[str], registry: Registry) -> None:
 
 
 def _is_sweep(text: str) -> bool:
-    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+    (override,) = OverridesParser.create().parse_overrides([text])  # unlike parse_override, names it in an error
+    return bool(override.is_sweep_override())
 
 
 # ----------------------------------------------------------------------------------------- Hydra's program
@@ -249,17 +257,17 @@ def _is_sweep(text: str) -> bool:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What was typed: the settings, and of Hydra's flags those that selbench reads itself."""
+    """A command line as typed: the settings, and those flags of Hydra's that selbench reads itself."""
 
-    overrides: list[str]
+    overrides: list[str]  # the settings, key=value
     multirun: bool = False
     config_dir: Path | None = None
     help: bool = False
-    for_hydra: bool = False  # a flag that only Hydra understands, --cfg job for example
+    for_hydra: bool = False  # whether there is a flag that only Hydra understands, as --cfg job
 
 
 def command_line(arguments: Sequence[str]) -> CommandLine:
-    """Raises UserError for --config-name and --config-path."""
+    """The settings and flags of a command line. Raises UserError for --config-name and --config-path."""
     parser = argparse.ArgumentParser(add_help=False, prog="selbench")
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
@@ -267,7 +275,7 @@ def command_line(arguments: Sequence[str]) -> CommandLine:
     parser.add_argument("--run", "-r", action="store_true")
     for long, short in (("dir", "cd"), ("name", "cn"), ("path", "cp")):
         parser.add_argument(f"--config-{long}", f"-{short}")
-    # Hydra has no public parser of its flags: these are named to tell their values from settings.
+    # Hydra has no public parser of its flags. They are declared here so that their values are not taken for settings.
     hydras = [parser.add_argument("--info", "-i", nargs="?", const="all")]
     hydras += [parser.add_argument(*names) for names in (("--cfg", "-c"), ("--experimental-rerun",))]
     for names in (("--hydra-help",), ("--shell-completion", "-sc"), ("--version",)):
@@ -289,13 +297,13 @@ def command_line(arguments: Sequence[str]) -> CommandLine:
 
 
 def launch(typed: CommandLine, sweep: str, job: Callable[[Run, int], object]) -> None:
-    """Let Hydra run a grid through its launcher: `job` is called once per cell, with the cell's run and number."""
+    """Run a grid through Hydra's launcher: `job` is called once per cell, with the cell's run and number (from 0)."""
     folder = ["--config-dir", str(typed.config_dir.expanduser())] if typed.config_dir else []
     hand_over(["-m", *folder, *typed.overrides, f"sweep={sweep}"], job)
 
 
 def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lambda run, number: None) -> None:
-    """Be the Hydra program that these arguments ask for."""
+    """Run as a Hydra program with these arguments; `job` is called for each run, with its number (from 0)."""
 
     def task(config: DictConfig) -> None:
         job(to_run(config), HydraConfig.get().job.num or 0)
@@ -308,15 +316,15 @@ def hand_over(arguments: Sequence[str], job: Callable[[Run, int], object] = lamb
 
 
 def run_of_record(config: Mapping[str, Any], selector: str, trainer: str | None, folders: Sequence[str] = ()) -> Run:
-    """The run that a recorded configuration describes, through the same schemas as a command line.
+    """The run that a recorded configuration describes, checked by the same schemas as a command line.
 
     Args:
-        config: as it stands in the record.
+        config: the record's configuration.
         selector: the name of the selector's plugin.
-        trainer: the trainer's plugin, for records that do not name it among their plugins.
-        folders: where plugins are now, if not where the record says.
+        trainer: the name of the trainer's plugin, for records whose configuration does not name it.
+        folders: the folders of plugins, if they have moved since.
 
-    Raises UserError if it no longer fits the plugins there are.
+    Raises UserError if the configuration does not fit today's plugins.
     """
     registry = discover(folders or recorded_plugin_path(config))
     register(registry)
@@ -324,12 +332,12 @@ def run_of_record(config: Mapping[str, Any], selector: str, trainer: str | None,
     pool, targets = recorded_pools(config)
     classes = {
         "pool": registry.get("pool", pool).cls,
-        "selector": _class_with(config["selector"], "selector", selector, registry),
-        "trainer": _class_with(config["trainer"], "trainer", named["trainer"], registry),
+        "selector": _plugin_class(config["selector"], "selector", selector, registry),
+        "trainer": _plugin_class(config["trainer"], "trainer", named["trainer"], registry),
     }
     options = dict(config["selector"])
-    if "name" not in _options(classes["selector"]):
-        options.pop("name", None)  # the selector's own, noted beside its options
+    if "name" not in _option_names(classes["selector"]):
+        options.pop("name", None)  # to_run adds the plugin's name to the recorded options
     parts: dict[str, Any] = {"pool": config["pool"], "selector": options, "trainer": config["trainer"]}
     known = {item.name for item in dataclasses.fields(Config)} - {"sweep"}
     with _explained(registry):
@@ -340,7 +348,7 @@ def run_of_record(config: Mapping[str, Any], selector: str, trainer: str | None,
         for key, cls in classes.items():
             built[key] = OmegaConf.merge(OmegaConf.structured(cls), parts[key])
         for name, chosen in config["suite"].items():
-            cls = _class_with(chosen, "suite", named.get("suite", {}).get(name, name), registry)
+            cls = _plugin_class(chosen, "suite", named.get("suite", {}).get(name, name), registry)
             built.suite[name] = OmegaConf.merge(OmegaConf.structured(cls), chosen)
         for name, chosen in config["target"].items():
             cls = registry.get("pool", targets[name]).cls
@@ -348,13 +356,16 @@ def run_of_record(config: Mapping[str, Any], selector: str, trainer: str | None,
         return to_run(built)
 
 
-def _class_with(options: Mapping[str, Any], kind: str, name: str | None, registry: Registry) -> type:
-    """The plugin whose options these are: the one of that name, else the only one that has them all."""
+def _plugin_class(options: Mapping[str, Any], kind: str, name: str | None, registry: Registry) -> type:
+    """The class of the plugin of that name, else of the only plugin whose options include all of these.
+
+    Of several such plugins those with the fewest options are meant. Raises UserError unless one is left.
+    """
     if (kind, name) in registry.plugins:
         return registry.plugins[kind, str(name)].cls
-    fitting = [plugin for plugin in registry.of_kind(kind) if set(options) <= _options(plugin.cls)]
-    closest = min((len(_options(plugin.cls)) for plugin in fitting), default=0)
-    fitting = [plugin for plugin in fitting if len(_options(plugin.cls)) == closest]
+    fitting = [plugin for plugin in registry.of_kind(kind) if set(options) <= _option_names(plugin.cls)]
+    closest = min((len(_option_names(plugin.cls)) for plugin in fitting), default=0)
+    fitting = [plugin for plugin in fitting if len(_option_names(plugin.cls)) == closest]
     if len(fitting) != 1:
         found = ", ".join(plugin.name for plugin in fitting) or "none"
         raise UserError(
@@ -364,16 +375,16 @@ def _class_with(options: Mapping[str, Any], kind: str, name: str | None, registr
     return fitting[0].cls
 
 
-def _options(cls: type) -> set[str]:
+def _option_names(cls: type) -> set[str]:
     return {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------------------------------ what went wrong
+# ------------------------------------------------------------------------------------------- error messages
 
 
 @contextmanager
 def _explained(registry: Registry | None) -> Iterator[None]:
-    """Hydra's and OmegaConf's errors become UserErrors."""
+    """Turns errors of Hydra and OmegaConf into UserErrors."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -381,7 +392,7 @@ def _explained(registry: Registry | None) -> Iterator[None]:
 
 
 def explain(error: BaseException, registry: Registry | None) -> str:
-    """What Hydra and OmegaConf say over many lines, in one sentence with the valid choices."""
+    """The message of an error of Hydra or OmegaConf, many lines there, as one sentence with the valid choices."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError | NotApplicable):
@@ -390,6 +401,11 @@ def explain(error: BaseException, registry: Registry | None) -> str:
             return _explain_option(cause, str(error))
         cause = cause.__cause__ or cause.__context__
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if bare := re.match(r"Error parsing override '([^']*)' missing EQUAL", text):
+        return f"'{bare[1]}' is not a setting: write key=value, as in selector=random."
+    if several := re.match(r"Ambiguous value for argument '(.*?)' 1\. ", text):
+        key = several[1].partition("=")[0]
+        return f"{several[1]} names several values where one is needed; a list is typed as {key}=[a,b]."
     named = re.search(r"Could not (?:find|load) '([^']+)'", text)
     if registry and named:
         return _explain_choice(named[1], registry)

@@ -1,7 +1,8 @@
-"""What a plugin is: a dataclass with a kind, a name and facts. The machinery behind the decorators of `selbench.api`.
+"""The machinery behind the decorators of `selbench.api`, which make a class a plugin: a dataclass with kind, name and facts.
 
-OmegaConf, which checks the options of a run, knows no `Literal`. At runtime an option `Literal["a", "b"]` is therefore a
-`str` with choices, which are checked when the plugin is made; type checkers still see the `Literal`.
+OmegaConf, which checks the options of a run, does not know `Literal`. At runtime an option `Literal["a", "b"]` is
+therefore a `str` with choices, and the choices are checked when the plugin is made; type checkers still see the
+`Literal`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from selbench.errors import UserError, unknown
 
-# The method that does the work of each kind.
+# Kind of plugin -> the method that does its work.
 WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "load"}
 
 T = TypeVar("T")
@@ -24,10 +25,10 @@ T = TypeVar("T")
 def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> type[T]:
     """Make `cls` a dataclass that says what it is: `plugin_kind`, `plugin_name`, and `facts` as attributes.
 
-    A fact that depends on the options may be a property of the class or of a base: then that stands.
+    A fact that the class itself sets, or that is a property of the class or of a base, is left as it is.
     """
-    _spell_out_literals(cls)
-    setattr(cls, "__post_init__", _checking(getattr(cls, "__post_init__", None)))  # noqa: B010 (mypy)
+    _replace_literals(cls)
+    setattr(cls, "__post_init__", _with_choice_check(getattr(cls, "__post_init__", None)))  # noqa: B010 (mypy)
     for key, value in {"plugin_kind": kind, "plugin_name": name}.items():
         setattr(cls, key, value)
     for key, value in facts.items():
@@ -37,19 +38,19 @@ def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> typ
 
 
 def takes_budget(selector: Any) -> bool:
-    """Whether the selector is given a budget: one with a share of its own is not."""
+    """Whether the selector is given a budget; one with a share of its own is not."""
     return selector.share is None
 
 
 def selects_nothing(selector: Any) -> bool:
-    """Whether the selector leaves the pool alone, so that nothing is fine-tuned: the base model as it is."""
+    """Whether the selector selects no example, so that the base model is evaluated without fine-tuning."""
     return selector.share is not None and selector.share == 0
 
 
 def features_needed(selector: Any, seed: int) -> Sequence[Any]:
-    """What the selector's `needs(seed)` gives, the features that it will ask for; empty where it does not say.
+    """The features that the selector will ask for, from its `needs(seed)`; empty for a selector without `needs`.
 
-    `seed` is the one that the selector's context will have. A `needs()` without a seed is as good.
+    `seed` is the seed that the selector's context will have. A `needs()` without a parameter for it works as well.
     """
     needs = getattr(selector, "needs", None)
     if needs is None:
@@ -61,17 +62,17 @@ def features_needed(selector: Any, seed: int) -> Sequence[Any]:
     return list(needs(seed))
 
 
-def summary(cls: type) -> str:
-    """The docstring without its section of options."""
+def help_without_options(cls: type) -> str:
+    """The docstring of a plugin without its section `Options:`."""
     return _SECTION.sub("", inspect.getdoc(cls) or "").strip()
 
 
 def option_help(cls: type) -> dict[str, str]:
-    """Option -> help, from the section `Options:` of the docstring and of those of the bases; empty where none tells."""
-    told: dict[str, str] = {}
+    """Option -> its help, from the section `Options:` of the docstring and of those of its bases; empty if there is none."""
+    entries: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        told |= _told(inspect.cleandoc(vars(base).get("__doc__") or ""))
-    return {item.name: told.get(item.name, "") for item in dataclasses.fields(cls)}
+        entries |= _option_entries(inspect.cleandoc(vars(base).get("__doc__") or ""))
+    return {item.name: entries.get(item.name, "") for item in dataclasses.fields(cls)}
 
 
 # A section ends with the first line that is not indented.
@@ -80,14 +81,15 @@ _SECTION = re.compile(r"^Options:[ \t]*\n((?:[ \t]+\S.*(?:\n|\Z)|[ \t]*\n)*)", r
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*):[ \t]+(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 
 
-def _told(docstring: str) -> dict[str, str]:
+def _option_entries(docstring: str) -> dict[str, str]:
+    """Option -> help of the section `Options:` of one docstring."""
     section = _SECTION.search(docstring)
     entries = _ENTRY.findall(inspect.cleandoc("\n" + section[1])) if section else []
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
 
 
-def _checking(inherited: Callable[..., None] | None) -> Callable[..., None]:
-    """A `__post_init__` that checks the choices before the class's own."""
+def _with_choice_check(inherited: Callable[..., None] | None) -> Callable[..., None]:
+    """A `__post_init__` that checks the choices, and then calls the one that the class has."""
 
     def __post_init__(self: Any, *given: Any) -> None:
         _check_choices(self)
@@ -98,27 +100,29 @@ def _checking(inherited: Callable[..., None] | None) -> Callable[..., None]:
 
 
 def _check_choices(self: Any) -> None:
+    """Raises UserError for an option whose value is none of its choices."""
     for item in dataclasses.fields(self):
         value = getattr(self, item.name)
-        if "choices" in item.metadata and not _allows(item.metadata["literal"], value):
+        if "choices" in item.metadata and not _is_allowed(item.metadata["literal"], value):
             raise UserError(
                 f"option '{item.name}' of '{self.plugin_name}': " + unknown("value", value, item.metadata["choices"])
             )
 
 
-def _spell_out_literals(cls: type) -> None:
-    """Every option with choices, own or inherited, becomes a field of a plain type that remembers them."""
+def _replace_literals(cls: type) -> None:
+    """Turn every option with choices, own or inherited, into a field of a plain type with the choices as metadata."""
     own = dict(inspect.get_annotations(cls))
     for name, hint in _literal_options(cls).items():
-        own[name] = _plain(hint)
+        own[name] = _without_literals(hint)
         setattr(cls, name, _field_with(cls, name, {"choices": choices_of(hint), "literal": hint}))
     cls.__annotations__ = own
 
 
 def _literal_options(cls: type) -> dict[str, Any]:
-    """Option -> type, of those with choices whose type the class itself says, or a base that is no plugin yet.
+    """Option -> type, of the options with choices that the class or one of its bases annotates.
 
-    Only a dataclass has options: what a plain mixin annotates is none. The last word on an option counts.
+    Annotations of a base that is no dataclass are not options. Where several classes annotate one option, the most
+    derived class counts.
     """
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
@@ -130,7 +134,7 @@ def _literal_options(cls: type) -> dict[str, Any]:
 
 
 def _field_with(cls: type, name: str, metadata: Mapping[str, Any]) -> Any:
-    """The field as it stands in the class or its bases, with more metadata."""
+    """The field as the class or its nearest base defines it, with more metadata."""
     stated = vars(cls).get(name, dataclasses.MISSING)
     if name not in inspect.get_annotations(cls):
         stated = next(fields[name] for base in cls.__mro__[1:] if name in (fields := _fields_of(base)))
@@ -149,6 +153,7 @@ def _field_with(cls: type, name: str, metadata: Mapping[str, Any]) -> Any:
 
 
 def _fields_of(base: type) -> Mapping[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass by name; empty for another class."""
     fields: Mapping[str, dataclasses.Field[Any]] = vars(base).get("__dataclass_fields__", {})
     return fields
 
@@ -162,24 +167,27 @@ def choices_of(hint: Any) -> tuple[Any, ...]:
     return ()
 
 
-def _plain(hint: Any) -> Any:
-    """The same type with every `Literal` as the type of its values."""
+def _without_literals(hint: Any) -> Any:
+    """The same type with every `Literal` replaced by the type of its values."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
         return Union[tuple(dict.fromkeys(type(value) for value in parts))]  # noqa: UP007 (built at runtime)
     if origin in (Union, types.UnionType):
-        return Union[tuple(_plain(part) for part in parts)]  # noqa: UP007 (built at runtime)
-    return origin[tuple(_plain(part) for part in parts)] if origin in (list, dict) else hint
+        return Union[tuple(_without_literals(part) for part in parts)]  # noqa: UP007 (built at runtime)
+    return origin[tuple(_without_literals(part) for part in parts)] if origin in (list, dict) else hint
 
 
-def _allows(hint: Any, value: Any) -> bool:
+def _is_allowed(hint: Any, value: Any) -> bool:
+    """Whether a value fits a type with choices."""
     origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:  # True is no 1 and False no 0
+    if origin is Literal:  # Python has True == 1 and False == 0; as choices they differ
         return any(value == part and isinstance(value, bool) == isinstance(part, bool) for part in parts)
     if origin in (Union, types.UnionType):
-        return any(_allows(part, value) for part in parts)
+        return any(_is_allowed(part, value) for part in parts)
     if origin is list:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(_allows(parts[0], v) for v in value)
+        return (
+            isinstance(value, Sequence) and not isinstance(value, str) and all(_is_allowed(parts[0], v) for v in value)
+        )
     if origin is dict:
-        return isinstance(value, Mapping) and all(_allows(parts[1], part) for part in value.values())
+        return isinstance(value, Mapping) and all(_is_allowed(parts[1], part) for part in value.values())
     return isinstance(value, int | float if hint is float else hint) if isinstance(hint, type) else True

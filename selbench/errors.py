@@ -1,4 +1,4 @@
-"""Errors that are a message to the user: printed as one sentence, without a traceback."""
+"""Errors that are messages to the user: each is printed as one sentence, without a traceback."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what is wrong, where, and the valid choices."""
+    """A mistake that the user can mend. The message says what is wrong, where, and which choices are valid."""
 
 
 class PluginError(UserError):
@@ -15,11 +15,11 @@ class PluginError(UserError):
 
 
 class NotApplicable(Exception):
-    """Raised by a plugin for "this does not apply here": the run is recorded as skipped with the reason."""
+    """Raised by a plugin whose method does not apply to this run; the run is recorded as skipped, with the reason."""
 
 
 def unknown(what: str, name: object, choices: Iterable[object]) -> str:
-    """The one wording for "no such thing": names it, suggests the nearest and lists the valid choices."""
+    """The message for a name that does not exist: it suggests the nearest valid name and lists all of them."""
     valid = sorted(str(choice) for choice in choices)
     near = difflib.get_close_matches(str(name), valid, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

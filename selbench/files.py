@@ -1,4 +1,4 @@
-"""A file for keeps, whole or not there: written aside, flushed to disk, renamed."""
+"""Writing a file that is either complete or absent: written under another name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 
 @contextmanager
 def written_aside(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A file name in the folder of `path`, and ending like it, to write to; it takes the place of `path` at the end.
+    """Yields a temporary path to write to, in the folder of `path` and with its suffix; on success it replaces `path`.
 
-    A reader sees the old file or the new one, never half of it, and nothing is left behind when writing fails.
-    `durable` waits until the disk has the data, so that a power cut does not leave an empty file under the name; a file
-    that says only what is under way can do without. A device or a pipe (`/dev/stdout`) is written to as it is. Raises
-    OSError, with `path` as its file name.
+    A reader sees the old file or the new one, never half of it, and the temporary file is removed if writing fails.
+    `durable` waits until the data are on the disk, so that a power cut does not leave an empty file named `path`;
+    files that matter only while a command runs can pass False. If `path` is a device or a pipe (`/dev/stdout`), it is
+    written to directly. Raises OSError, with `path` as its file name.
     """
+    # A device or a pipe cannot be replaced by renaming a file.
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path
         return
-    # In the same folder, because only within one file system does a rename replace the file in one step.
+    # In the same folder, because a rename is atomic only within one file system.
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield aside
@@ -34,5 +35,5 @@ def written_aside(path: Path, *, durable: bool = True) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        with suppress(OSError):  # renamed, or never there
+        with suppress(OSError):  # after a success the file has been renamed; after a failure it may not exist
             aside.unlink()

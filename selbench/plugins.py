@@ -1,7 +1,7 @@
-"""Finds plugin modules, lists them, and hands one out by name.
+"""Finds plugin modules, lists the plugins in them, and gives one by its kind and name.
 
-Two doors, the same for us and for strangers: packages named by entry points of the group `selbench.plugins`, and
-the folders of `plugin_path`. A module whose name starts with "_" is a plugin's private helper and is not looked at.
+Plugins come from packages that an entry point of the group `selbench.plugins` names (selbench's own come so too), and
+from the folders of `plugin_path`. A module whose name starts with "_" is a private helper and is not imported.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,13 +30,13 @@ KINDS = tuple(WORK)
 
 @dataclass(frozen=True)
 class Plugin:
-    """One tagged class: what it is called, and the file it came from."""
+    """One class that a decorator of `selbench.api` has made a plugin."""
 
-    kind: str
+    kind: str  # selector, trainer, suite or pool
     name: str
     cls: type
-    origin: str
-    package: str
+    origin: str  # the path of its file
+    package: str  # the distribution or folder that it belongs to
 
     @property
     def help(self) -> str:
@@ -45,28 +46,28 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Broken:
-    """A module that could not be imported, or a class that is no plugin although it is tagged as one."""
+    """A module that cannot be imported, or a decorated class without the method of its kind."""
 
-    name: str
-    origin: str
+    name: str  # of the plugin or, where it is unknown, the module
+    origin: str  # the path of its file, or the name of its package
     error: str
 
 
 @dataclass
 class Registry:
-    """All plugins found, by (kind, name); the broken ones; and the names declared twice."""
+    """All plugins that were found."""
 
-    plugins: dict[tuple[str, str], Plugin] = field(default_factory=dict)
+    plugins: dict[tuple[str, str], Plugin] = field(default_factory=dict)  # by kind and name
     broken: list[Broken] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)  # a sentence for each name that is declared twice
     config_dir: Path | None = None  # a folder of presets that this command line names
 
     def of_kind(self, kind: str) -> list[Plugin]:
-        """Sorted by name."""
+        """The plugins of one kind, sorted by name."""
         return sorted((p for p in self.plugins.values() if p.kind == kind), key=lambda p: p.name)
 
     def get(self, kind: str, name: str) -> Plugin:
-        """Raises PluginError with the import error if the module of that name is broken, else UserError."""
+        """The plugin of this kind and name. Raises PluginError with the error if it is broken, UserError if there is none."""
         if found := self.plugins.get((kind, name)):
             return found
         for broken in self.broken:
@@ -75,11 +76,12 @@ class Registry:
         raise UserError(unknown(kind, name, (plugin.name for plugin in self.of_kind(kind))))
 
     def require_sound(self) -> None:
-        """Raises PluginError if a name was declared twice: which one is meant must not depend on luck."""
+        """Raises PluginError if a name is declared twice: the order of imports must not decide which one is meant."""
         if self.conflicts:
             raise PluginError(" ".join(self.conflicts))
 
     def add(self, cls: Any, module: ModuleType, package: str) -> None:
+        """Add a decorated class: to the plugins, the broken ones or the conflicts."""
         plugin = Plugin(cls.plugin_kind, cls.plugin_name, cls, str(module.__file__), package)
         other = self.plugins.get((plugin.kind, plugin.name))
         if not callable(getattr(cls, WORK[plugin.kind], None)):
@@ -94,30 +96,30 @@ class Registry:
 
 
 def discover(plugin_path: Iterable[str] = ()) -> Registry:
-    """Import every plugin module that can be found; a broken one is listed and spoils nothing else.
+    """Import all plugin modules and list their plugins; a module that fails is listed as broken and stops no other.
 
     Raises UserError if a folder of `plugin_path` does not exist.
     """
     registry = Registry()
     for point in sorted(set(entry_points(group=GROUP)), key=lambda point: (point.name != "selbench", point.name)):
         package = point.dist.name if point.dist else point.name
-        for name, origin in _modules(point.value, registry):
-            _collect(registry, name, origin, package, lambda name: importlib.import_module(name))
+        for name, origin in _public_modules(point.value, registry):
+            _add_module(registry, name, origin, package, lambda name: importlib.import_module(name))
     for folder in plugin_path:
         where = Path(folder).expanduser().resolve()
         if not where.is_dir():
             raise UserError(f"plugin_path: the folder {where} does not exist.")
         for file in sorted(where.glob("[!_]*.py")):
-            _collect(registry, file.stem, str(file), str(where), lambda _, file=file: _import_file(file))
+            _add_module(registry, file.stem, str(file), str(where), lambda _, file=file: _import_file(file))
     return registry
 
 
-def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
-    """(name, origin) of the public modules of a package, at any depth; a plain module is itself."""
+def _public_modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
+    """(name, origin) of the public modules of a package, at any depth; of a module that is no package, its own."""
     try:
         root = importlib.import_module(package)
-    except Exception as error:  # a stranger's module may raise anything
-        registry.broken.append(Broken(package.rpartition(".")[2], package, _describe(error)))
+    except Exception as error:  # a plugin's module may raise anything
+        registry.broken.append(Broken(package.rpartition(".")[2], package, _error_with_line(error)))
         return
     if not hasattr(root, "__path__"):
         yield package, str(root.__file__)
@@ -126,17 +128,17 @@ def _modules(package: str, registry: Registry) -> Iterator[tuple[str, str]]:
         if info.name.rpartition(".")[2].startswith("_"):
             continue
         if info.ispkg:
-            yield from _modules(info.name, registry)
+            yield from _public_modules(info.name, registry)
         else:
             spec = importlib.util.find_spec(info.name)
             yield info.name, str(spec.origin if spec else info.name)
 
 
-def _collect(registry: Registry, name: str, origin: str, package: str, load: Any) -> None:
+def _add_module(registry: Registry, name: str, origin: str, package: str, load: Any) -> None:
     try:
         module = load(name)
-    except Exception as error:  # a stranger's module may raise anything
-        registry.broken.append(Broken(name.rpartition(".")[2], origin, _describe(error)))
+    except Exception as error:  # a plugin's module may raise anything
+        registry.broken.append(Broken(name.rpartition(".")[2], origin, _error_with_line(error)))
         return
     for cls in vars(module).values():
         if inspect.isclass(cls) and cls.__module__ == module.__name__ and "plugin_kind" in vars(cls):
@@ -144,7 +146,8 @@ def _collect(registry: Registry, name: str, origin: str, package: str, load: Any
 
 
 def _import_file(file: Path) -> ModuleType:
-    # A name of its own per file, so that two folders may both have a mine.py; in sys.modules for dataclasses and pickle.
+    # Each file gets a module name of its own, so that two folders may both have a mine.py. It stands in sys.modules,
+    # because dataclasses and pickle look it up there.
     name = f"selbench_path_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec and spec.loader
@@ -158,25 +161,34 @@ def _import_file(file: Path) -> ModuleType:
     return module
 
 
-def _describe(error: Exception) -> str:
-    line = (
-        next((f" (line {f.lineno})" for f in reversed(inspect.getinnerframes(error.__traceback__))), "")
-        if error.__traceback__
-        else ""
-    )
+def _error_with_line(error: Exception) -> str:
+    """Type and message of an error, with the line in which it was raised."""
+    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
+    line = f" (line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{line}"
 
 
 def plugin_path(arguments: Sequence[str]) -> list[str]:
     """The folders of `plugin_path=a` or `plugin_path=[a,b]`, else of SELBENCH_PLUGIN_PATH (separated like PATH).
 
-    Read before Hydra starts, because what they hold becomes part of the valid configuration.
+    It is read before Hydra starts, because the plugins in these folders become part of the valid configuration.
     """
     for argument in reversed(arguments):
         key, _, value = argument.lstrip("+").partition("=")
         if key == "plugin_path":
-            return [part.strip(" '\"") for part in value.strip("[]").split(",") if part.strip()]
+            return _folders_typed(value)
     return [part for part in os.environ.get("SELBENCH_PLUGIN_PATH", "").split(os.pathsep) if part]
+
+
+# A value in Hydra's grammar: in quotes, or bare, where a backslash keeps a blank or a comma from ending it.
+_VALUE = re.compile(r"""\s*'((?:\\.|[^'\\])*)'\s*|\s*"((?:\\.|[^"\\])*)"\s*|((?:\\.|[^,\\])+)""")
+
+
+def _folders_typed(value: str) -> list[str]:
+    """The folders of one override: `a`, `[a,b]`, `'a b'` or `a\\ b`, which is how Hydra writes a blank."""
+    inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    typed = ("".join(groups).strip() for groups in _VALUE.findall(inside))
+    return [re.sub(r"\\(.)", r"\1", folder) for folder in typed if folder not in ("", "null")]
 
 
 def recorded_plugin_path(config: Mapping[str, Any]) -> list[str]:
@@ -188,13 +200,15 @@ def recorded_plugin_path(config: Mapping[str, Any]) -> list[str]:
 def recorded_pools(config: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """The kind of the pool of a recorded configuration, and of its targets by their names.
 
-    Records from before pools were plugins do not say it; their pools were read (and have a path) or planted.
+    Records made before pools were plugins do not name the kind; their pools are files (with a path) or planted.
     """
     named = config.get("plugins") or {}
     targets = config.get("target") or {}
-    pool = named.get("pool") or _old_kind(config.get("pool") or {})
-    return pool, {name: named.get("target", {}).get(name) or _old_kind(options) for name, options in targets.items()}
+    pool = named.get("pool") or _kind_by_options(config.get("pool") or {})
+    return pool, {
+        name: named.get("target", {}).get(name) or _kind_by_options(options) for name, options in targets.items()
+    }
 
 
-def _old_kind(options: Mapping[str, Any]) -> str:
+def _kind_by_options(options: Mapping[str, Any]) -> str:
     return "file" if "path" in options else "planted"

@@ -1,7 +1,7 @@
-"""Every setting of a run, once: its default, its help text and its choices. Knows no Hydra.
+"""Every setting of a run, declared once with its default, help text and choices. Nothing here knows Hydra.
 
-`Config` is what a command line composes, `Run` the same in plain objects; the help page, the validation and the
-settings that a comparison leaves aside are derived from the fields.
+`Config` is what a command line composes, `Run` the same in plain objects. The help page, the validation, and the list
+of settings in which two comparable runs may differ are derived from the fields.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ def setting(
     """A field that is a setting.
 
     Args:
-        default: its value where none is given; of a class: made anew for each.
-        help: what it is, for the help page.
-        example: what to type for a thing of one's own.
-        group: its values are names of presets and plugins.
-        choices: the values that are valid.
-        changes_results: whether scores or the selection may depend on it; if not, a comparison leaves it aside.
+        default: its value where none is given; a class is called anew for each configuration.
+        help: its text on the help page.
+        example: a line for the help page that shows what to type, as for a model of one's own.
+        group: whether its values are names of presets and plugins.
+        choices: the valid values; empty if any value of the type is valid.
+        changes_results: whether scores or the selection may depend on it. Two runs that differ only in settings that
+            change no result are comparable.
     """
     about = {"help": help, "example": example, "group": group, "valid": tuple(choices), "changes": changes_results}
     return (
@@ -48,9 +49,10 @@ def setting(
 
 @dataclass
 class Tracking:
-    """Where records are mirrored to. `uri` is any MLflow tracking URI; None: an SQLite file under output_dir."""
+    """The MLflow server that records are mirrored to."""
 
     enabled: bool = True
+    # Any MLflow tracking URI; None: an SQLite file under output_dir.
     uri: Optional[str] = None  # noqa: UP045 (OmegaConf on Python 3.10 wants typing's spelling)
 
 
@@ -59,42 +61,44 @@ class Tracking:
 class PlainSettings:
     """The settings that are numbers, words and switches: the same on the command line and in a run."""
 
-    budget: Union[int, float] = setting(0.1, "how much: 0.15 is a share, 7800 a number")  # noqa: UP007
-    budget_unit: str = setting("examples", "or tokens: response tokens under the model's tokenizer")
-    seed: int = setting(0, "0, 1, ...: from it those of selection, training and evaluation are derived")
-    keep_models: bool = setting(
-        False, "true: keep fine-tuned models after they have been evaluated", changes_results=False
+    budget: Union[int, float] = setting(  # noqa: UP007
+        0.1, "how much to select: 0.15 is a share of the pool, 7800 a number (of examples or tokens)"
     )
+    budget_unit: str = setting(
+        "examples", "what the budget counts: examples, or tokens (of responses, under the model's tokenizer)"
+    )
+    seed: int = setting(0, "0, 1, ...: the seeds of selection, training and evaluation are derived from it")
+    keep_models: bool = setting(False, "true: keep fine-tuned models after their evaluation", changes_results=False)
     reuse: str = setting(
         "missing",
-        "missing: do what is missing; verify: also refuse what is damaged; none: do all again",
+        "missing: compute only what the store lacks; verify: also refuse damaged files; none: compute all anew",
         choices=REUSE,
         changes_results=False,
     )
     retry: Optional[str] = setting(  # noqa: UP045
         None,
-        "failed, skipped or all: run again what ended so; null: show how it ended",
+        "failed, skipped or all: run the recorded runs that ended so again; null: only say how they ended",
         choices=RETRY,
         changes_results=False,
     )
-    fail_fast: bool = setting(False, "true: stop at the first failure", changes_results=False)
+    fail_fast: bool = setting(False, "true: start no further cell of a grid after a failure", changes_results=False)
     comparison: str = setting("default", "the name that records and MLflow runs are filed under", changes_results=False)
     baseline: str = setting("random", "the arm that the leaderboard compares the others with", changes_results=False)
     shared_store: bool = setting(
         False, "true: output_dir is on a file system that several machines write to", changes_results=False
     )
     price_per_hour: Optional[float] = setting(  # noqa: UP045
-        None, "of one device: what runs and `selbench plan` count as money", changes_results=False
+        None, "the price of one device-hour, for the costs of runs and of `selbench plan`", changes_results=False
     )
-    currency: str = setting("USD", "what the price is in", changes_results=False)
+    currency: str = setting("USD", "the currency of the price", changes_results=False)
     sweep: Optional[str] = setting(  # noqa: UP045
-        None, "the sweep that a run is a cell of; set by `selbench -m`", changes_results=False
+        None, "the sweep that the run is a cell of; set by `selbench -m`", changes_results=False
     )
 
 
 @dataclass
 class Config(PlainSettings):
-    """One cell of the grid, as composed."""
+    """A run as it is composed on the command line, from presets and settings."""
 
     pool: Any = setting(
         MISSING,
@@ -102,62 +106,66 @@ class Config(PlainSettings):
         group=True,
         example="a file of yours: pool=file pool.path=mine.jsonl; a hub data set: pool=hub pool.hub=owner/name",
     )
-    selector: Any = setting(MISSING, "who selects", group=True)
+    selector: Any = setting(MISSING, "the method that selects", group=True)
     model: ModelRef = setting(
         ModelRef,
-        "what is fine-tuned",
+        "the model to fine-tune",
         group=True,
         example="a folder of yours: model=local model.path=/path/to/folder",
     )
     scorer: Optional[ModelRef] = setting(  # noqa: UP045
-        None, "what a selector sees with", group=True, example="null (the default): the model itself"
+        None, "the model selectors use", group=True, example="null (the default): the model itself"
     )
-    target: dict[str, Any] = setting(dict, "what targeted methods see", group=True, example="several: target=[a,b]")
-    trainer: Any = setting(MISSING, "how it is fine-tuned", group=True)
-    suite: dict[str, Any] = setting(dict, "what scores it", group=True, example="several: suite=[a,b]")
+    target: dict[str, Any] = setting(dict, "examples to select towards", group=True, example="several: target=[a,b]")
+    trainer: Any = setting(MISSING, "how to fine-tune", group=True)
+    suite: dict[str, Any] = setting(dict, "the tests that score it", group=True, example="several: suite=[a,b]")
     tracking: Tracking = setting(Tracking, "where records are mirrored", group=True, changes_results=False)
     output_dir: str = setting(
-        "outputs", "where everything is kept; default: $SELBENCH_OUTPUTS, else outputs", changes_results=False
+        "outputs",
+        "the folder of records, store and reports; default: $SELBENCH_OUTPUTS, else outputs",
+        changes_results=False,
     )
     data_root: str = setting(
-        "data", "where presets of local files look for them; default: $SELBENCH_DATA, else data", changes_results=False
+        "data",
+        "the folder where presets of local files look for them; default: $SELBENCH_DATA, else data",
+        changes_results=False,
     )
     # Read before Hydra starts, because what they hold becomes part of the valid configuration.
     plugin_path: Any = setting(
         None,
-        "a folder, or [a,b], of plugins of yours; default: $SELBENCH_PLUGIN_PATH",
+        "a folder of your own plugins, or several as [a,b]; default: $SELBENCH_PLUGIN_PATH",
         changes_results=False,
     )
     published: Any = setting(
-        None, "figures of a paper to show beside the leaderboard: source and rows", changes_results=False
+        None, "scores of a paper to show beside the leaderboard: their source and rows", changes_results=False
     )
 
 
 @dataclass(kw_only=True)
 class Run(PlainSettings):
-    """One cell in plain objects: from here on nothing knows Hydra. `started` is when it was made of its settings."""
+    """A run in plain objects, without Hydra."""
 
-    pool: Any
-    selector: Any
-    scorer: ModelRef
+    pool: Any  # a plugin of kind pool, with its options as attributes
+    selector: Any  # a plugin of kind selector
+    scorer: ModelRef  # `model` where none was chosen
     model: ModelRef
-    targets: Mapping[str, Any]
-    trainer: Any
-    suites: Mapping[str, Any]
+    targets: Mapping[str, Any]  # name -> plugin of kind pool
+    trainer: Any  # a plugin of kind trainer
+    suites: Mapping[str, Any]  # name -> plugin of kind suite
     tracking: Tracking
     reuse: Reuse = "missing"
     output_dir: Path
-    started: str
-    resolved: Mapping[str, Any]
+    started: str  # when it was composed: ISO 8601, UTC
+    resolved: Mapping[str, Any]  # the configuration as a record keeps it
 
 
 def without_effect() -> tuple[str, ...]:
-    """The settings that change no result: they say where, when and how it is kept, not what."""
+    """The names of the settings on which neither scores nor selections depend."""
     return tuple(item.name for item in dataclasses.fields(Config) if not item.metadata["changes"])
 
 
 def check_choices(values: Mapping[str, Any]) -> None:
-    """Raises UserError, with the valid ones, for a value that is none of a setting's choices."""
+    """Raises UserError, listing the choices, if a setting's value is none of its choices."""
     for item in dataclasses.fields(Config):
         valid, value = item.metadata["valid"], values[item.name]
         if valid and value is not None and value not in valid:
@@ -170,13 +178,13 @@ class Help:
 
     name: str
     text: str
-    example: str
-    group: bool
-    default: str
+    example: str  # empty if the setting has none
+    group: bool  # whether its values are names of presets and plugins
+    default: str  # as it is typed; empty for one that is no plain value
 
 
 def settings_help() -> list[Help]:
-    """Of every setting: first those whose values are presets and plugins, as a run goes; then the plain ones."""
+    """The help of every setting: first those whose values are presets and plugins, then the plain ones."""
     fields = sorted(dataclasses.fields(Config), key=lambda item: not item.metadata["group"])
     return [
         Help(
@@ -187,7 +195,7 @@ def settings_help() -> list[Help]:
 
 
 def _as_typed(value: Any) -> str:
-    """A default as it is written on the command line; empty for one that is no plain value."""
+    """A default as it is typed on the command line; empty for one that is no plain value."""
     words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ValidationError
 
 from selbench.api import Selection, UserError, selector
-from selbench.declare import choices_of, features_needed, option_help, summary
+from selbench.declare import choices_of, features_needed, help_without_options, option_help
 
 Colour = Literal["red", "green"]
 
@@ -135,7 +135,7 @@ def test_help_comes_from_the_class_and_its_bases():
         "matt": "whether it shines: no.",
     }
     assert option_help(Own)["colour"] == ""
-    assert summary(Painted) == "Options that several share.\n\nMore prose."
+    assert help_without_options(Painted) == "Options that several share.\n\nMore prose."
 
 
 def test_a_plugin_of_a_plugin_keeps_its_checks():

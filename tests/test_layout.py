@@ -69,8 +69,6 @@ SAME_NAME = {
 
 # Rooms without a folder of their own in tests/: seen through the command line, by these files.
 TESTED_BY = {
-    "comparison": ["cli/test_compare.py"],
-    "run": ["cli/test_grid.py", "cli/test_kill.py", "cli/test_show.py"],
     "testing": ["cli/test_plugins.py", "plugins/selectors"],
     "tracking": ["cli/test_mlflow.py", "cli/test_sync.py"],
 }

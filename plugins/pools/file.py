@@ -1,4 +1,4 @@
-"""A pool of your own files."""
+"""The pool `file`: local files of the user's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool from the Hugging Face hub."""
+"""The pool `hub`: a data set on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selbench.data.pools import FilePool
 class Hub(FilePool):
     """Any data set on the hub: pool=hub pool.hub=owner/name (and pool.subset, pool.split, pool.revision).
 
-    Where `path` names a local copy, that is read instead.
+    If `path` names a local copy, the copy is read instead.
     """
 
     name: str = "hub"

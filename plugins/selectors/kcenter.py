@@ -17,22 +17,24 @@ from selbench.optimize.kcenter import Metric, farthest_first, medoid
 class KCenter:
     """Farthest-first traversal: the next example is always the one farthest from all selected ones.
 
-    The largest distance from an example to its nearest selected one is at most twice the smallest possible (Gonzalez
-    1985). Outliers are therefore selected early, and duplicates last.
+    So outliers are selected early and duplicates last. The largest distance from an example to its nearest selected one
+    is at most twice the smallest possible (Gonzalez 1985).
 
     From MoDS's code: only the instruction is embedded, and the first centre is random.
     Ours: the encoder (MoDS: BERT's [CLS] of at most 96 tokens, Euclidean, not normalised), the cosine metric, the
     scorer's hidden states as a space, the medoid as first centre.
 
     Options:
-        space: text (a text encoder) or hidden (the scorer's residual stream).
-        encoder: for text: tfidf (fitted on the pool, needs no model) or a sentence-transformers name or folder.
+        space: where the vectors come from: text (a text encoder) or hidden (the scorer's residual stream).
+        encoder: for text: the encoder: tfidf (fitted on the pool, needs no model) or the name or
+            folder of a sentence-transformers model.
         dimension: for tfidf: how many dimensions are kept.
         text: for text: the part that is embedded: instruction, question (instruction and input), prompt (with system
             text and earlier turns), response, or text (prompt and response).
-        layer: for hidden: last, middle, or the number of a block.
-        pooling: for hidden: mean, max, last, last_minus_first or mean_minus_first over the tokens of the prompt.
-        metric: cosine or euclidean.
+        layer: for hidden: the block that is read: last, middle, or its number.
+        pooling: for hidden: how the prompt's tokens become one vector: mean, max, last, last_minus_first or
+            mean_minus_first.
+        metric: the distance: cosine or euclidean.
         first: the first centre: random, medoid, or a position in the pool.
     """
 

@@ -1,4 +1,4 @@
-"""`selbench check`: does a selector keep the contract?"""
+"""`selbench check`: checks that a selector keeps the contract that docs/plugins.md states."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ def main(arguments: list[str]) -> int:
     """Exit status 0 if every check passes."""
     parser = argparse.ArgumentParser(
         prog="selbench check",
-        description="Run the conformance suite on a selector: same seed same ids, exactly the budget, prefixes where claimed, "
-        "no dependence on the order of the pool or on global randomness, nothing written outside scratch, edge cases, and "
-        "agreement between two processes. Uses generated examples and the model planted-1m as scorer; takes seconds.",
+        description="Run the conformance suite on a selector: the same seed gives the same ids; the budget is met exactly; a "
+        "smaller budget gives the beginning of a larger one, where the selector claims so; the order of the pool and "
+        "global randomness change nothing; nothing is written outside the scratch folder; edge cases; two processes "
+        "agree. It uses generated examples and the model planted-1m as scorer, and takes seconds.",
         epilog="example: selbench check kcenter selector.metric=euclidean; selbench check mine plugin_path=my_methods",
     )
-    parser.add_argument("selector", help="its name (see selbench plugins)")
+    parser.add_argument("selector", help="the selector's name, or a preset of it (see `selbench plugins`)")
     parser.add_argument(
-        "settings", nargs="*", metavar="selector.option=value | plugin_path=DIR", help="options to check it with"
+        "settings",
+        nargs="*",
+        metavar="selector.option=value | plugin_path=DIR",
+        help="the options to check it with; the folder of its plugin",
     )
     add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)
     from selbench.testing import Subject, selector_checks
 
-    subject = Subject(*_named(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])
+    subject = Subject(*_plugin_and_options(args), [str(Path(p).resolve()) for p in plugin_path(args.settings)])
     subject.build()
     failed = 0
     for check in selector_checks:
@@ -63,8 +67,8 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _named(args: argparse.Namespace) -> tuple[str, dict[str, object]]:
-    """The plugin's name and its options, through the same schema as a run's; a preset stands for its plugin."""
+def _plugin_and_options(args: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The plugin's name and its options, checked as those of a run are; a preset stands for its plugin."""
     overrides = [text for text in args.settings if text.startswith("selector.")]
     if not overrides and not args.config_dir:
         return args.selector, {}

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the comparison; exit status 0 whatever it says."""
+    """Print the comparison. The exit status is 0, whichever side is better."""
     args = _parser().parse_args(arguments)
     if args.show < 0:
         raise UserError(f"--show {args.show}: a number from 0.")
 
-    from selbench.comparison.side_by_side import compare
+    from selbench.comparison.side_by_side import compare_sides
     from selbench.comparison.sides import find_sides
     from selbench.store.outputs import Outputs
     from selbench.tracking.previews import pool_of
@@ -37,16 +37,16 @@ def main(arguments: list[str]) -> int:
     first = a.records[0]
     among = [record for record in records if record.comparison == first.comparison] if a.seeds != (None,) else []
     pool = pool_of(first)
-    found = compare(a, b, args.outputs, among, len(pool) if pool else None, args.suite)
+    found = compare_sides(a, b, args.outputs, among, len(pool) if pool else None, args.suite)
     if args.items:
         _write_items(found, args.items)
     if args.json:
         print(json.dumps(found.plain(), indent=1))
         return 0
 
-    from selbench.comparison.terminal import show
+    from selbench.comparison.terminal import print_comparison
 
-    show(found, console.out, args.show, _previews(pool))
+    print_comparison(found, console.out, args.show, _preview_of(pool))
     if args.items:
         console.say(f"items: {args.items}")
     return 0
@@ -55,11 +55,11 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="selbench compare",
-        description="Two runs (keys, which are the names of their folders under OUTPUTS/runs; unique beginnings of them; "
-        "or cells, as latest/3), or two arms over the seeds that both have: score differences with intervals, per suite and "
-        "task; which items changed; which examples each selected that the other did not; what each cost; which settings "
-        "differ.",
-        epilog="examples: selbench compare 3f2a 91bc      selbench compare mads random --budget 10%% --model planted-1m",
+        description="Compare two runs, or two arms over the seeds that both have: score differences with intervals, per suite "
+        "and task; the items whose answers changed; the examples that only one of them selected; costs; settings that differ. "
+        "A run is named by its key (the name of its folder under OUTPUTS/runs, or a unique beginning of it) or by its cell, "
+        "as latest/3; an arm by its selector.",
+        epilog="examples: selbench compare 3f2a 91bc; selbench compare mads random --budget 10% --model planted-1m",
     )
     parser.add_argument("a", metavar="A", help="a run or an arm")
     parser.add_argument("b", metavar="B", help="another one")
@@ -71,10 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", help=f"arms: only runs {text}")
     parser.add_argument(
-        "--show", type=int, default=5, metavar="N", help="items and examples shown of a kind (default: 5)"
+        "--show",
+        type=int,
+        default=5,
+        metavar="N",
+        help="how many changed items, and examples of each side, to show (default: 5)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON, for scripts")
-    parser.add_argument("--items", type=Path, metavar="FILE.csv", help="write every item with both values")
+    parser.add_argument("--items", type=Path, metavar="FILE.csv", help="write every item with its value on either side")
     add_outputs(parser)
     return parser
 
@@ -87,8 +91,8 @@ def _write_items(found: Comparison, path: Path) -> None:
         found.items.to_csv(aside, index=False)
 
 
-def _previews(pool: Pool | None) -> Callable[[str], str]:
-    """The beginning of an example's text; nothing where the pool cannot be read quickly or has changed."""
+def _preview_of(pool: Pool | None) -> Callable[[str], str]:
+    """A function from an id to the beginning of that example's text; it gives '' without a pool."""
     from selbench.tracking.previews import preview
 
     def text(id: str) -> str:

@@ -1,4 +1,4 @@
-"""`selbench demo`: the embedded comparison, in minutes, without a network."""
+"""`selbench demo`: the comparison that ships with selbench, in minutes and without a network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from selbench.cli.options import add_config_dir
 
 
 def main(arguments: list[str]) -> int:
-    """The grid `experiment=demo`; further settings may follow."""
+    """Run the grid `experiment=demo`, with the settings that were typed."""
     parser = argparse.ArgumentParser(
         prog="selbench demo",
-        description="Run the embedded comparison on two cores, without a network, in a few minutes: random, longest, kcenter "
-        "and mads at two budgets and two seeds, and the arms base (no fine-tuning) and full (all data), on the generated "
-        "pool 'planted' and a one-million-parameter model. It ends with the leaderboard and the paths of what it made. "
-        "The same as `selbench -m experiment=demo`; the same command again continues after an interruption.",
+        description="Run the comparison that ships with selbench, without a network, in a few minutes on two cores: random, "
+        "longest, kcenter and mads at two budgets and two seeds, and the arms base (no fine-tuning) and full (all "
+        "data), on the generated pool 'planted' and a one-million-parameter model. It ends with the leaderboard and "
+        "the paths of what it made. The same as `selbench -m experiment=demo`; the same command again continues after "
+        "an interruption.",
     )
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="settings to change, e.g. seed=0,1,2 output_dir=/tmp/x"

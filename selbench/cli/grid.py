@@ -9,7 +9,6 @@ import hashlib
 import os
 import shlex
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 
@@ -28,7 +27,7 @@ from selbench.store.sweeps import PLAN, Sweep
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0 if every run finished or was skipped, 1 if one failed."""
+    """Exit status 0 if every run finished or was skipped, 1 if one failed or did not start."""
     typed = command_line(arguments)
     if typed.help:
         print(help_text(), end="")
@@ -38,34 +37,34 @@ def main(arguments: list[str]) -> int:
         hand_over(arguments)
         return 0
     cells = composed(typed.overrides, typed.multirun, typed.config_dir)
-    keys = _check([cell.run for cell in cells])
+    keys = _checked_keys([cell.run for cell in cells])
     if typed.multirun:
-        return _grid(typed, cells, keys, arguments)
-    return 0 if _cell(cells[0].run) else 1
+        return _run_grid(typed, cells, keys, arguments)
+    return 0 if _run_cell(cells[0].run) else 1
 
 
-def _grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: list[str]) -> int:
+def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: list[str]) -> int:
     run = cells[0].run
     id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:6]}"
     sweep = Outputs(run.output_dir).sweeps.open(f"{id}-{os.getpid()}")
-    _start(sweep, cells, keys, arguments)
-    _expect(sweep, [cell.run for cell in cells])
+    _write_sweep(sweep, cells, keys, arguments)
+    _write_plan(sweep, [cell.run for cell in cells])
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
     started = time.perf_counter()
     with watching(sweep):
-        launch(typed, sweep.id, _job)
-    return _summary(run, sweep, time.perf_counter() - started)
+        launch(typed, sweep.id, _run_launched_cell)
+    return _print_summary(run, sweep, time.perf_counter() - started)
 
 
-def _check(runs: list[Run]) -> list[str]:
-    """The keys of the runs. Raises UserError for what can be known to be wrong before any work."""
-    from selbench.run.identity import checked_keys  # heavy: only once every cell has been composed
+def _checked_keys(runs: list[Run]) -> list[str]:
+    """The keys of the runs. Raises UserError for every mistake that shows before any work: files, folders, budgets."""
+    from selbench.run.identity import checked_keys  # imported late: a misspelt setting is reported before this second
 
     return checked_keys(runs)
 
 
-def _start(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: list[str]) -> None:
-    """Write down what the sweep is made of, before anything is done."""
+def _write_sweep(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: list[str]) -> None:
+    """Write sweep.json, with the command and its cells, before the first cell starts."""
     from selbench.run.identity import run_axes
     from selbench.run.reach import budgets_by_ranking
 
@@ -76,8 +75,8 @@ def _start(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: list[str
     sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, budgets_by_ranking(runs))
 
 
-def _expect(sweep: Sweep, runs: list[Run]) -> None:
-    """Keep what this is expected to take, to be compared with what it takes."""
+def _write_plan(sweep: Sweep, runs: list[Run]) -> None:
+    """Write plan.json, so that the time and disk that were planned can be compared with those that were used."""
     from selbench.planning.planner import plan_of
 
     plan = plan_of(runs).to_json()
@@ -85,36 +84,43 @@ def _expect(sweep: Sweep, runs: list[Run]) -> None:
         aside.write_text(plan)
 
 
-def _job(run: Run, number: int) -> None:
-    """One cell of a grid. A launcher may have started a process for it, in which nobody shows warnings yet."""
+def _run_launched_cell(run: Run, number: int) -> None:
+    """Run one cell of a grid, perhaps in a process of the launcher's: it shows warnings only once told to."""
     with console.warnings_shown():
-        _cell(run, number)
+        _run_cell(run, number)
 
 
-def _cell(run: Run, number: int = 0) -> bool:
-    """One run, told about, noted in its sweep and mirrored. False if it failed; it never raises for that."""
+def _run_cell(run: Run, number: int = 0) -> bool:
+    """Carry out one run and note it in its sweep, if it is a cell of one. False if the run failed, which raises nothing."""
     sweep = Outputs(run.output_dir).sweeps.open(run.sweep) if run.sweep else None
     if not sweep:
-        ended = carry_out_told(run, "", lambda work: None)
+        ended = carry_out_and_report(run, "", lambda work: None)
         return bool(ended and ended[0].status != "failed")
     if run.fail_fast and sweep.failed:
         sweep.done(number, "", "stopped", reused=False)
         return False
     place = f"[{number + 1}/{sweep.about['cells']}] "
     sweep.begin(number, place)
-    ended = carry_out_told(run, place, lambda work: sweep.note(number, work))
+    ended = carry_out_and_report(run, place, lambda work: sweep.note(number, work))
     record, reused = ended or (None, False)
     sweep.done(number, record.key if record else "", record.status if record else "failed", reused)
-    if not console.terminal():  # on one, the line below shows it
+    if not console.terminal():  # on a terminal, the line under the sweep shows it
         console.say(f"{place}{sweep.progress().line}")
     return bool(record and record.status != "failed")
 
 
-def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[Record, bool] | None:
-    """The record and whether it was there already; None if not even a record could be made."""
-    from selbench.run.carry_out import carry_out  # heavy: only once every cell has been checked
+def carry_out_and_report(run: Run, place: str, note: Callable[[str], None]) -> tuple[Record, bool] | None:
+    """Carry out a run, report its progress and its scores, and mirror its record to MLflow.
+
+    Args:
+        place: what stands before each message: the cell's number among all, or nothing for a run alone.
+        note: called with a few words for each step of the run.
+
+    Returns the record and whether it existed before; None if a mistake of the user's left no record.
+    """
+    from selbench.run.carry_out import carry_out  # imported late: it takes seconds
     from selbench.run.identity import run_axes
-    from selbench.tracking.mirror import mirror
+    from selbench.tracking.mirror import mirror_record
 
     records = Outputs(run.output_dir).records
     title = place + run_axes(run).name
@@ -129,14 +135,14 @@ def carry_out_told(run: Run, place: str, note: Callable[[str], None]) -> tuple[R
     except UserError as error:
         console.fail(f"{place}{error}")
         return None
-    _tell(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
+    _report_record(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
     if not place:
         console.out.print(str(records.folder(record.key)), soft_wrap=True)
-    mirror(record, records.folder(record.key), run, reused)
+    mirror_record(record, records.folder(record.key), run, reused)
     return record, reused
 
 
-def _tell(record: Record, place: str, how: str, reused: bool) -> None:
+def _report_record(record: Record, place: str, how: str, reused: bool) -> None:
     again = f" (as before; retry={record.status} runs it again)" if reused else ""
     if record.status == "failed":
         console.fail(f"{place}{record.name}: {record.reason}{again}")
@@ -147,34 +153,32 @@ def _tell(record: Record, place: str, how: str, reused: bool) -> None:
         console.say(f"{place}{record.name}: {scores} ({how})")
 
 
-def _summary(run: Run, sweep: Sweep, seconds: float) -> int:
-    """The leaderboard of the sweep, and where everything is."""
+def _print_summary(run: Run, sweep: Sweep, seconds: float) -> int:
+    """Print the sweep's leaderboard, how its cells ended and where the files are. Gives the exit status."""
     from selbench.planning.planned_and_actual import compare_sweep
-    from selbench.report.leaderboard import show
+    from selbench.report.leaderboard import show_records
     from selbench.tracking.reports import report_artifacts
 
     results = sweep.results()
     outputs = Outputs(run.output_dir)
     records = outputs.records
     done = distinct(record for result in results.values() if (record := records.read(result["key"])))
-    counts = Counter(result["status"] for result in results.values())
-    reused = sum(result["reused"] for result in results.values() if result["status"] == "finished")
+    outcome = sweep.outcome()
     if any(record.status == "finished" for record in done):
         plan = compare_sweep(sweep.folder, done, outputs.store)
         csv = outputs.reports / f"{sweep.id}.csv"
-        show(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
+        show_records(done, csv=csv, baseline=run.baseline, runs=records.root, plan=plan)
         report_artifacts(sweep, run, sorted(csv.parent.glob(f"{sweep.id}.*")))
-    missing = sweep.about["cells"] - len(results) + counts["stopped"]
     console.say(
-        f"{len(results) - counts['stopped']} of {sweep.about['cells']} cells in {duration_text(seconds)}: "
-        f"{counts['finished']} finished (of which {reused} shared or already done), {counts['skipped']} skipped, "
-        f"{counts['failed']} failed" + (f", {missing} not started." if missing else ".")
+        f"{outcome.ended} of {outcome.cells} cells in {duration_text(seconds)}: "
+        f"{outcome.finished} finished (of which {outcome.reused} shared or already done), {outcome.skipped} skipped, "
+        f"{outcome.failed} failed" + (f", {outcome.not_started} not started." if outcome.not_started else ".")
     )
-    if counts["failed"]:
+    if outcome.failed:
         console.say("Failed runs are kept as they are; the same command with retry=failed runs them again.")
     console.say(f"records: {records.root}   sweep: {sweep.folder}")
     if run.tracking.enabled:
         from selbench.tracking.mirror import tracking_uri
 
         console.say(f"MLflow:  mlflow ui --backend-store-uri {tracking_uri(run)}")
-    return 1 if counts["failed"] or missing else 0
+    return 1 if outcome.failed or outcome.not_started else 0

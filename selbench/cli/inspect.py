@@ -10,18 +10,21 @@ from selbench.cli.options import add_config_dir
 
 
 def main(arguments: list[str]) -> int:
-    """Select (or recall the selection), and write every panel that applies."""
+    """Make the selection, or take it from the store, and write every panel that applies to it."""
     parser = argparse.ArgumentParser(
         prog="selbench inspect",
-        description="Look at a selection: writes figures (PNG) and the data behind each (CSV) about tags, coverage, scores, "
-        "lengths, neighbours and composition; panels that do not apply are left out, with the reason. Settings are those "
-        "of a run; features and selections are cached and shared with runs. Reports may use hidden labels, selectors never.",
+        description="Look at a selection: write figures (PNG), and the data behind each (CSV), about tags, coverage, scores, "
+        "lengths, neighbours and composition. Panels that do not apply are left out, with the reason. Settings are those "
+        "of a run; features and selections are cached and shared with runs. Figures may use labels of the pool that "
+        "selectors never see.",
         epilog="example: selbench inspect selector=mads selector.layers=all pool=planted budget=0.15 --out mads-planted",
     )
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="e.g. selector=mads scorer=planted-1m budget=0.15"
     )
-    parser.add_argument("--out", type=Path, help="the folder to write to (default: OUTPUT_DIR/inspect/NAME)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder to write to (default: OUTPUT_DIR/inspect/NAME)"
+    )
     add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)  # settings may stand before and after --out
 

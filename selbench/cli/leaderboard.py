@@ -12,7 +12,13 @@ from selbench.errors import UserError, unknown
 if TYPE_CHECKING:
     from selbench.store.records import Record
 
-EXAMPLE = """\
+# Wrapped by hand, because the examples are printed as they stand.
+DESCRIPTION = """\
+Compare every selector, budget and model among the recorded runs: the score with its interval, the
+difference to random selection and the verdict on it, shared ranks, the smallest difference that these
+seeds can show, and costs. The board is printed, and written as CSV, Parquet, Markdown and HTML.
+"""
+EXAMPLES = """\
 examples:
   selbench leaderboard --sweep latest
   selbench leaderboard --scores scores.csv --map selector=method,budget=num_samples,seed=seed,task=dataset,score=accuracy \\
@@ -25,21 +31,21 @@ def main(arguments: list[str]) -> int:
     args = _parser().parse_args(arguments)
     options = {"test": args.test, "correction": args.correction, "confidence": args.confidence}
     if args.scores:
-        return _scores(args, options)
+        return _board_of_scores(args, options)
     for name in ("map", "lower_is_better"):
         if getattr(args, name):
             raise UserError(f"--{name.replace('_', '-')} says how to read a file: it needs --scores FILE.")
 
-    from selbench.report.leaderboard import show
+    from selbench.report.leaderboard import show_records
     from selbench.store.outputs import Outputs
 
     outputs = Outputs(args.outputs)
     runs = outputs.records.root
     if args.tracking_uri:
-        (records, runs), plan = _from_server(args), None
+        (records, runs), plan = _records_of_server(args), None
     else:
-        records, plan = _records(args)
-    show(
+        records, plan = _records_of_folder(args)
+    show_records(
         records,
         csv=args.csv or outputs.reports / "leaderboard.csv",
         baseline=args.baseline,
@@ -57,9 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="selbench leaderboard",
-        description="Every selector, budget and model among the recorded runs: score with its interval, difference to random "
-        "selection and what can be said of it, shared ranks, the smallest difference that these seeds show, and costs.",
-        epilog=EXAMPLE,
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_outputs(parser)
@@ -72,30 +77,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--map",
         metavar="AXIS=COLUMN,...",
-        help="the columns of --scores: axes are pool, selector, scorer, budget, model, trainer, suite, task, metric, seed, "
-        "score; selector and score are needed",
+        help="which column of --scores holds which axis. Axes are pool, selector, scorer, budget, model, trainer, suite, "
+        "task, metric, seed, score; the file needs a selector and a score",
     )
     parser.add_argument("--lower-is-better", action="store_true", help="for --scores: the best score is the lowest")
     parser.add_argument("--baseline", default="random", help="the arm to compare the others with (default: random)")
     parser.add_argument(
-        "--test", default="moderated", help="moderated (default), paired or welch: see docs/verdicts.md"
+        "--test", default="moderated", help="moderated (default), paired or welch t test: see docs/verdicts.md"
     )
     parser.add_argument(
         "--correction",
         default="holm-table",
-        help=f"of p values, {', '.join(CORRECTIONS)}: Holm within each table (default), or Holm or Benjamini-Hochberg over "
-        "the whole board",
+        help=f"how p values are corrected, one of {', '.join(CORRECTIONS)}: Holm within each table (holm-table, the default), "
+        "or Holm (holm) or Benjamini-Hochberg (bh) over the whole board",
     )
-    parser.add_argument("--confidence", type=float, default=0.95, help="of intervals and verdicts (default: 0.95)")
+    parser.add_argument(
+        "--confidence", type=float, default=0.95, help="the level of intervals and verdicts (default: 0.95)"
+    )
     parser.add_argument("--all-tables", action="store_true", help="print every table of a large board")
     parser.add_argument("--json", action="store_true", help="print the whole board as JSON, and nothing else")
-    parser.add_argument("--csv", type=Path, help="where to write the CSV (default: OUTPUTS/reports/leaderboard.csv)")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="where to write the CSV (default: OUTPUTS/reports/leaderboard.csv)"
+    )
     return parser
 
 
-def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
+def _board_of_scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
     from selbench.report.build import build_board
-    from selbench.report.leaderboard import present
+    from selbench.report.leaderboard import show_board
     from selbench.report.plain_scores import parse_map, read_scores
     from selbench.store.outputs import Outputs
 
@@ -111,12 +120,12 @@ def _scores(args: argparse.Namespace, options: dict[str, Any]) -> int:
         )
     board = build_board(table, baseline=args.baseline, **options)
     csv = args.csv or Outputs(args.outputs).reports / f"{args.scores.stem}.csv"
-    present(board, csv, all_tables=args.all_tables, as_json=args.json)
+    show_board(board, csv, all_tables=args.all_tables, as_json=args.json)
     return 0
 
 
-def _from_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
-    """The finished runs of a server, and the folder of the records as fetched (each once: the folder is kept)."""
+def _records_of_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
+    """The finished runs of an MLflow server, and the folder that holds their records, each fetched once."""
     from selbench.store.outputs import Outputs
     from selbench.tracking.download import records_from_server
 
@@ -128,8 +137,11 @@ def _from_server(args: argparse.Namespace) -> tuple[list[Record], Path]:
     return finished, Outputs(folder).records.root
 
 
-def _records(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any]] | None]:
-    """The finished runs that were asked for, and for one sweep its plan against what it took. UserError without any."""
+def _records_of_folder(args: argparse.Namespace) -> tuple[list[Record], list[dict[str, Any]] | None]:
+    """The finished runs that were asked for; for a sweep also its planned and actual time, a row per kind of stage.
+
+    Raises UserError for an unknown sweep or comparison, and if no such run has finished.
+    """
     from selbench.planning.planned_and_actual import compare_sweep
     from selbench.store.outputs import Outputs
 

@@ -1,4 +1,4 @@
-"""`selbench`: a Hydra program with verbs beside it. Each verb is one short file in this folder."""
+"""`selbench`: runs and grids through Hydra, and the verbs, each of which is one short file in this folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from selbench.plugins import Registry
 
 VERBS = {
-    "demo": "run the embedded comparison (a few minutes) and print its leaderboard",
-    "select": "selection only: export the chosen examples as JSONL or ids",
-    "inspect": "look at a selection: figures and the data behind each",
-    "leaderboard": "print and save the table over recorded runs",
-    "compare": "two runs or two arms side by side: scores, items, selections, costs",
-    "sync": "send to MLflow what a server that was away has missed",
-    "store": "what is kept, whether it is whole, and space back: ls, verify, gc",
-    "plan": "what a run or grid would do and cost, before anything is spent",
-    "show": "all about one run, stage or sweep: settings, command, data, code, stages",
-    "rerun": "a recorded run once more, compared with its record",
-    "plugins": "list selectors, trainers, suites and pools, with origin and help",
-    "check": "run the conformance suite on a selector",
+    "demo": "run the comparison that ships with selbench (a few minutes) and print its leaderboard",
+    "select": "select only: export the chosen examples as JSONL, and their ids",
+    "inspect": "look at a selection: figures, and the data behind each",
+    "leaderboard": "print and save the leaderboard of recorded runs",
+    "compare": "compare two runs or two arms: scores, items, selections, costs",
+    "sync": "send to MLflow the records that its server missed",
+    "store": "list, verify and clean up the stored stages: ls, verify, gc",
+    "plan": "say what a run or grid would do and cost, before it is run",
+    "show": "show all about one run, stage or sweep: settings, command, data, code, stages",
+    "rerun": "run a recorded run again, and compare it with its record",
+    "plugins": "list selectors, trainers, suites and pools, with their origin and help",
+    "check": "check that a selector keeps its contract",
 }
 
 HELP = """\
@@ -47,7 +47,7 @@ Settings of a run (key=value; with -m, comma-separated values make a grid)
 
 Options of the chosen plugin are set by name: selector.encoder=..., trainer.epochs=3, suite.planted.limit=10.
 `selbench plugins NAME` lists a plugin's options. `selbench --cfg job [settings]` prints the composed configuration;
-`--config-dir DIR` adds a folder of presets of yours; `--hydra-help` shows Hydra's own flags. Records land in
+`--config-dir DIR` adds a folder of your own presets; `--hydra-help` shows Hydra's own flags. Records land in
 outputs/runs, MLflow runs in outputs/mlflow.db.
 """
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 @console.warnings_shown()
 def run(arguments: Sequence[str]) -> int:
-    """The exit status: 0 fine, 1 something failed, 2 the user can mend it, 130 interrupted."""
+    """The exit status: 0 for success, 1 if a run failed, 2 for a mistake of the user's, 130 if interrupted."""
     try:
         verb = arguments[0] if arguments else "--help"
         if verb in ("-h", "--help", "help"):
@@ -89,18 +89,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def help_text() -> str:
-    """The help page, with the valid choices of every group."""
+    """The help page, with the valid choices of every setting whose values are names."""
     from selbench.cli.options import config_dir_named
     from selbench.plugins import discover, plugin_path
 
     registry = discover(plugin_path(sys.argv[1:]))
     registry.config_dir = config_dir_named(sys.argv[1:])
     verbs = "\n".join(f"  {verb:<13}{text}" for verb, text in VERBS.items())
-    return HELP.format(verbs=verbs, settings="\n".join(_settings(registry)))
+    return HELP.format(verbs=verbs, settings="\n".join(_setting_lines(registry)))
 
 
-def _settings(registry: Registry) -> Iterator[str]:
-    """Every setting with its help; of those that are named things also what there is."""
+def _setting_lines(registry: Registry) -> Iterator[str]:
+    """Every setting with its help; for settings whose values are names, also the valid names."""
     from selbench.presets import choices
     from selbench.settings import settings_help
 
@@ -109,15 +109,15 @@ def _settings(registry: Registry) -> Iterator[str]:
     for about in found:
         if about.group:
             names = ", ".join(choices(about.name, registry))
-            yield _named(about.name, about.text, told.get(names, names))
+            yield _choice_lines(about.name, about.text, told.get(names, names))
             told[names] = f"any {about.name} above"
             if about.example:
                 yield f"{'':14}{about.example}"
-    yield _named("experiment", "a named set of settings", ", ".join(choices("experiment", registry)))
+    yield _choice_lines("experiment", "a named set of settings", ", ".join(choices("experiment", registry)))
     for about in found:
         if not about.group:
             yield f"  {f'{about.name}={about.default}':<22} {about.text}"
 
 
-def _named(group: str, text: str, names: str) -> str:
+def _choice_lines(group: str, text: str, names: str) -> str:
     return f"  {f'{group}=':<12}{text:<27}" + f"\n{'':41}".join(textwrap.wrap(names, 78))

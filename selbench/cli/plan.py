@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Exit status 0 if the plan fits on the disk, 1 if not."""
     args = _parser().parse_intermixed_args(arguments)
-    runs = runs_of(args.settings, args.multirun, args.config_dir)
+    runs = checked_runs(args.settings, args.multirun, args.config_dir)
 
     from selbench.planning.planner import plan_of
 
-    plan = plan_of(runs, _settings(args, runs[0]))
+    plan = plan_of(runs, _planner_settings(args, runs[0]))
     if args.json:
         console.out.print(plan.to_json(), end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     elif args.markdown:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         text = markdown(plan) + (f"\n{cells_markdown(plan)}" if args.cells else "")
         console.out.print(text, end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     else:
-        _show(plan)
+        _print_plan(plan)
     for warning in plan.warnings:
         console.warn(warning)
     return 0 if plan.fits else 1
@@ -43,41 +43,61 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="selbench plan",
         description="Say what a run, or with -m a grid, would do, without doing it: its cells, which stages are in the "
-        "store and which would be made, the time, tokens, disk and money that takes on one device, and the smallest "
+        "store and which would be made; the time, tokens, disk and money that they take on one device; and the smallest "
         "difference that the planned seeds can show. Times are those of similar past stages in OUTPUT_DIR/store, else "
-        "from the number of operations; the last column says which. Settings are those of the run or grid itself.",
+        "estimates from the number of operations; the last column says which. Settings are those of the run or grid itself.",
         epilog="example: selbench plan -m selector=random,mads budget=0.1,0.2 seed=0,1,2 --price 2.50",
         allow_abbrev=False,
     )
     parser.add_argument("settings", nargs="*", metavar="key=value", help="as in `selbench ...` and `selbench -m ...`")
     parser.add_argument("-m", "--multirun", action="store_true", help="a grid: comma-separated values are axes")
     add_config_dir(parser)
-    parser.add_argument("--price", type=_amount, help="money per device-hour")
-    parser.add_argument("--currency", help="what the price is in (default: USD)")
-    parser.add_argument("--tflops", type=_amount, help="what the device achieves, where no past stage tells")
-    parser.add_argument("--items", type=_whole, help="test items of a suite never run before (default: 1000)")
     parser.add_argument(
-        "--item-tokens", type=_whole, help="tokens of one test item, or of one example before it (default: 128)"
+        "--price",
+        type=_positive_amount,
+        metavar="AMOUNT",
+        help="the price of one device-hour (default: the setting price_per_hour)",
+    )
+    parser.add_argument("--currency", help="the currency of the price (default: the setting currency, USD)")
+    parser.add_argument(
+        "--tflops",
+        type=_positive_amount,
+        help="10^12 operations per second that the device achieves; used where no past stage tells",
+    )
+    parser.add_argument(
+        "--items",
+        type=_positive_whole,
+        metavar="N",
+        help="number of test items of a suite that was never run (default: 1000)",
+    )
+    parser.add_argument(
+        "--item-tokens",
+        type=_positive_whole,
+        metavar="N",
+        help="tokens of one test item, and of each example shown before it, of such a suite (default: 128)",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="a table to paste into a proposal")
-    form.add_argument("--json", action="store_true", help="all of it, as JSON")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table, as for a proposal")
+    form.add_argument("--json", action="store_true", help="print the whole plan as JSON")
     parser.add_argument("--cells", action="store_true", help="with --markdown: the table of cells as well")
     return parser
 
 
-def _whole(text: str) -> int:
-    value = int(text)
+def _positive_whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
 
 
-def _settings(args: argparse.Namespace, run: Run) -> Settings:
-    """What the command line says, else the run's own price."""
-    from selbench.planning.planner import price_of
+def _planner_settings(args: argparse.Namespace, run: Run) -> Settings:
+    """The planner's assumptions: those on the command line, else its defaults with the run's own price."""
+    from selbench.planning.planner import settings_of
 
-    settings = price_of(run)
+    settings = settings_of(run)
     given = {"price": args.price, "currency": args.currency, "items": args.items, "item_tokens": args.item_tokens}
     return dataclasses.replace(
         settings,
@@ -86,15 +106,21 @@ def _settings(args: argparse.Namespace, run: Run) -> Settings:
     )
 
 
-def _amount(text: str) -> float:
-    value = float(text)
+def _positive_amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 
-def runs_of(overrides: Sequence[str], multirun: bool, config_dir: Path | None = None) -> list[Run]:
-    """The checked runs of a command line, composed as the command itself would."""
+def checked_runs(overrides: Sequence[str], multirun: bool, config_dir: Path | None = None) -> list[Run]:
+    """The runs of a command line, composed and checked as the command itself would.
+
+    Raises UserError for every mistake that the command itself would report, and for several output folders.
+    """
     from selbench.config import composed
     from selbench.run.identity import checked_keys
 
@@ -105,7 +131,7 @@ def runs_of(overrides: Sequence[str], multirun: bool, config_dir: Path | None = 
     return runs
 
 
-def _show(plan: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 

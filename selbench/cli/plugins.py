@@ -1,4 +1,4 @@
-"""`selbench plugins`: everything that was found, where it comes from, and what is broken."""
+"""`selbench plugins`: the plugins that were found, where each comes from, and which are broken."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ import dataclasses
 from typing import Any
 
 from selbench import console
-from selbench.declare import option_help, summary
+from selbench.declare import help_without_options, option_help
 from selbench.errors import UserError, unknown
 from selbench.plugins import KINDS, Plugin, Registry, discover, plugin_path
 
 
 def main(arguments: list[str]) -> int:
-    """List all plugins, or describe one."""
+    """List all plugins, or print the help of those named. Exit status 1 if two have one name."""
     parser = argparse.ArgumentParser(
         prog="selbench plugins",
         description="List selectors, trainers, suites and pools with their origin and one line of help; broken ones with their "
         "error. With a NAME: its full help and its options, with their help. Plugins are found through entry points of the group "
         "'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
     )
-    parser.add_argument("settings", nargs="*", metavar="NAME | plugin_path=DIR", help="a plugin's name; more folders")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="NAME | plugin_path=DIR",
+        help="the plugin to describe; a folder of plugins of yours",
+    )
     args = parser.parse_args(arguments)
     registry = discover(plugin_path(args.settings))
     names = [word for word in args.settings if "=" not in word]
     if names:
         for name in names:
-            _describe(name, registry)
+            _print_help(name, registry)
         return 0
-    _list(registry)
+    _print_list(registry)
     return 1 if registry.conflicts else 0
 
 
-def _list(registry: Registry) -> None:
+def _print_list(registry: Registry) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -50,7 +55,7 @@ def _list(registry: Registry) -> None:
         console.out.print(Text(f"conflict: {conflict}", style="red"), soft_wrap=True)
 
 
-def _describe(name: str, registry: Registry) -> None:
+def _print_help(name: str, registry: Registry) -> None:
     found = [plugin for (_, its_name), plugin in sorted(registry.plugins.items()) if its_name == name]
     for broken in registry.broken:
         if broken.name == name:
@@ -58,19 +63,19 @@ def _describe(name: str, registry: Registry) -> None:
     if not found:
         raise UserError(unknown("plugin", name, (its_name for _, its_name in registry.plugins)))
     for plugin in found:
-        _print(plugin)
+        _print_plugin(plugin)
 
 
-def _print(plugin: Plugin) -> None:
+def _print_plugin(plugin: Plugin) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
     console.out.print(Text(f"{plugin.kind} {plugin.name}", style="bold"))
     console.out.print(Text(f"{plugin.package}: {plugin.origin}\n", style="dim"), soft_wrap=True)
-    console.out.print(Text(f"{summary(plugin.cls)}\n"))
+    console.out.print(Text(f"{help_without_options(plugin.cls)}\n"))
     helps = option_help(plugin.cls)
     for item in dataclasses.fields(plugin.cls):  # type: ignore[arg-type]
-        line = Text.assemble((item.name, "bold"), f" = {_default(item)}")
+        line = Text.assemble((item.name, "bold"), f" = {_default_text(item)}")
         if choices := item.metadata.get("choices"):
             line.append("   " + " | ".join(map(str, choices)), style="cyan")
         console.out.print(line)
@@ -80,7 +85,7 @@ def _print(plugin: Plugin) -> None:
         console.out.print(Text("no options"))
 
 
-def _default(item: dataclasses.Field[Any]) -> str:
+def _default_text(item: dataclasses.Field[Any]) -> str:
     if item.default_factory is not dataclasses.MISSING:
         return repr(item.default_factory())
     return "(required)" if item.default is dataclasses.MISSING else repr(item.default)

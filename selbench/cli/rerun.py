@@ -1,4 +1,4 @@
-"""`selbench rerun`: a recorded run once more, from its record alone, compared with what was recorded."""
+"""`selbench rerun`: runs a recorded run again, from its record alone, and compares the two."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selbench.errors import UserError
 from selbench.plugins import plugin_path
 
 if TYPE_CHECKING:
-    from selbench.run.again import Again
+    from selbench.run.again import Rerun
     from selbench.settings import Run
     from selbench.store.records import Record
 
@@ -27,15 +27,15 @@ def main(arguments: list[str]) -> int:
         prog="selbench rerun",
         description="Run a recorded run again from its record: selection, fine-tuning and evaluation are computed anew in an "
         "empty folder, and the result is compared with the record. The selection must be the same, id by id; differences "
-        "between scores are shown. With --here it is run in its own output folder instead, where what is there is reused.",
+        "between scores are shown. With --here it runs in its own output folder instead, and reuses the stages there.",
         epilog="example: selbench rerun 1ee3; selbench rerun latest/3 --out /tmp/again",
     )
-    parser.add_argument("name", metavar="RUN", help="its key (the start of it will do), or SWEEP/N")
+    parser.add_argument("name", metavar="RUN", help="the run's key (or a unique beginning of it), SWEEP/N or latest/N")
     add_outputs(parser)
-    parser.add_argument("--here", action="store_true", help="in its own output folder, reusing what is there")
-    parser.add_argument("--out", type=Path, help="keep what was computed in this (new) folder")
+    parser.add_argument("--here", action="store_true", help="run it in its own output folder, reusing the stages there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="compute in this new folder, and keep it")
     parser.add_argument(
-        "settings", nargs="*", metavar="plugin_path=DIR", help="where its plugins are now, if they moved"
+        "settings", nargs="*", metavar="plugin_path=DIR", help="the folder of its plugins, if it has moved"
     )
     args = parser.parse_intermixed_args(arguments)
     if args.here and args.out:
@@ -60,7 +60,9 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
     from selbench.config import run_of_record
 
     axes = record.axes
-    selector = (axes.selector_key or axes.selector).partition("(")[0]  # a label may be anything
+    selector = (axes.selector_key or axes.selector).partition("(")[
+        0
+    ]  # selector_key is NAME(OPTIONS); records of before had the same as label
     try:
         return run_of_record(record.config, selector, axes.trainer, folders)
     except UserError as error:
@@ -68,36 +70,36 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
 
 
 def _here(run: Run) -> int:
-    from selbench.cli.grid import carry_out_told
+    from selbench.cli.grid import carry_out_and_report
 
-    ended = carry_out_told(run, "", lambda work: None)
+    ended = carry_out_and_report(run, "", lambda work: None)
     return 0 if ended and ended[0].status != "failed" else 1
 
 
 def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
     """Compute it in an empty folder, and compare."""
-    from selbench.run.again import made_again
+    from selbench.run.again import rerun_record
 
     if out and out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty: nothing of an earlier run may be reused.")
     folder = out or Path(tempfile.mkdtemp(prefix="selbench-rerun-"))
     try:
-        return _told(made_again(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
+        return _told(rerun_record(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(again: Again) -> int:
+def _told(again: Rerun) -> int:
     """Exit status 0 if the same examples were selected and the run ended as recorded, 1 if not."""
     record, (old, new) = again.recorded, again.gpus
     if old != new:
         console.warn(f"the device differs: recorded on {old or 'CPU'}, now on {new or 'CPU'}.")
-    if again.made.status != record.status:
-        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again.made)}")
+    if again.new.status != record.status:
+        console.fail(f"{record.name}: it {_ended(record)}; now it {_ended(again.new)}")
         return 1
     if again.ids is None:
-        _say(f"status      the same: it {_ended(again.made)}")
+        _say(f"status      the same: it {_ended(again.new)}")
         return 0
     _say(f"selection   {_selections(*again.ids)}")
     if again.same_selection and again.scores[0] != again.scores[1]:
@@ -122,12 +124,12 @@ def _selections(old: list[str], new: list[str]) -> str:
     return f"DIFFERENT: {common} of {len(old)} recorded ids selected again, {len(new) - common} others"
 
 
-def _score_lines(again: Again) -> Iterator[str]:
+def _score_lines(again: Rerun) -> Iterator[str]:
     """Every score that differs, and how many items do."""
     for suite, mean, now in again.headlines():
         yield f"score       {suite} {mean:.6g}, now {now:.6g} ({now - mean:+.2g})"
     items = f"; {again.items[1]} of {again.items[0]} items differ" if again.items else ""
-    count, other = len(again.recorded.scores), again.other_scores()
+    count, other = len(again.recorded.scores), again.changed_scores()
     if not other:
         yield f"scores      identical: {count} of {count}{items}"
         return

@@ -1,4 +1,4 @@
-"""`selbench select`: choose, export, and nothing else."""
+"""`selbench select`: selects and exports, without fine-tuning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     """Write the chosen examples as JSONL, best first, and their ids beside it."""
     parser = argparse.ArgumentParser(
         prog="selbench select",
-        description="Select without fine-tuning: writes the chosen examples as JSONL, best first, and their ids one per line. "
+        description="Select without fine-tuning: write the chosen examples as JSONL, best first, and their ids, one per line. "
         "Settings are those of a run (pool, selector, budget, scorer, seed, ...); features and selections are cached and "
         "shared with runs.",
         epilog="example: selbench select selector=mads scorer=planted-1m budget=0.15 --out core.jsonl",
@@ -23,7 +23,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "settings", nargs="*", metavar="key=value", help="e.g. selector=kcenter pool=file pool.path=my.jsonl budget=500"
     )
-    parser.add_argument("--out", type=Path, help="the JSONL file (default: OUTPUT_DIR/selections/NAME.jsonl)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the JSONL file (default: OUTPUT_DIR/selections/NAME.jsonl)"
+    )
     parser.add_argument(
         "--form",
         choices=FORMS,
@@ -41,7 +43,7 @@ def main(arguments: list[str]) -> int:
     from selbench.run.carry_out import open_store
     from selbench.run.identity import run_axes
     from selbench.run.inputs import load_pool
-    from selbench.run.select import facts, selection_alone
+    from selbench.run.select import selection_alone, selection_facts
     from selbench.store.outputs import Outputs
 
     pool = load_pool(run.pool).pool
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> int:
     export(pool, chosen.ids, out, args.form)
     export(pool, chosen.ids, out.with_suffix(".ids.txt"), "ids")
     positions = [pool.position(id) for id in chosen.ids]
-    about = facts([pool[position] for position in positions], tokens[positions], {})
+    about = selection_facts([pool[position] for position in positions], tokens[positions], {})
     console.say(
         f"{about.examples} of {len(pool)} examples, {about.response_tokens} response tokens; "
         f"selecting took {chosen.cost['wall_s']:.1f} s"

@@ -1,4 +1,4 @@
-"""`selbench show`: all that is known of one run, stage or sweep; from a leaderboard row to its command and back."""
+"""`selbench show`: all that is known of one run, stage or sweep, and the commands that made it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
     from selbench.store.records import Record
     from selbench.store.sweeps import Sweep
 
-Line = tuple[str, str]
+Line = tuple[str, str]  # a heading, empty where it is that of the line before, and the text
 
 
 def main(arguments: list[str]) -> int:
-    """Print a run (or a stage, or the cells of a sweep)."""
+    """Print a run, a stage, or the cells of a sweep."""
     parser = argparse.ArgumentParser(
         prog="selbench show",
         description="Show one run: settings, status, scores, the selection, costs, the command that made it and the one that "
-        "makes it again, data, code state, seeds, and its stages with their folders. A run is named by its key (the start of "
-        "it will do) or by its cell, SWEEP/3 or latest/3. A stage's key shows which runs rest on it; a sweep's name its cells.",
+        "makes it again, data, code state, seeds, and its stages with their folders. A run is named by its key (or a unique "
+        "beginning of it) or by its cell, SWEEP/3 or latest/3. For a stage's key, show the runs that rest on the stage; for "
+        "a sweep's name, its cells.",
         epilog="example: selbench show 1ee3; selbench show latest/3 --config",
     )
     parser.add_argument("name", metavar="RUN", help="a run's key, SWEEP/N, a stage's key, or a sweep")
     add_outputs(parser)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--config", action="store_true", help="the run's full resolved configuration, as YAML")
-    form.add_argument("--json", action="store_true", help="everything, as JSON")
+    form.add_argument("--config", action="store_true", help="print the run's full resolved configuration as YAML")
+    form.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(arguments)
 
     from selbench.store.outputs import Outputs
@@ -46,28 +47,28 @@ def main(arguments: list[str]) -> int:
     if args.config:
         from selbench.config import as_yaml
 
-        _print([as_yaml(outputs.find_run(args.name).config).rstrip()])
+        _print_lines([as_yaml(outputs.find_run(args.name).config).rstrip()])
     elif args.json:
-        _print([json.dumps(_plain(found, outputs), indent=1, default=str)])
+        _print_lines([json.dumps(_plain_data(found, outputs), indent=1, default=str)])
     else:
-        _print(_told(found, outputs))
+        _print_lines(_lines_of(found, outputs))
     return 0
 
 
-def _told(found: Record | Entry | Sweep, outputs: Outputs) -> list[str]:
+def _lines_of(found: Record | Entry | Sweep, outputs: Outputs) -> list[str]:
     from selbench.store.inventory import Entry
     from selbench.store.records import Record
 
     if isinstance(found, Record):
-        return _laid_out(_of_run(found, outputs))
-    return _laid_out(_of_stage(found, outputs)) if isinstance(found, Entry) else _of_sweep(found)
+        return _in_two_columns(_run_lines(found, outputs))
+    return _in_two_columns(_stage_facts(found, outputs)) if isinstance(found, Entry) else _sweep_lines(found)
 
 
-def _laid_out(lines: Iterable[Line]) -> list[str]:
+def _in_two_columns(lines: Iterable[Line]) -> list[str]:
     return [f"{head:<12}{text}".rstrip() for head, text in lines]
 
 
-def _of_run(record: Record, outputs: Outputs) -> Iterator[Line]:
+def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
     from selbench.store.records import RECORD
 
     yield "run", f"{record.key}  {record.name}  {record.status}"
@@ -75,28 +76,31 @@ def _of_run(record: Record, outputs: Outputs) -> Iterator[Line]:
         yield "reason", record.reason
     yield "folder", f"{outputs.records.folder(record.key)}  ({RECORD} holds all of this, and the configuration)"
     yield "made", record.created
-    yield from _where_from(record, outputs)
+    yield from _origin_lines(record, outputs)
     yield (
         "again",
         f"selbench rerun {record.key}" + ("" if str(outputs.root) == "outputs" else f" --outputs {outputs.root}"),
     )
     axes = {name: value for name, value in record.axes.plain().items() if not name.endswith(("_key", "_keys"))}
-    yield "settings", "  ".join(f"{name}={_short(value)}" for name, value in axes.items() if value is not None)
+    yield "settings", "  ".join(f"{name}={_short_text(value)}" for name, value in axes.items() if value is not None)
     yield "comparison", record.comparison
     yield "data", f"pool {record.axes.pool}, fingerprint {record.axes.pool_key}"
     keys = {"trainer": record.axes.trainer_key, **record.axes.suite_keys}
     yield "keys", "  ".join(f"{name} {key}" for name, key in keys.items() if key)
     yield "seeds", "  ".join(f"{axis} {seed}" for axis, seed in record.seeds.items())
-    yield from _code(record.versions)
+    yield from _code_lines(record.versions)
     facts = {name: value for name, value in record.selection.plain().items() if not isinstance(value, dict)}
-    yield "selection", "  ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in facts.items()) or "–"
-    yield from _training(record)
-    yield from _costs(record)
-    yield from _stages(record, outputs)
-    yield from _scores(record)
+    yield (
+        "selection",
+        "  ".join(f"{name.replace('_', ' ')} {_short_text(value)}" for name, value in facts.items()) or "–",
+    )
+    yield from _training_lines(record)
+    yield from _cost_lines(record)
+    yield from _stage_lines(record, outputs)
+    yield from _score_lines(record)
 
 
-def _training(record: Record) -> Iterator[Line]:
+def _training_lines(record: Record) -> Iterator[Line]:
     facts = record.training
     if not facts.plain():
         return
@@ -111,7 +115,7 @@ def _training(record: Record) -> Iterator[Line]:
             yield "", sentence
 
 
-def _costs(record: Record) -> Iterator[Line]:
+def _cost_lines(record: Record) -> Iterator[Line]:
     head = "cost"
     for stage, cost in record.cost.items():
         if "wall_s" not in cost:  # base selects nothing
@@ -122,8 +126,8 @@ def _costs(record: Record) -> Iterator[Line]:
         head = ""
 
 
-def _where_from(record: Record, outputs: Outputs) -> Iterator[Line]:
-    """The command it came from; for a cell of a sweep also the command for it alone."""
+def _origin_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
+    """The command that the run came from; for a cell of a sweep also the command that runs this cell alone."""
     words = [word for word in shlex.split(record.command) if not word.startswith("sweep=")]
     yield "command", shlex.join(words)
     if not record.sweep or not outputs.sweeps.has(record.sweep):
@@ -136,7 +140,7 @@ def _where_from(record: Record, outputs: Outputs) -> Iterator[Line]:
             return
 
 
-def _code(versions: dict[str, Any]) -> Iterator[Line]:
+def _code_lines(versions: dict[str, Any]) -> Iterator[Line]:
     if not versions:
         return
     git = versions.get("git") or "none (installed)"
@@ -145,7 +149,7 @@ def _code(versions: dict[str, Any]) -> Iterator[Line]:
     yield "", "  ".join(f"{name} {value}" for name, value in versions.get("hardware", {}).items() if value)
 
 
-def _stages(record: Record, outputs: Outputs) -> Iterator[Line]:
+def _stage_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
     from selbench.store.inventory import stage_path
     from selbench.store.stages import DROPPED, MANIFEST
 
@@ -155,7 +159,7 @@ def _stages(record: Record, outputs: Outputs) -> Iterator[Line]:
         yield "" if position else "stages", f"{label:<20} {path}  {state}"
 
 
-def _scores(record: Record) -> Iterator[Line]:
+def _score_lines(record: Record) -> Iterator[Line]:
     for suite, value in record.headline.items():
         tasks = record.headlines(suite)
         metrics = sorted({row.metric for row in tasks})
@@ -167,14 +171,14 @@ def _scores(record: Record) -> Iterator[Line]:
                 yield "", row.losses
 
 
-def _of_stage(entry: Entry, outputs: Outputs) -> Iterator[Line]:
+def _stage_facts(entry: Entry, outputs: Outputs) -> Iterator[Line]:
     from selbench.store.files import read_json
     from selbench.store.stages import DROPPED, MANIFEST
 
     manifest = read_json(entry.path / MANIFEST) or read_json(entry.path / DROPPED) or {}
     yield "stage", f"{entry.kind} {entry.name}  {entry.state}"
     yield "folder", f"{entry.path}  {entry.bytes:,} bytes"
-    yield "made", f"{manifest.get('created', 'unknown')}, {_ago(manifest.get('created'))}"
+    yield "made", f"{manifest.get('created', 'unknown')}, {_age_text(manifest.get('created'))}"
     yield "cost", "  ".join(f"{name} {value:,.6g}" for name, value in manifest.get("cost", {}).items())
     yield "key of", json.dumps(manifest.get("identity", {}), default=str)
     for position, input in enumerate(entry.inputs):
@@ -186,7 +190,7 @@ def _of_stage(entry: Entry, outputs: Outputs) -> Iterator[Line]:
         yield "runs", "none rests on it"
 
 
-def _of_sweep(sweep: Sweep) -> list[str]:
+def _sweep_lines(sweep: Sweep) -> list[str]:
     about, results = sweep.about, sweep.results()
     lines = [f"sweep {sweep.id}  {about['cells']} cells", about["command"]]
     for number in range(about["cells"]):
@@ -197,7 +201,7 @@ def _of_sweep(sweep: Sweep) -> list[str]:
     return lines
 
 
-def _plain(found: Record | Entry | Sweep, outputs: Outputs) -> dict[str, Any]:
+def _plain_data(found: Record | Entry | Sweep, outputs: Outputs) -> dict[str, Any]:
     from selbench.store.inventory import stage_path
     from selbench.store.records import Record
     from selbench.store.sweeps import Sweep
@@ -213,18 +217,18 @@ def _plain(found: Record | Entry | Sweep, outputs: Outputs) -> dict[str, Any]:
     return dataclasses.asdict(found)
 
 
-def _short(value: Any) -> str:
+def _short_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return digits_text(value) if isinstance(value, float) else str(value)
 
 
-def _ago(created: str | None) -> str:
+def _age_text(created: str | None) -> str:
     if not created:
         return "when is not known"
     return f"{duration_text((datetime.now(timezone.utc) - datetime.fromisoformat(created)).total_seconds())} ago"
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         console.out.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)

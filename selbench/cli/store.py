@@ -1,4 +1,4 @@
-"""`selbench store`: what is kept, whether it is whole, and space back."""
+"""`selbench store`: lists the stored stages, verifies their files, and deletes those that no record needs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,33 @@ DAY_S = 86_400.0
 
 
 def main(arguments: list[str]) -> int:
-    """ls and gc: 0. verify: 1 if something is damaged."""
+    """Exit status 1 if `verify` finds a damaged file, else 0."""
     parser = argparse.ArgumentParser(
         prog="selbench store",
-        description="The stages under OUTPUTS/store: features, autoencoders, selections, fine-tuned models, evaluations.",
+        description="List, verify and delete the stages under OUTPUTS/store: tokens, features, autoencoders, selections, leak "
+        "checks, fine-tuned models, evaluations.",
     )
     common = argparse.ArgumentParser(add_help=False)
     add_outputs(common)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|verify|gc")
     listing = verbs.add_parser(
-        "ls", parents=[common], help="sizes, ages, what was made from what, how many runs rest on it"
+        "ls",
+        parents=[common],
+        help="list every stage: size, age, the stages it was made from, how many runs rest on it",
     )
-    listing.add_argument("--kind", help="only this kind")
-    verbs.add_parser("verify", parents=[common], help="compare every file with the checksum it was written with")
+    listing.add_argument("--kind", help="only stages of this kind: features, selection, training, ...")
+    verbs.add_parser(
+        "verify",
+        parents=[common],
+        help="compare every file of stages and records with the checksum it was written with",
+    )
     cleaning = verbs.add_parser(
-        "gc", parents=[common], help="delete stages on which no record rests, and what killed processes left behind"
+        "gc",
+        parents=[common],
+        help="delete stages on which no record rests, and folders that killed processes left unfinished",
     )
-    cleaning.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only what is older")
-    cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
+    cleaning.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only stages older than this")
+    cleaning.add_argument("--dry-run", action="store_true", help="list what would be deleted, and delete nothing")
     args = parser.parse_args(arguments)
 
     from selbench.store.outputs import Outputs
@@ -40,11 +49,15 @@ def main(arguments: list[str]) -> int:
     if not root.is_dir():
         raise UserError(f"there is no store at {root}: name the output folder with --outputs.")
     if args.verb == "ls":
-        return _ls(args.outputs, args.kind)
-    return _verify(args.outputs) if args.verb == "verify" else _gc(args.outputs, args.older_than, args.dry_run)
+        return _print_list(args.outputs, args.kind)
+    return (
+        _verify_all(args.outputs)
+        if args.verb == "verify"
+        else _delete_unneeded(args.outputs, args.older_than, args.dry_run)
+    )
 
 
-def _ls(outputs: Path, kind: str | None) -> int:
+def _print_list(outputs: Path, kind: str | None) -> int:
     from rich.table import Table
     from rich.text import Text
 
@@ -67,14 +80,16 @@ def _ls(outputs: Path, kind: str | None) -> int:
             table.add_row(*[Text(cell) for cell in cells], str(len(entry.runs)), Text(made_from))
     console.out.print(table)
     spare = [entry for entry in found if not entry.runs]
-    console.say(
-        f"{len(found)} entries, {size_text(sum(entry.bytes for entry in found))}; no record rests on {len(spare)} of them "
-        f"({size_text(sum(entry.bytes for entry in spare))}): `selbench store gc` deletes those."
+    unneeded = (
+        f"no record rests on {len(spare)} of them ({size_text(sum(entry.bytes for entry in spare))}): "
+        "`selbench store gc` deletes those."
     )
+    size = size_text(sum(entry.bytes for entry in found))
+    console.say(f"{len(found)} entries, {size}; {unneeded if spare else 'records rest on all of them.'}")
     return 0
 
 
-def _verify(outputs: Path) -> int:
+def _verify_all(outputs: Path) -> int:
     from tqdm import tqdm
 
     from selbench.store.files import read_json
@@ -101,7 +116,7 @@ def _verify(outputs: Path) -> int:
     return 1 if wrong else 0
 
 
-def _gc(outputs: Path, days: float, dry_run: bool) -> int:
+def _delete_unneeded(outputs: Path, days: float, dry_run: bool) -> int:
     from selbench.store.inventory import entries, remove, unneeded
     from selbench.store.locks import Locks
     from selbench.store.outputs import Outputs

@@ -1,4 +1,4 @@
-"""`selbench sync`: send to MLflow what a server that was away has missed."""
+"""`selbench sync`: sends to MLflow the records that its server missed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from selbench.cli.options import add_outputs
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0 if the servers now have everything, 2 if one does not answer."""
+    """Exit status 0 once the servers have everything. Raises UserError (exit status 2) if one does not answer."""
     parser = argparse.ArgumentParser(
         prog="selbench sync",
         description="Send to MLflow every recorded run, sweep and report that its server does not have yet: after the "
-        "server was away, or to put the runs on another one. Nothing is sent twice; nothing is ever taken back.",
+        "server was away, or to copy the runs to another server. Nothing is sent twice; nothing on a server is deleted.",
         epilog="example: selbench sync --tracking-uri http://mlflow.example.org:5000",
     )
     add_outputs(parser)
     parser.add_argument(
         "--tracking-uri",
         metavar="URI",
-        help="where to (default: where each run was to send its record; needed for runs with tracking=none)",
+        help="the server to send to (default: the one that each run names; needed for runs with tracking=none)",
     )
     parser.add_argument("--comparison", help="only runs of this comparison")
     args = parser.parse_args(arguments)

@@ -14,7 +14,10 @@ from selbench.store.sweeps import Sweep
 
 @contextmanager
 def watching(sweep: Sweep) -> Iterator[None]:
-    """Keep the line up to date from the sweep's folder, whichever processes run its cells; nothing off a terminal."""
+    """Show the line while the block runs, read from the sweep's folder, whichever processes run its cells.
+
+    Without a terminal nothing is shown.
+    """
     if not console.terminal():
         yield
         return

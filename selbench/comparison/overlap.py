@@ -1,4 +1,4 @@
-"""Which examples two sides selected, and how much they share beyond chance."""
+"""The overlap of the selections of two sides, beside the overlap expected by chance."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from selbench.store.records import SELECTION, Record
 
 @dataclass(frozen=True)
 class Overlap:
-    """The selections: means over seeds of the counts; `jaccard` shared / union, `chance` for random picks as large.
+    """The overlap of two sides' selections; counts and indices are means over seeds."""
 
-    `top_a` and `top_b` are the ids that one side chose and the other did not: in most seeds first, then best first.
-    """
-
-    a: float
-    b: float
-    shared: float
+    a: float  # examples that a selected
+    b: float  # examples that b selected
+    shared: float  # examples that both selected
     only_a: float
     only_b: float
-    jaccard: float
-    chance: float
-    top_a: tuple[str, ...] = ()
-    top_b: tuple[str, ...] = ()
+    jaccard: float  # shared / union
+    chance: (
+        float  # the Jaccard index expected of random selections of the same sizes; NaN if the pool's size is unknown
+    )
+    top_a: tuple[str, ...] = ()  # ids that a alone selected, those of the most seeds first, then the best ranked
+    top_b: tuple[str, ...] = ()  # ids that b alone selected, in the same order
 
 
-def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | None:
-    """None where the two selected from different pools, or nothing."""
+def selection_overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | None:
+    """The overlap of the sides' selections, seed by seed; None if their pools differ or a run selected nothing.
+
+    `runs` is the folder that holds the folders of the records, `pool_size` the number of examples in the pool.
+    """
     if not a.setting.shares_pool(b.setting):
         return None
-    chosen = [[_chosen(runs, record) for record in side.records] for side in (a, b)]
+    chosen = [[_selected_ids(runs, record) for record in side.records] for side in (a, b)]
     if not all(ids for side in chosen for ids in side):
         return None
     pairs = [(set(one), set(other)) for one, other in zip(*chosen)]
@@ -55,18 +57,18 @@ def overlap(a: Side, b: Side, runs: Path, pool_size: int | None) -> Overlap | No
         only_b=float(np.mean([len(other - one) for one, other in pairs])),
         jaccard=float(np.mean([hit / every for hit, every in zip(shared, union)])),
         chance=chance,
-        top_a=_top(chosen[0], chosen[1]),
-        top_b=_top(chosen[1], chosen[0]),
+        top_a=_ids_of_one_side(chosen[0], chosen[1]),
+        top_b=_ids_of_one_side(chosen[1], chosen[0]),
     )
 
 
-def _chosen(runs: Path, record: Record) -> list[str]:
+def _selected_ids(runs: Path, record: Record) -> list[str]:
     found = read_json(runs / record.key / SELECTION)
     return [str(id) for id in found["ids"]] if found else []
 
 
-def _top(own: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Ids that one side alone chose under a seed: under most seeds first, then the best placed."""
+def _ids_of_one_side(own: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The ids that `own` selected and `others` did not under the same seed: most seeds first, then the best ranked."""
     times: Counter[str] = Counter()
     place: dict[str, int] = {}
     for mine, theirs in zip(own, others):

@@ -1,6 +1,6 @@
-"""Scores and items of two sides: differences with the noise of seeds and of items, and which items changed.
+"""Score differences of two sides with their noise from seeds and items, and the items that changed.
 
-The noise comes from the functions of the leaderboard (differences, items).
+The statistics are those of the leaderboard (selbench.statistics).
 """
 
 from __future__ import annotations
@@ -27,58 +27,55 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """A suite (`task` empty: the mean of its tasks) or one of its tasks.
+    """The scores of both sides on a suite or on one of its tasks, in the metric's units.
 
-    `a` and `b` are means over seeds as measured; `mean` is their difference, above 0 where a is better, with its
-    interval and p (NaN where nothing is known of the noise); `se_seed` and `se_item` are its parts. `items` are those
-    that both sides answered.
+    Interval, p and standard errors are NaN if nothing is known of the noise.
     """
 
     suite: str
-    task: str
+    task: str  # empty for the mean over the suite's tasks
     metric: str
     higher_is_better: bool
-    a: float
-    b: float
-    mean: float
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    se: float = math.nan
-    se_seed: float = math.nan
-    se_item: float = math.nan
+    a: float  # mean over seeds, as measured
+    b: float  # mean over seeds, as measured
+    mean: float  # the difference, above 0 if a is better
+    low: float = math.nan  # lower end of its 95 % interval
+    high: float = math.nan  # its upper end
+    p: float = math.nan  # uncorrected
+    se: float = math.nan  # standard error of `mean`
+    se_seed: float = math.nan  # its part from other seeds
+    se_item: float = math.nan  # its part from other items
     seeds: int = 1
-    items: int = 0
+    items: int = 0  # how many items both sides answered
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The items of one suite. For 0/1 metrics `only_a` and `only_b` count (seed, item) pairs that one side alone got
-    right; `changed` are those with any difference."""
+    """How many answers to the items of a suite differ; an answer is a pair of a seed and an item."""
 
     suite: str
-    binary: bool
-    answers: int
-    changed: int
-    only_a: int = 0
-    only_b: int = 0
-    left_out: int = 0
+    binary: bool  # whether all values are 0 or 1
+    answers: int  # all pairs of a seed and an item
+    changed: int  # those on which the sides differ
+    only_a: int = 0  # those that a alone got right; 0 if not binary
+    only_b: int = 0  # those that b alone got right; 0 if not binary
+    left_out: int = 0  # items that one side only answered
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The items that both sides answered: `a` and `b` are seeds x items, in the order of `index` (task, item)."""
+    """The values of the items of a suite that all runs of both sides answered."""
 
     suite: str
-    index: Any
-    a: Floats
-    b: Floats
-    sign: int
-    left_out: int
+    index: Any  # pandas index of (task, item), sorted
+    a: Floats  # seeds x items
+    b: Floats  # seeds x items
+    sign: int  # 1 if higher is better, else -1
+    left_out: int  # items that some runs only answered
 
     @classmethod
     def of(cls, suite: str, a: Side, b: Side, items: ItemScores) -> Answers | None:
-        """None where a run lacks item-level results, or the two share no item."""
+        """The answers of both sides; None if a run lacks item-level results, or if no item is common to all runs."""
         columns = [[items.of(record.key, suite) for record in side.records] for side in (a, b)]
         read = [column for side in columns for column in side if column is not None]
         if len(read) < len(a.records) + len(b.records) or any(column.index.has_duplicates for column in read):
@@ -97,7 +94,7 @@ class Answers:
 
     @property
     def difference(self) -> Floats:
-        """Seeds x items, above 0 where a is better."""
+        """The differences: seeds x items, above 0 if a is better."""
         return self.sign * (self.a - self.b)
 
     def starts(self) -> NDArray[np.int64]:
@@ -110,6 +107,7 @@ class Answers:
         return self.difference[:, np.asarray(self.index.get_level_values("task") == task)]
 
     def changes(self) -> Changes:
+        """The counts of answers that differ."""
         both = np.concatenate([self.a.ravel(), self.b.ravel()])
         binary = bool(np.isin(both, (0.0, 1.0)).all())
         gap = self.difference
@@ -117,6 +115,7 @@ class Answers:
         return Changes(self.suite, binary, gap.size, int((gap != 0).sum()), one, other, self.left_out)
 
     def table(self) -> pd.DataFrame:
+        """One row per item: suite, task, item, and the means over seeds of a, b and their difference."""
         import pandas as pd
 
         columns = {"a": self.a.mean(0), "b": self.b.mean(0), "difference": self.difference.mean(0)}
@@ -124,16 +123,18 @@ class Answers:
 
 
 def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> list[ScoreDifference]:
-    """The suite, then its tasks where there are several; what one side lacks is left out."""
+    """The difference on the suite, then, if it has several, on each task; tasks that a run lacks are left out."""
     first = a.records[0].headlines(suite)
     metrics = {row.task: row.metric for row in first}
     together = first[0].metric if len(set(metrics.values())) == 1 else "mean"
     sign = 1 if first[0].higher_is_better else -1
-    found = {task: (_by_seed(a, suite, task), _by_seed(b, suite, task)) for task in ["", *sorted(metrics)]}
+    found = {
+        task: (_scores_by_seed(a, suite, task), _scores_by_seed(b, suite, task)) for task in ["", *sorted(metrics)]
+    }
     values = {task: pair for task, pair in found.items() if np.isfinite(pair).all()}
     fixed = [len(side.seeds) > 1 and len({record.key for record in side.records}) == 1 for side in (a, b)]
-    noise = _noise({"": together}, values, fixed, answers, sign)
-    noise |= _noise({task: metrics[task] for task in values if task}, values, fixed, answers, sign)
+    noise = _noise_by_task({"": together}, values, fixed, answers, sign)
+    noise |= _noise_by_task({task: metrics[task] for task in values if task}, values, fixed, answers, sign)
     rows = [
         ScoreDifference(
             suite,
@@ -150,8 +151,8 @@ def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> 
     return rows if len(metrics) > 1 else rows[:1]
 
 
-def _by_seed(side: Side, suite: str, task: str) -> Floats:
-    """The score under each seed; the mean of all tasks where none is named; NaN where it is missing."""
+def _scores_by_seed(side: Side, suite: str, task: str) -> Floats:
+    """The side's score under each seed, on one task or, if `task` is empty, averaged over tasks; NaN if missing."""
     found = []
     for record in side.records:
         rows = [row.value for row in record.headlines(suite) if task in ("", row.task)]
@@ -159,14 +160,18 @@ def _by_seed(side: Side, suite: str, task: str) -> Floats:
     return np.asarray(found)
 
 
-def _noise(
+def _noise_by_task(
     metrics: Mapping[str, str],
     values: Mapping[str, tuple[Floats, Floats]],
     fixed: Sequence[bool],
     answers: Answers | None,
     sign: int,
 ) -> dict[str, dict[str, Any]]:
-    """What is known of the difference of each task that `metrics` names, which share what is known of seeds."""
+    """Task -> the fields of its ScoreDifference that depend on the noise.
+
+    `metrics` (task -> metric) names the tasks; they borrow from each other in the estimate of the noise of seeds.
+    `fixed` says of either side whether its arm has no seed.
+    """
     tasks = list(metrics)
     count = len(tasks)
     if not count:
@@ -180,12 +185,14 @@ def _noise(
         arm=np.tile([0, 1], count),
         measure=np.repeat([alike.index(metrics[task]) for task in tasks], 2),
     )
+    # Row 2 i of the cells is side a of task i, row 2 i + 1 is side b.
     upper = 2 * np.arange(count)
-    found = differences.compare(cells, upper, upper + 1, "moderated", cells.borrowed())
+    found = differences.cell_differences(cells, upper, upper + 1, "moderated", cells.borrowed())
     items = [_item_noise(answers, task) for task in tasks]
     item = np.array([variance for variance, _, _ in items])
     item_df = np.array([df for _, df, _ in items])
     by_seed, by_item = found.df > 0, np.isfinite(item)
+    # A part that is unknown adds no variance here; the notes of the comparison say what the interval leaves out.
     total, df = differences.satterthwaite(
         np.where(by_seed, found.variance, 0.0),
         np.where(by_seed, found.df, np.inf),
@@ -212,7 +219,7 @@ def _noise(
 
 
 def _item_noise(answers: Answers | None, task: str) -> tuple[float, float, int]:
-    """The variance that other items would add, its degrees of freedom, and how many items there are."""
+    """The variance that the choice of items adds to a difference, its degrees of freedom, and the number of items."""
     if answers is None:
         return math.nan, 0.0, 0
     values, starts = (answers.part(task), np.array([0])) if task else (answers.difference, answers.starts())

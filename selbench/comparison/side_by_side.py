@@ -1,6 +1,6 @@
-"""Two runs, or two arms over their common seeds, side by side: scores, items, selections, costs, settings.
+"""Comparing two runs, or two arms over their common seeds: scores, items, selections, costs, settings.
 
-Differences are a minus b turned so that more is better; they are paired by item and, for arms, by seed.
+Differences are above 0 if a is better, whatever the metric; they are paired by item and, for arms, by seed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selbench.comparison.overlap import Overlap, overlap
+from selbench.comparison.overlap import Overlap, selection_overlap
 from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
-from selbench.numbers import UNKNOWN
+from selbench.numbers import UNKNOWN, count_text
 from selbench.report.board import Difference
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
@@ -40,17 +40,17 @@ class Comparison:
 
     a: Side
     b: Side
-    scores: tuple[ScoreDifference, ...]
-    changes: tuple[Changes, ...]
+    scores: tuple[ScoreDifference, ...]  # suites and their tasks
+    changes: tuple[Changes, ...]  # one per suite with item-level results
     items: pd.DataFrame  # suite, task, item, a, b, difference: means over seeds
-    overlap: Overlap | None
-    costs: dict[str, tuple[float, float]]
-    settings: dict[str, tuple[str, str]]
-    verdicts: dict[str, Difference]  # suite -> what the leaderboard says of two arms; empty for single runs
-    notes: tuple[str, ...] = ()
+    overlap: Overlap | None  # of the selections; None if they cannot be compared
+    costs: dict[str, tuple[float, float]]  # name -> mean per run of a and of b
+    settings: dict[str, tuple[str, str]]  # option -> value of a and of b, where they differ
+    verdicts: dict[str, Difference]  # suite -> difference of the two arms on the leaderboard; empty for single runs
+    notes: tuple[str, ...] = ()  # sentences on what limits the comparison
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it, of the items those that changed; NaN becomes None."""
+        """The comparison as values that JSON can hold: NaN becomes None, and only items that changed are listed."""
         return {
             **{name: _side_as_json(side) for name, side in (("a", self.a), ("b", self.b))},
             "scores": [_finite_as_json(dataclasses.asdict(row)) for row in self.scores],
@@ -64,7 +64,7 @@ class Comparison:
         }
 
 
-def compare(
+def compare_sides(
     a: Side,
     b: Side,
     outputs: Path,
@@ -72,10 +72,11 @@ def compare(
     pool_size: int | None = None,
     suite: str | None = None,
 ) -> Comparison:
-    """Both sides from their records and the files beside them; `suite` looks at one suite only.
+    """The comparison of both sides, from their records and the files beside them in the output folder `outputs`.
 
-    `among` are the records of the leaderboard that two arms stand on: its verdict allows for all its pairs, and knows
-    more of the noise of seeds. `pool_size` is needed for the overlap by chance. Raises UserError if they have no suite in common.
+    `among` are the records of the leaderboard that two arms belong to: its verdict is corrected for all its pairs, and
+    borrows the noise of seeds from all its cells. `pool_size` (examples) is needed for the overlap by chance; `suite`
+    limits the comparison to one suite. Raises UserError if the sides have no suite in common, or not `suite`.
     """
     suites = _common_suites(a, b, suite)
     runs = Outputs(outputs).records.root
@@ -91,7 +92,9 @@ def compare(
         changes.append(answers.changes())
         tables.append(answers.table())
         if answers.left_out:
-            notes.append(f"{name}: {answers.left_out} items were answered on one side only and are left out.")
+            notes.append(
+                f"{name}: {count_text(answers.left_out)} items were answered on one side only and are left out."
+            )
     verdicts = _board_verdicts(a, b, suites, among, items)
     return Comparison(
         a,
@@ -99,7 +102,7 @@ def compare(
         tuple(_as_on_board(row, verdicts) for row in scores),
         tuple(changes),
         _stacked_items(tables),
-        overlap(a, b, runs, pool_size),
+        selection_overlap(a, b, runs, pool_size),
         _mean_costs(a, b),
         _differing_settings(a, b),
         verdicts,
@@ -133,7 +136,7 @@ def _comparison_notes(a: Side, b: Side, suites: Sequence[str]) -> list[str]:
 def _board_verdicts(
     a: Side, b: Side, suites: Sequence[str], among: Sequence[Record], items: ItemScores
 ) -> dict[str, Difference]:
-    """The pair of these two arms in the table that holds their runs, turned to a minus b."""
+    """Suite -> the leaderboard's difference of the two arms, turned to a minus b; empty if `among` is."""
     if not among:
         return {}
     require_distinct_labels(record.axes for record in among if record.status == "finished")
@@ -148,7 +151,7 @@ def _board_verdicts(
 
 
 def _as_on_board(row: ScoreDifference, verdicts: Mapping[str, Difference]) -> ScoreDifference:
-    """A suite's own row says what the leaderboard says."""
+    """The row of a whole suite with interval, p and standard errors of the leaderboard, if that has the two arms."""
     found = verdicts.get(row.suite)
     if row.task or found is None:
         return row
@@ -165,7 +168,7 @@ def _stacked_items(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _mean_costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
-    """Means per run: seconds of each stage, and what was trained on."""
+    """Name -> mean per run of both sides: seconds of each stage, size of the selection, training steps."""
     found = {f"{stage} s": (_mean_recorded(a, "cost", stage), _mean_recorded(b, "cost", stage)) for stage in STAGES}
     found["total s"] = tuple(float(np.nansum([pair[i] for pair in found.values()])) for i in (0, 1))  # type: ignore[assignment]
     for name in ("examples", "response_tokens", "leaked"):
@@ -178,6 +181,7 @@ def _mean_costs(a: Side, b: Side) -> dict[str, tuple[float, float]]:
 
 
 def _mean_recorded(side: Side, part: str, name: str) -> float:
+    """The mean over a side's records of `name` in their field `part`; of a stage's cost, its seconds; NaN if unknown."""
     values = []
     for record in side.records:
         about = getattr(record, part)
@@ -188,7 +192,7 @@ def _mean_recorded(side: Side, part: str, name: str) -> float:
 
 
 def _differing_settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
-    """The options that differ, by their names on the command line."""
+    """Option, named as on the command line -> its values on both sides, for the options that differ."""
     flat = [dict(_flat_settings(side.records[0].config)) for side in (a, b)]
     names = sorted({*flat[0], *flat[1]})
     found = {name: (str(flat[0].get(name, UNKNOWN)), str(flat[1].get(name, UNKNOWN))) for name in names}
@@ -200,7 +204,7 @@ def _differing_settings(a: Side, b: Side) -> dict[str, tuple[str, str]]:
 
 
 def _settings_left_aside(side: Side) -> Sequence[str]:
-    """The settings that are not compared. For single runs the seed is a setting like any other."""
+    """The options left out of the settings that differ; for single runs the seed is not left out."""
     single = side.seeds == (None,) and len(side.records) == 1
     return without_effect() if single else ("seed", *without_effect())
 

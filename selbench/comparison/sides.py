@@ -11,33 +11,34 @@ from selbench.store.axes import require_distinct_labels
 from selbench.store.records import Record
 from selbench.store.setting import Setting
 
-NEAR = 5  # names offered for one that is unknown
+NEAR = 5  # how many similar names an error message offers
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side: its records in the order of `seeds` (None for single runs, and for arms without a seed)."""
+    """One of the two sides that are compared."""
 
     name: str
-    records: tuple[Record, ...]
-    seeds: tuple[int | None, ...]
+    records: tuple[Record, ...]  # one per seed; an arm without a seed repeats its record
+    seeds: tuple[int | None, ...]  # (None,) for a single run, and if neither arm has a seed
 
     @property
     def setting(self) -> Setting:
+        """The setting that all its records share."""
         return Setting.of(self.records[0])
 
 
 def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
-    """Both sides from what the user wrote: run keys (unique beginnings will do) or names of arms.
+    """Both sides from what the user wrote: two labels of arms, or two runs (key, unique beginning of a key, or name).
 
     `wanted` (comparison, budget, model, suite; None: any) narrows the runs of arms down to one setting. Raises
-    UserError for an unknown name, an ambiguous beginning, a run and an arm, a run that did not finish, or arms that
-    meet in no setting or in several.
+    UserError for an unknown name, an ambiguous beginning, a run beside an arm, a run that did not finish, or arms that
+    can be compared in no setting, in several, or under no common seed.
     """
     arms = {record.axes.arm for record in records}
     if a in arms and b in arms:
-        return _arms(records, a, b, wanted)
-    one, other = (None if name in arms else _run(records, name, arms) for name in (a, b))
+        return _find_arms(records, a, b, wanted)
+    one, other = (None if name in arms else _find_run(records, name, arms) for name in (a, b))
     if one is None or other is None:
         raise UserError(
             f"'{a if one is None else b}' is an arm and '{b if one is None else a}' a run: name two of a kind."
@@ -47,7 +48,7 @@ def find_sides(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, s
     return tuple(Side(f"{run.name} ({run.key[:8]})", (run,), (None,)) for run in (one, other))  # type: ignore[return-value]
 
 
-def _run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
+def _find_run(records: Sequence[Record], name: str, arms: set[str]) -> Record:
     found = [record for record in records if record.key == name] or [r for r in records if r.key.startswith(name)]
     found = found or [record for record in records if record.name == name]
     if not found:
@@ -74,43 +75,44 @@ def _finished(record: Record) -> Record:
     return record
 
 
-def _arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
+def _find_arms(records: Sequence[Record], a: str, b: str, wanted: Mapping[str, str | None]) -> tuple[Side, Side]:
     if a == b:
         raise UserError(f"'{a}' against itself: name two arms, or two runs by their keys.")
     finished = [record for record in records if record.status == "finished"]
-    kept = [record for record in finished if all(_is(record, name, value) for name, value in wanted.items())]
+    kept = [record for record in finished if all(_fits_option(record, name, value) for name, value in wanted.items())]
     for arm in (a, b):
         if not any(record.axes.arm == arm for record in kept):
-            raise UserError(_nothing(finished, arm, wanted))
+            raise UserError(_no_run_sentence(finished, arm, wanted))
     require_distinct_labels(record.axes for record in kept if record.axes.arm in (a, b))
-    groups = {arm: _settings(kept, arm) for arm in (a, b)}
+    groups = {arm: _runs_by_setting(kept, arm) for arm in (a, b)}
     meetings = [(x, y) for x in groups[a] for y in groups[b] if x.meets(y)]
     if not meetings:
         raise UserError(
             f"'{a}' and '{b}' have no runs in one setting (same comparison, pool, model, trainer, suites, budget)."
         )
     if len(meetings) > 1:
-        raise UserError(f"'{a}' and '{b}' meet in {len(meetings)} settings: {_choices(meetings)}")
+        raise UserError(f"'{a}' and '{b}' meet in {len(meetings)} settings: {_choice_sentence(meetings)}")
     x, y = meetings[0]
-    return _paired(a, groups[a][x], b, groups[b][y])
+    return _pair_by_seed(a, groups[a][x], b, groups[b][y])
 
 
-def _is(record: Record, name: str, value: str | None) -> bool:
+def _fits_option(record: Record, name: str, value: str | None) -> bool:
     if value is None:
         return True
-    if name == "budget":  # as shown or as typed; an arm without a budget stands beside any
+    # A budget may be written as it is shown or as it was typed; an arm without a budget fits any.
+    if name == "budget":
         return not record.axes.budget_label or value in (record.axes.budget_label, str(record.axes.budget))
     if name == "suite":
         return value in record.axes.suite_keys
     return value == (record.comparison if name == "comparison" else record.axes.model)
 
 
-def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
+def _no_run_sentence(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | None]) -> str:
     own = [record for record in finished if record.axes.arm == arm]
     if not own:
         return f"no run of '{arm}' has finished."
     for name, value in wanted.items():
-        if not any(_is(record, name, value) for record in own):
+        if not any(_fits_option(record, name, value) for record in own):
             valid = {
                 "comparison": {record.comparison for record in own},
                 "budget": {record.axes.budget_label for record in own},
@@ -121,8 +123,8 @@ def _nothing(finished: Sequence[Record], arm: str, wanted: Mapping[str, str | No
     return f"no run of '{arm}' fits all of {', '.join(f'--{name} {value}' for name, value in wanted.items() if value)}."
 
 
-def _settings(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
-    """Setting -> seed -> record; of two records of one cell (the code has changed) the later."""
+def _runs_by_setting(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | None, Record]]:
+    """Setting -> seed -> record of the arm; if a cell was run twice, because the code has changed, the later record."""
     found: dict[Setting, dict[int | None, Record]] = {}
     for record in records:
         if record.axes.arm == arm:
@@ -130,8 +132,8 @@ def _settings(records: Sequence[Record], arm: str) -> dict[Setting, dict[int | N
     return found
 
 
-def _choices(meetings: Sequence[tuple[Setting, Setting]]) -> str:
-    """What the user can narrow down with, or what differs if nothing can."""
+def _choice_sentence(meetings: Sequence[tuple[Setting, Setting]]) -> str:
+    """The options that would narrow the settings down, or what differs if no option would."""
     flags = {
         "--comparison": {x.comparison for x, _ in meetings},
         "--budget": {x.budget or y.budget for x, y in meetings},
@@ -143,7 +145,7 @@ def _choices(meetings: Sequence[tuple[Setting, Setting]]) -> str:
     return "they differ in pool, trainer or suite settings. Compare single runs by their keys instead."
 
 
-def _paired(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:
+def _pair_by_seed(a: str, one: dict[int | None, Record], b: str, other: dict[int | None, Record]) -> tuple[Side, Side]:
     fixed = [None in runs for runs in (one, other)]
     seeds: list[int | None] = sorted(
         {seed for runs, is_fixed in zip((one, other), fixed) if not is_fixed for seed in runs if seed is not None}

@@ -1,4 +1,4 @@
-"""A comparison on the terminal. Text from data is never read as markup."""
+"""Printing a comparison on the terminal. Text from data is never read as rich markup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from selbench.numbers import UNKNOWN, bracket_text, count_text, digits_text, num
 Previews = Callable[[str], str]
 
 
-def show(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
-    """Everything, with up to `shown` items and examples of each kind; `preview` gives the text of an id, or nothing."""
+def print_comparison(comparison: Comparison, console: Console, shown: int, preview: Previews) -> None:
+    """Print the comparison, with up to `shown` items and examples of each kind.
+
+    `preview` gives the beginning of an example's text from its id, or an empty string.
+    """
     console.print(Text.assemble("A  ", (comparison.a.name, "bold")), soft_wrap=True)
     console.print(Text.assemble("B  ", (comparison.b.name, "bold")), soft_wrap=True)
     if comparison.a.seeds != (None,):
@@ -46,7 +49,7 @@ def show(comparison: Comparison, console: Console, shown: int, preview: Previews
 
 
 def _cost_text(value: float) -> str:
-    """A mean over runs: a whole number where it is one."""
+    """A mean over runs, with one decimal unless it is a whole number."""
     return number_text(value, 1 if value % 1 else 0)
 
 
@@ -58,7 +61,7 @@ def _print_section(console: Console, title: str, table: Table | None) -> None:
 
 
 def _blank_table(*columns: str, right: int = 0) -> Table:
-    """`right`: how many of the last columns are numbers."""
+    """A table without rows; the last `right` columns are right-aligned, for numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number >= len(columns) - right else "left", overflow="fold")
@@ -81,16 +84,18 @@ def _score_table(rows: Sequence[ScoreDifference]) -> Table:
             p_text(row.p),
             number_text(row.se_seed),
             number_text(row.se_item),
-            str(row.items or UNKNOWN),
+            count_text(row.items or None),
         )
     return table
 
 
 def _changes_title(found: Changes) -> str:
     if found.binary:
-        gone = f"A right and B wrong {found.only_a}, A wrong and B right {found.only_b}"
-        return f"Items of {found.suite}: {gone}, alike {found.answers - found.changed} (of {found.answers} answers)"
-    return f"Items of {found.suite}: {found.changed} of {found.answers} answers differ; the largest changes"
+        changed = f"A right and B wrong {count_text(found.only_a)}, A wrong and B right {count_text(found.only_b)}"
+        alike = f"alike {count_text(found.answers - found.changed)} (of {count_text(found.answers)} answers)"
+        return f"Items of {found.suite}: {changed}, {alike}"
+    changed = f"{count_text(found.changed)} of {count_text(found.answers)} answers differ"
+    return f"Items of {found.suite}: {changed}; the largest changes"
 
 
 def _item_table(comparison: Comparison, changes: Changes, shown: int) -> Table:
@@ -105,7 +110,7 @@ def _item_table(comparison: Comparison, changes: Changes, shown: int) -> Table:
             cells = [Text(str(row["task"])), Text(str(row["item"]))]
             table.add_row(*cells, digits_text(row["a"], 4), digits_text(row["b"], 4), signed_text(row["difference"]))
         if len(part) > shown:
-            table.add_row(Text(f"and {len(part) - shown} more", style="dim"))
+            table.add_row(Text(f"and {count_text(len(part) - shown)} more", style="dim"))
     return table
 
 

@@ -1,6 +1,6 @@
-"""A pool from local files or the Hugging Face hub, with stable ids and every bad row accounted for.
+"""A pool read from local files or the Hugging Face hub: ids are stable, and every unusable row is reported.
 
-The reading behind the pools `file` and `hub`; suites and features that read examples use it as well.
+The pools `file` and `hub` are this class; suites and features that read examples use it as well.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from selbench.errors import UserError
 
 log = logging.getLogger("selbench.data")
 
-SHOWN = 10  # bad rows spelled out in a message
-QUICK = 100_000_000  # bytes that are read in a moment
+SHOWN = 10  # at most so many unusable rows are named in a message
+QUICK = 100_000_000  # bytes; files of this size are read within seconds
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file or data set that rows come from; `file` and `source` are empty where it is the only one."""
+    """One file or data set that rows come from."""
 
     rows: Iterator[files.Row]
-    file: str = ""
-    source: str = ""  # of rows that name none
+    file: str = ""  # its path, for messages; empty if it is the only part
+    source: str = ""  # the source of rows that name none; empty if it is the only part
 
 
 @dataclass
@@ -40,21 +40,21 @@ class FilePool:
     """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`); `path` wins.
 
     Options:
-        name: what reports call it.
-        path: a .json, .jsonl, .csv (each also .gz) or .parquet file, or a list of such files. Of several files each
-            may have columns of its own, and the name of the file becomes the source of rows that name none.
+        name: the name of the pool in reports.
+        path: a .json, .jsonl, .csv (each also .gz) or .parquet file, or a list of such files. Each of
+            several files may have columns of its own, and its name becomes the source of those rows that name none.
         hub: owner/name of a data set on the hub.
         hub_file: one file of the hub repository, read like a local one (for repositories that still come with a
             loading script).
-        subset: which configuration of the data set, where it has several.
-        split: which split of the data set.
-        revision: which version of the data set: a branch, tag or commit.
-        form: how rows are written: auto, alpaca, prompt_completion or messages.
-        columns: which column holds what (instruction, input, response, system, history, messages, id, source,
-            category) where the names differ; null leaves an optional one unread, so `+pool.columns.id=null` makes
+        subset: the configuration of the data set, where it has several.
+        split: the split of the data set.
+        revision: the version of the data set: a branch, tag or commit.
+        form: the form of the rows: auto, alpaca, prompt_completion or messages.
+        columns: the name of the column for each field (instruction, input, response, system, history, messages, id, source,
+            category) where it differs; null leaves an optional one unread, so `+pool.columns.id=null` makes
             ids from the content.
         drop_invalid: leave out empty and malformed rows instead of refusing the pool.
-        limit: read no further than the first so many rows.
+        limit: the number of rows to read, from the first.
     """
 
     name: str = "pool"
@@ -70,10 +70,10 @@ class FilePool:
     limit: int | None = None
 
     def load(self) -> LoadedPool:
-        """Read it all.
+        """Read the whole pool.
 
-        Raises UserError: nothing to read from, a file or data set that is not there or not readable, columns of
-        no form, an empty pool, an id given twice, or (unless `drop_invalid`) rows that are not examples.
+        Raises UserError if neither `path` nor `hub` is set, a file or data set cannot be read, the columns fit no
+        form, there are no rows, two rows have one id, or (unless `drop_invalid`) a row is empty or malformed.
         """
         if self.limit is not None and self.limit < 1:
             raise UserError(f"pool.limit={self.limit}: a limit is a whole number from 1, or null for all rows.")
@@ -84,7 +84,7 @@ class FilePool:
 
     @property
     def quick(self) -> bool:
-        """Whether it can be read once more in a moment and without a network."""
+        """Whether the pool can be read again within seconds and without a network."""
         try:
             found = [Path(path).expanduser() for path in self.paths]
         except UserError:
@@ -93,7 +93,7 @@ class FilePool:
 
     @property
     def paths(self) -> list[str]:
-        """The files that `path` names. Raises UserError for something else in it, or a file that is named twice."""
+        """The files that `path` names. Raises UserError for a value that is no path, or a file that is named twice."""
         if not self.path:
             return []
         named = list(self.path) if isinstance(self.path, list | tuple) else [self.path]
@@ -118,7 +118,7 @@ class FilePool:
         raise UserError("nothing to read from: set pool.path=/path/to/file or pool.hub=owner/name.")
 
     def _examples(self) -> list[tuple[str, Example]]:
-        """Each with the place it was read from."""
+        """(place, example) of each usable row: the place, as 'line 3', is for messages."""
         good: list[tuple[str, Example]] = []
         bad: list[str] = []
         notes: Counter[str] = Counter()
@@ -138,13 +138,13 @@ class FilePool:
                     )
                 except forms.Malformed as reason:
                     bad.append(f"{place}: {reason}")
-        self._judge(len(good), bad)
+        self._refuse_bad_rows(len(good), bad)
         for note, times in notes.items():
             log.info("pool '%s': in %d rows %s", self.name, times, note)
         return good
 
     def _columns(self, part: Part, rows: Sequence[files.Row]) -> dict[str, str]:
-        """Our word -> the column of this part. Raises UserError if there are no rows, or columns of no form."""
+        """Field of an example -> column of this part. Raises UserError if it has no rows, or its columns fit no form."""
         found = dict.fromkeys(str(column) for _, row in rows if isinstance(row, Mapping) for column in row)
         try:
             if not rows:
@@ -153,30 +153,31 @@ class FilePool:
         except UserError as error:
             raise UserError(f"{part.file}: {error}" if part.file else str(error)) from error
 
-    def _judge(self, good: int, bad: Sequence[str]) -> None:
-        """Raises UserError if rows are no examples and may not, or cannot, be left out."""
+    def _refuse_bad_rows(self, good: int, bad: Sequence[str]) -> None:
+        """Raises UserError for bad rows, unless `drop_invalid` leaves them out and good ones remain; then it warns."""
         if bad and not (self.drop_invalid and good):
-            raise UserError(_invalid(bad, good + len(bad)))
+            raise UserError(_message_of_bad_rows(bad, good + len(bad)))
         if bad:
             total = good + len(bad)
             log.warning("pool '%s': %d of %d rows dropped as invalid, first %s", self.name, len(bad), total, bad[0])
 
 
 def file_labels(paths: Sequence[str]) -> list[str]:
-    """A name per file: its stem, with as many of its folders before it as tell it from the other files.
+    """A distinct name for each file: its stem, after as many of its folders as tell it from the other files.
 
-    Files of one folder that differ in their extension only keep it.
+    Files of one folder that differ only in their extension keep the extension.
     """
     places = [Path(_absolute(path)) for path in paths]
-    stems = [(*place.parts[1:-1], _stem(place.name)) for place in places]
+    stems = [(*place.parts[1:-1], _stem_without_gz(place.name)) for place in places]
     names = [place.parts[1:] for place in places]
     return [
-        _shortest(stems, position) or _shortest(names, position) or paths[position] for position in range(len(paths))
+        _shortest_distinct_end(stems, position) or _shortest_distinct_end(names, position) or paths[position]
+        for position in range(len(paths))
     ]
 
 
-def _shortest(tails: Sequence[tuple[str, ...]], position: int) -> str:
-    """The shortest end of a path that no other one has; empty if there is none."""
+def _shortest_distinct_end(tails: Sequence[tuple[str, ...]], position: int) -> str:
+    """The shortest ending of a path that no other path has; empty if there is none."""
     own = tails[position]
     for depth in range(1, len(own) + 1):
         if sum(tail[-depth:] == own[-depth:] for tail in tails) == 1:
@@ -184,7 +185,7 @@ def _shortest(tails: Sequence[tuple[str, ...]], position: int) -> str:
     return ""
 
 
-def _stem(name: str) -> str:
+def _stem_without_gz(name: str) -> str:
     return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
 
 
@@ -202,7 +203,7 @@ def _file_rows(name: str) -> Iterator[files.Row]:
     return files.read_rows(path)
 
 
-def _invalid(bad: Sequence[str], rows: int) -> str:
+def _message_of_bad_rows(bad: Sequence[str], rows: int) -> str:
     shown = "".join(f"\n  {reason}" for reason in bad[:SHOWN])
     more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     advice = "" if len(bad) == rows else "\nMend them, or leave them out with pool.drop_invalid=true."
@@ -210,7 +211,10 @@ def _invalid(bad: Sequence[str], rows: int) -> str:
 
 
 def _with_ids(placed: Iterable[tuple[str, Example]]) -> Iterator[Example]:
-    """The data's own ids, else a hash of the content: neither depends on the other rows or their order."""
+    """The examples with their own ids, else with a hash of their content, so that no id depends on the order of rows.
+
+    Copies get the suffixes -2, -3, ... Raises UserError if two rows have one id.
+    """
     places: dict[str, str] = {}
     copies: Counter[str] = Counter()
     for place, example in placed:
@@ -238,7 +242,7 @@ def _hub_rows(name: str, file: str | None, subset: str | None, split: str, revis
             from datasets import load_dataset
 
             dataset = load_dataset(name, subset, split=split, revision=revision)
-        except Exception as error:  # two libraries, a network and a file system: all end in the same advice
+        except Exception as error:  # of two libraries, a network or a file system: the advice is the same
             reason = _first_line(error) if online else "the hub cannot be reached from here"
             raise UserError(
                 f"'{name}'{f' ({file})' if file else ''} could not be loaded from the Hugging Face hub or its local "

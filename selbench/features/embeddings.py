@@ -155,4 +155,5 @@ def _load_encoder(encoder: str) -> Any:
 def _unit_rows(values: np.ndarray) -> np.ndarray:
     """The rows scaled to length 1; a zero row stays zero."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.where(lengths > 0, lengths, 1)
+    units: np.ndarray = values / np.where(lengths > 0, lengths, 1)
+    return units

@@ -1,4 +1,4 @@
-"""Panels about the choice itself: coverage, scores, lengths, and what the selection is made of."""
+"""Panels about the selected examples: progress of the selection, scores, lengths, composition."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.inspection.figures import CHOSEN, POOL, SHOWN, canvas, histogram, largest, percent, short
+from selbench.inspection.figures import (
+    CHOSEN,
+    POOL,
+    SHOWN,
+    draw_histogram,
+    largest_note,
+    percent_ticks,
+    shortened,
+    titled_figure,
+)
 from selbench.inspection.view import LeftOut, Panel, View
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# What a selector may keep of its progress, one number a pick: name in its diagnostics, label of the axis.
+# The diagnostics that a selector may keep with one number per pick: name -> label of the axis.
 PROGRESS = {
     "coverage": "share of the occurring tags covered",
     "gains": "gain of the pick (objective's units)",
@@ -24,7 +33,7 @@ PROGRESS = {
 
 
 def coverage(view: View) -> Panel:
-    """What the selector kept of its progress, against the number of picks."""
+    """Curves of the selector's progress against the number of picks, for each diagnostic of PROGRESS that it kept."""
     import pandas as pd
 
     kept = _values_by_pick(view)
@@ -32,19 +41,19 @@ def coverage(view: View) -> Panel:
         raise LeftOut("this selector keeps no coverage curve")
     picks = np.arange(1, len(view.order) + 1)
     table = pd.DataFrame({"selected": picks, "id": [view.ids[i] for i in view.order], **kept})
-    figure, axes = canvas("Progress of the selection", view.name, 0.8 + 5.2 * len(kept), 4.4, len(kept))
+    figure, axes = titled_figure("Progress of the selection", view.name, 0.8 + 5.2 * len(kept), 4.4, len(kept))
     for ax, (name, values) in zip(np.atleast_1d(axes), kept.items()):
         ax.plot(picks, values, color=CHOSEN, linewidth=2.5, marker="o" if len(picks) < 3 else None)
         ax.set_ylim(bottom=0)
         ax.set_xlabel("selected examples")
         ax.set_ylabel(PROGRESS[name])
         if name == "coverage":
-            percent(ax.yaxis)
+            percent_ticks(ax.yaxis)
     return Panel(f"{', '.join(kept)} against the number of selected examples", table, figure)
 
 
 def _values_by_pick(view: View) -> dict[str, np.ndarray]:
-    """K numbers each; a first pick that has none, because nothing came before it, gets NaN."""
+    """Name -> K numbers, for each diagnostic of PROGRESS; the first is NaN if the diagnostic begins at the second pick."""
     picks = len(view.order)
     found = {name: np.asarray(view.diagnostics[name]) for name in PROGRESS if name in view.diagnostics}
     return {
@@ -55,14 +64,14 @@ def _values_by_pick(view: View) -> dict[str, np.ndarray]:
 
 
 def scores(view: View) -> Panel:
-    """Histogram of the scores: the pool's behind those of the selection, where all are known."""
+    """Histogram of the scores of the selection, with the pool's behind them if the scores of all examples were kept."""
     import pandas as pd
 
     if view.scores is None:
         raise LeftOut("this selector gives no scores")
     every = view.all_scores
-    figure, ax = canvas("Scores", view.name)
-    histogram(ax, every, np.asarray(view.scores))
+    figure, ax = titled_figure("Scores", view.name)
+    draw_histogram(ax, every, np.asarray(view.scores))
     if every is None:
         table = pd.DataFrame({"id": [view.ids[i] for i in view.order], "score": view.scores})
         about = "histogram of the selection's scores (those of the rest are not kept)"
@@ -75,7 +84,7 @@ def scores(view: View) -> Panel:
 
 
 def lengths(view: View) -> Panel:
-    """Prompt and response lengths, selection against pool."""
+    """Histograms of prompt and response lengths, selection against pool."""
     import pandas as pd
 
     table = pd.DataFrame(
@@ -87,13 +96,13 @@ def lengths(view: View) -> Panel:
             "rank": view.rank,
         }
     )
-    figure, axes = canvas("Lengths of prompts and responses", view.name, 10.5, 4.2, 2)
+    figure, axes = titled_figure("Lengths of prompts and responses", view.name, 10.5, 4.2, 2)
     for ax, column, label in (
         (axes[0], "prompt_characters", "prompt [characters]"),
         (axes[1], "response_tokens", "response [tokens of the model]"),
     ):
         values = table[column].to_numpy()
-        histogram(ax, values, values[view.order])
+        draw_histogram(ax, values, values[view.order])
         ax.set_xlabel(label)
     return Panel("lengths of prompts and responses, selection against pool (rank 0: not selected)", table, figure)
 
@@ -115,35 +124,38 @@ def composition(view: View) -> Panel:
 
     about = f"by {view.category}" + (", repeats and faults" if faults else "")
     listed = pd.concat([table[table["kind"] != "fault"].head(SHOWN), table[table["kind"] == "fault"]])
-    title = f"Composition {about}{largest(len(listed) - len(faults), len(pool))}"
-    figure, ax = canvas(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
+    title = f"Composition {about}{largest_note(len(listed) - len(faults), len(pool))}"
+    figure, ax = titled_figure(title, view.name, 7.0, 1.8 + 0.21 * max(len(listed), 6))
     _draw_dumbbells(ax, listed)
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return Panel(f"composition {about}, selection against pool", table, figure)
 
 
 def _fault_counts(view: View, rows: Sequence[int]) -> dict[str, int]:
-    """How many of these rows ask again what another of them asks, and how many carry each yes-or-no label."""
+    """Name of a fault -> how many of these rows have it: repeats of another of these rows, and each yes-or-no label.
+
+    Empty if the pool has no hidden labels.
+    """
     labels = [view.labels[i] for i in rows] if view.labels else []
     if not labels:
         return {}
     found = {name: sum(row[name] for row in labels) for name, value in labels[0].items() if isinstance(value, bool)}
     if "duplicate_of" not in labels[0]:
         return found
-    # A copy is a repeat only where another of its group is in the set, so groups are counted and not labels.
+    # A copy repeats another row only if one of its group is among these rows, so groups are counted, not labels.
     groups = {row["duplicate_of"] or view.ids[i] for i, row in zip(rows, labels)}
     return {"repeats another": len(labels) - len(groups), **found}
 
 
 def _draw_dumbbells(ax: Axes, part: pd.DataFrame) -> None:
-    """A line a row, from the pool's share to that of the selection; the faults stand apart below."""
+    """Draw a line for each row, from the pool's share to the selection's; the faults stand apart below."""
     places = np.arange(len(part)) + part["kind"].eq("fault").to_numpy()
     ax.hlines(places, part["pool_share"], part["selected_share"], color="#bbbbbb", linewidth=2)
-    # Not clipped: a share of nothing lies on the edge.
+    # Marks are not clipped at the axes, because a share of 0 lies on the edge.
     ax.plot(part["pool_share"], places, "o", color=POOL, markersize=7, label="pool", clip_on=False)
     ax.plot(part["selected_share"], places, "s", color=CHOSEN, markersize=6, label="selection", clip_on=False)
-    ax.set_yticks(places, [short(value) for value in part["value"]])
+    ax.set_yticks(places, [shortened(value) for value in part["value"]])
     ax.set_ylim(places[-1] + 0.7, -0.7)
     ax.set_xlim(0, 1.08 * max(0.01, float(part[["pool_share", "selected_share"]].max().max())))
     ax.set_xlabel("share of examples")
-    percent(ax.xaxis)
+    percent_ticks(ax.xaxis)

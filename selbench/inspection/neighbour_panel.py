@@ -1,4 +1,4 @@
-"""A few chosen and rejected examples beside those nearest to them, to be read."""
+"""A panel to read: a few selected and rejected examples, each with its nearest neighbours in the pool."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from selbench.inspection.figures import short
+from selbench.inspection.figures import shortened
 from selbench.inspection.view import LeftOut, Panel, View
+from selbench.numbers import number_text
 
-SHOWN = 4  # examples of either kind
-NEAREST = 3
-Likeness = Callable[[int], np.ndarray]
+SHOWN = 4  # how many selected and how many rejected examples
+NEAREST = 3  # neighbours of each
+Likeness = Callable[[int], np.ndarray]  # position in the pool -> N similarities
 
 
 def neighbours(view: View) -> Panel:
-    """For examples spread over the selection and over what was left, those most like them in the pool."""
+    """The nearest neighbours of examples spread evenly over the selection and over the rejected examples."""
     import pandas as pd
 
     if len(view) < 2:
@@ -32,7 +33,7 @@ def neighbours(view: View) -> Panel:
         rows += [
             {**about, "neighbour": place, "similarity": values[other], **_example_row(view, other, "neighbour_")}
             for place, other in enumerate(near, start=1)
-        ] or [{**about, "neighbour": 0}]  # an example like no other
+        ] or [{**about, "neighbour": 0}]  # an example with no similarity to any other
     table = pd.DataFrame(rows)
     return Panel(
         f"chosen and rejected examples with those nearest to them, by {space}",
@@ -42,13 +43,13 @@ def neighbours(view: View) -> Panel:
 
 
 def _spread_positions(positions: np.ndarray) -> list[int]:
-    """Up to SHOWN of them, evenly from the first to the last."""
+    """Up to SHOWN of the positions, evenly spread from the first to the last."""
     places = np.unique(np.linspace(0, len(positions) - 1, min(SHOWN, len(positions))).astype(int))
     return [int(positions[place]) for place in places]
 
 
 def _likeness(view: View) -> tuple[Likeness, str]:
-    """Similarity of one example to all, in what the selector saw where that is kept, else in the prompt's words."""
+    """The similarity measure and its name: by the features that the selector used if kept, else by the prompt's words."""
     try:
         tags = view.tags
     except LeftOut:
@@ -93,7 +94,7 @@ def _example_row(view: View, position: int, prefix: str = "") -> dict[str, Any]:
 
 
 def _page_text(view: View, table: Any, space: str) -> str:
-    """The table as a page to read: a section an example, a line a neighbour."""
+    """The table as Markdown: a section per example, a line per neighbour."""
     lines = [f"# Chosen and rejected examples: {view.name}", "", f"Nearest in the pool by {space}."]
     for _, group in table.groupby("id", sort=False):
         first = group.iloc[0]
@@ -107,8 +108,9 @@ def _page_text(view: View, table: Any, space: str) -> str:
         lines += ["| similarity | choice | example | prompt | response |", "|---:|---|---|---|---|"]
         for _, row in group.iterrows():
             told = f" ({_cell_text(row[f'neighbour_{view.category}'])})" if view.categories else ""
+            choice = _rank_words(int(row["neighbour_rank"]))
             lines.append(
-                f"| {row['similarity']:.2f} | {_rank_words(int(row['neighbour_rank']))} | {row['neighbour_id']}{told} "
+                f"| {number_text(row['similarity'], 2)} | {choice} | {row['neighbour_id']}{told} "
                 f"| {_cell_text(row['neighbour_prompt'])} | {_cell_text(row['neighbour_response'])} |"
             )
     return "\n".join(lines) + "\n"
@@ -119,8 +121,8 @@ def _rank_words(rank: int) -> str:
 
 
 def _cell_text(text: str, length: int = 160) -> str:
-    """Text from data as one line that breaks no table and no markup."""
-    line = short(text, length) or "(empty)"
+    """Text from data on one line, with its Markdown marks escaped."""
+    line = shortened(text, length) or "(empty)"
     for mark in "\\|*_`<[#":
         line = line.replace(mark, "\\" + mark)
     return line

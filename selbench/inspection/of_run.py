@@ -1,4 +1,4 @@
-"""What `selbench inspect` looks at, from the settings of a run: selected now, or recalled from the store."""
+"""The view that `selbench inspect` draws, from the settings of a run: selected now, or recalled from the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from selbench.inspection.view import View, read_diagnostics, read_features
+from selbench.numbers import count_text
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
 from selbench.run.inputs import load_pool
@@ -15,9 +16,9 @@ from selbench.settings import Run
 
 
 def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:
-    """The run's selection with all that is kept about it, and a name for its files.
+    """The run's selection with everything that the store keeps about it, and a name for its folder.
 
-    Raises UserError if nothing is selected or the selector does not apply.
+    `say` gets messages on the progress. Raises UserError if the run selects nothing or the selector does not apply.
     """
     loaded, store = load_pool(run.pool), open_store(run, say)
     pool = loaded.pool
@@ -27,7 +28,7 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
     categories = [str(row["skill"]) for row in labels] if by_skill else [example.category for example in pool]
     name = run_axes(run).name
     view = View(
-        name=f"{name}, pool {pool.name}: {len(found.ids):,} of {len(pool):,} examples",
+        name=f"{name}, pool {pool.name}: {count_text(len(found.ids))} of {count_text(len(pool))} examples",
         ids=pool.ids,
         prompts=[example.prompt for example in pool],
         responses=[example.response for example in pool],

@@ -12,7 +12,7 @@ from selbench.inspection.tag_panels import neurons, shared_tags, tag_frequency, 
 from selbench.inspection.view import LeftOut, Panel, View
 from selbench.store.stages import writing
 
-# Each is called with the view; its files are named after it.
+# Name -> function that draws the panel of a view; its files have the name too.
 PANELS: Mapping[str, Callable[[View], Panel]] = {
     panel.__name__: panel
     for panel in (
@@ -30,9 +30,10 @@ PANELS: Mapping[str, Callable[[View], Panel]] = {
 
 
 def write_panels(view: View, folder: Path) -> tuple[list[tuple[list[str], str]], dict[str, str]]:
-    """What was written (file names, and a line about them), and what was left out (panel: why).
+    """Draw all panels into `folder`; gives the written ones (file names and a line about them) and name -> why left out.
 
-    Files of an earlier inspection in the same folder are replaced, those of panels left out this time removed.
+    Files of an earlier inspection in the same folder are replaced; those of panels that do not apply now are removed.
+    Raises UserError if a file cannot be written.
     """
     written: list[tuple[list[str], str]] = []
     left_out: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Panels about tags: how many are on per layer, how often each occurs, what categories share, where examples lie."""
+"""Panels about tags: active neurons per layer, tag frequency, tags shared by categories, principal components."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from selbench.inspection.figures import (
     MARKERS,
     POOL,
     SHOWN,
-    canvas,
-    counts,
-    largest,
-    percent,
-    short,
+    count_ticks,
+    largest_note,
+    percent_ticks,
+    shortened,
+    titled_figure,
 )
 from selbench.inspection.view import LeftOut, Panel, View
+from selbench.numbers import count_text, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def neurons(view: View) -> Panel:
-    """Per layer, the share of neurons that an example strongly activates: pool against selection."""
+    """The share of neurons per layer that an example strongly activates, pool against selection."""
     import pandas as pd
 
     feature = view.tag_feature
@@ -44,7 +45,9 @@ def neurons(view: View) -> Panel:
         table[f"{name}_mean"] = rows.mean(0)
         table[f"{name}_p10"], table[f"{name}_p90"] = np.percentile(rows, (10, 90), axis=0)
 
-    figure, ax = canvas("Strongly activated neurons per layer", view.name, width=max(6.0, 3.5 + 0.3 * len(layers)))
+    figure, ax = titled_figure(
+        "Strongly activated neurons per layer", view.name, width=max(6.0, 3.5 + 0.3 * len(layers))
+    )
     places = np.arange(len(layers))
     styles = (("pool", -0.12, POOL, "o"), ("selected", 0.12, CHOSEN, "s"))
     for name, shift, colour, marker in styles:
@@ -57,15 +60,15 @@ def neurons(view: View) -> Panel:
     ax.set_ylim(
         bottom=0, top=1.08 * float(table[["pool_p90", "selected_p90", "pool_mean", "selected_mean"]].max().max())
     )
-    percent(ax.yaxis)
+    percent_ticks(ax.yaxis)
     ax.set_xlabel("layer (block, counted from 0)")
-    ax.set_ylabel(f"share of {width:,} neurons on, per example")
+    ax.set_ylabel(f"share of {count_text(width)} neurons on, per example")
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     return Panel("share of strongly activated neurons per layer, pool against selection", table, figure)
 
 
 def tag_frequency(view: View) -> Panel:
-    """How many examples carry a tag, tags ranked by that, in pool and selection."""
+    """The number of examples with a tag against the tag's rank by that number, in pool and selection."""
     import pandas as pd
 
     pool, chosen = (np.bincount(view.tags[rows].indices, minlength=view.tags.shape[1]) for rows in (..., view.order))
@@ -76,24 +79,24 @@ def tag_frequency(view: View) -> Panel:
     table = pd.DataFrame(
         {"rank": np.arange(1, len(order) + 1), "tag": order, "pool": pool[order], "selected": chosen[order]}
     )
-    figure, ax = canvas("Tag frequency", view.name)
+    figure, ax = titled_figure("Tag frequency", view.name)
     for df, colour, name, of in ((pool, POOL, "pool", len(view)), (chosen, CHOSEN, "selection", len(view.order))):
         ranked = np.sort(df[df > 0])[::-1]
-        label = f"{name} ({of:,} examples): {len(ranked):,} tags"
+        label = f"{name} ({count_text(of)} examples): {count_text(len(ranked))} tags"
         ax.plot(np.arange(1, len(ranked) + 1), ranked, color=colour, linewidth=5 if name == "pool" else 2, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    counts(ax.xaxis)
-    counts(ax.yaxis)
+    count_ticks(ax.xaxis)
+    count_ticks(ax.yaxis)
     ax.set_xlabel("rank of the tag, the most frequent first (each set ranked by itself)")
     ax.set_ylabel("examples with the tag")
     ax.legend(frameon=False, loc="lower left")
-    text = f"how often each tag occurs, the long tail: {len(order):,} of {len(pool):,} tags occur in the pool"
+    text = f"how often each tag occurs, the long tail: {count_text(len(order))} of {count_text(len(pool))} tags occur in the pool"
     return Panel(text, table, figure)
 
 
 def shared_tags(view: View) -> Panel:
-    """The mean number of tags that two different examples share, for every two categories."""
+    """The mean number of tags that two different examples share, for every pair of categories."""
     import pandas as pd
 
     tags = view.tags
@@ -105,17 +108,17 @@ def shared_tags(view: View) -> Panel:
     sizes = np.array([len(rows) for rows in members], np.float64)
     sums = np.stack([np.asarray(tags[rows].sum(axis=0), np.float64).ravel() for rows in members])
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
-    # An example shares all its tags with itself: those pairs do not count.
+    # An example shares all its tags with itself; those pairs are taken off the diagonal.
     shared = sums @ sums.T - np.diag([tags[rows].nnz for rows in members])
     means = np.divide(shared, pairs, out=np.full_like(shared, np.nan), where=pairs > 0)
     table = pd.DataFrame(means, index=pd.Index(names, name=view.category), columns=names).reset_index()
 
     size = 3.2 + 0.22 * len(names)
-    title = f"Tags shared by two examples, by {view.category}{largest(len(names), len(set(view.categories)))}"
-    figure, ax = canvas(title, view.name, max(6.0, size + 1.2), max(4.8, size))
+    title = f"Tags shared by two examples, by {view.category}{largest_note(len(names), len(set(view.categories)))}"
+    figure, ax = titled_figure(title, view.name, max(6.0, size + 1.2), max(4.8, size))
     ax.grid(False)
     image = ax.imshow(means, cmap="viridis")
-    labels = [f"{short(name)} ({int(count)})" for name, count in zip(names, sizes)]
+    labels = [f"{shortened(name)} ({int(count)})" for name, count in zip(names, sizes)]
     ax.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
     ax.set_yticks(range(len(names)), labels, fontsize=7)
     ax.set_xlabel(f"{view.category} (number of examples in the pool)")
@@ -124,7 +127,7 @@ def shared_tags(view: View) -> Panel:
 
 
 def tag_pca(view: View) -> Panel:
-    """The first two principal components of the tag vectors, by category and by choice."""
+    """The examples in the plane of the tag vectors' first two principal components, by category and by selection."""
     import pandas as pd
     from sklearn.decomposition import PCA
 
@@ -141,11 +144,11 @@ def tag_pca(view: View) -> Panel:
         table[view.category] = list(view.categories)
 
     panels = 2 if view.categories else 1
-    figure, axes = canvas("Principal components of the tag vectors", view.name, 5.5 * panels + 0.5, 5.4, panels)
+    figure, axes = titled_figure("Principal components of the tag vectors", view.name, 5.5 * panels + 0.5, 5.4, panels)
     axes = list(np.atleast_1d(axes))
     for ax in axes:
-        ax.set_xlabel(f"component 1 ({pca.explained_variance_ratio_[0]:.1%} of the variance)")
-        ax.set_ylabel(f"component 2 ({pca.explained_variance_ratio_[1]:.1%} of the variance)")
+        ax.set_xlabel(f"component 1 ({number_text(100 * pca.explained_variance_ratio_[0], 1)} % of the variance)")
+        ax.set_ylabel(f"component 2 ({number_text(100 * pca.explained_variance_ratio_[1], 1)} % of the variance)")
     size = float(np.clip(28_000 / len(view), 4, 14))
     if view.categories:
         _scatter_by_category(axes[0], points, view, size)
@@ -162,24 +165,24 @@ def tag_pca(view: View) -> Panel:
 
 
 def _scatter_by_category(ax: Axes, points: np.ndarray, view: View, size: float) -> None:
-    """The most frequent categories in colours of their own, the others in grey behind them."""
+    """Draw the most frequent categories in a colour each, and the others in grey behind them."""
     categories = np.array(view.categories)
     names = [name for name, _ in Counter(view.categories).most_common(len(COLOURS))]
     others = ~np.isin(categories, names)
     if others.any():
         _scatter(ax, points[others], size, "#cccccc", "o", "others")
     for name, colour, marker in zip(names, COLOURS, MARKERS):
-        _scatter(ax, points[categories == name], size, colour, marker, short(name, 16))
+        _scatter(ax, points[categories == name], size, colour, marker, shortened(name, 16))
     _legend_below(ax, 3)
 
 
 def _scatter(ax: Axes, points: np.ndarray, size: float, colour: str, marker: str, name: str) -> None:
-    label = f"{name} ({len(points):,})"
+    label = f"{name} ({count_text(len(points))})"
     ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker=marker, alpha=0.65, linewidths=0, label=label)
 
 
 def _legend_below(ax: Axes, columns: int) -> None:
-    """With marks of one size, however small the dots are."""
+    """Put a legend below the axes, with marks of one size however small the dots of the figure are."""
     legend = ax.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=columns)
     for handle in legend.legend_handles:
         handle.set(sizes=[30], alpha=1)  # type: ignore[union-attr]

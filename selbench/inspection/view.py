@@ -1,4 +1,4 @@
-"""What `selbench inspect` looks at: one selection, its pool, and the arrays that selecting has left in the store."""
+"""The data that `selbench inspect` draws: a selection, its pool, and the arrays that its selector left in the store."""
 
 from __future__ import annotations
 
@@ -28,49 +28,44 @@ class LeftOut(Exception):
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel gives: one line about it, the data, and the figure or page drawn from them."""
+    """The result of one panel."""
 
-    about: str
-    table: pd.DataFrame
-    figure: Figure | None = None
-    page: str = ""
+    about: str  # one line on what it shows
+    table: pd.DataFrame  # the data
+    figure: Figure | None = None  # drawn from the data
+    page: str = ""  # Markdown, for panels that are read
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A pool of N examples and a selection of K from it.
+    """A pool of N examples and a selection of K of them."""
 
-    `order`: positions in the pool, best first; `scores` are aligned with it. `tokens`: N response-token counts.
-    `categories`: N names, of the kind `category` ("skill" for hidden labels); empty where there are none.
-    `labels`: N rows of hidden labels, or empty. `features`: the cached arrays that the selector has used.
-    """
-
-    name: str
-    ids: Sequence[str]
-    prompts: Sequence[str]
-    responses: Sequence[str]
-    tokens: np.ndarray
-    order: np.ndarray
-    scores: np.ndarray | None = None
-    category: str = "category"
-    categories: Sequence[str] = ()
-    labels: Sequence[Mapping[str, Any]] = ()
-    features: Sequence[Feature] = ()
-    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # of the selection, for the figures
+    ids: Sequence[str]  # N
+    prompts: Sequence[str]  # N
+    responses: Sequence[str]  # N
+    tokens: np.ndarray  # N numbers of response tokens
+    order: np.ndarray  # K positions in the pool, the best first
+    scores: np.ndarray | None = None  # K, in the order of `order`
+    category: str = "category"  # what the categories are: "skill" if they are hidden labels
+    categories: Sequence[str] = ()  # N names, or empty
+    labels: Sequence[Mapping[str, Any]] = ()  # N rows of hidden labels (planted pools), or empty
+    features: Sequence[Feature] = ()  # arrays of the features that the selector used, as stored
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)  # numbers and arrays that the selector recorded
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        """N booleans."""
+        """N booleans: whether the example is selected."""
         mask = np.zeros(len(self), bool)
         mask[self.order] = True
         return mask
 
     @cached_property
     def rank(self) -> np.ndarray:
-        """N integers: the place in the selection from 1, and 0 for what was not chosen."""
+        """N integers: the rank in the selection from 1, and 0 for examples that are not selected."""
         ranks = np.zeros(len(self), np.int64)
         ranks[self.order] = np.arange(1, len(self.order) + 1)
         return ranks
@@ -85,7 +80,7 @@ class View:
 
     @cached_property
     def tags(self) -> csr_matrix:
-        """N x tags, ones where a tag is on. Raises LeftOut if the selector uses none."""
+        """N x tags, 1 for the tags of an example. Raises LeftOut if the selector uses no tags."""
         from scipy.sparse import csr_matrix
 
         found = self.tag_feature
@@ -95,7 +90,7 @@ class View:
 
     @cached_property
     def all_scores(self) -> np.ndarray | None:
-        """N scores, if an array that was kept agrees with the scores of all that were chosen; else None."""
+        """The scores of all N examples: a stored array that agrees with `scores` on the selection; None without one."""
         if self.scores is None:
             return None
         for values in self._score_like():
@@ -104,7 +99,10 @@ class View:
         return None
 
     def _score_like(self) -> Iterator[np.ndarray]:
-        """Kept arrays with one number per example; also numbers of tags, and sums over layers of one direction."""
+        """The stored arrays that may hold scores: one number per example, or one per example and layer, then summed.
+
+        Of tags, their number per example.
+        """
         arrays = [array for name, array in self.diagnostics.items() if isinstance(array, np.ndarray)]
         for feature in self.features:
             arrays += [np.diff(array) if name == "indptr" else array for name, array in feature.items()]
@@ -116,15 +114,16 @@ class View:
 
 
 def read_features(store: Store, stages: Mapping[str, str]) -> list[Feature]:
-    """The arrays of the feature stages among `stages`, in the order of use, each once."""
+    """The arrays of the feature stages among `stages` (name -> key), in the order of use, each once."""
     keys = dict.fromkeys(key for name, key in stages.items() if name.startswith("features/"))
     return [load_arrays(store.root / "features" / key) for key in keys]
 
 
 def read_diagnostics(store: Store, stages: Mapping[str, str], picks: int) -> dict[str, Any]:
-    """What the selector said about its choice: numbers and arrays.
+    """The diagnostics that the selector recorded: name -> number or array.
 
-    A ranking may go further than this selection's `picks`: what is kept per pick, or between picks, is cut there.
+    The stored ranking may be longer than this selection of `picks` examples, for a larger budget; arrays with a value
+    per pick, or per pick but the first, are cut to the selection.
     """
     folder = store.root / "selection" / stages["selection"]
     kept = json.loads((folder / SELECTION).read_text())

@@ -119,7 +119,9 @@ def _marginal_gains(objective: str, m: int, n: int) -> np.ndarray:
     if objective == "log":
         return np.log1p(1 / (1 + count))
     if objective == "sqrt":
-        return 1 / (np.sqrt(count + 1) + np.sqrt(count))  # the difference of the roots without cancellation
+        # the difference of the roots without cancellation
+        gains: np.ndarray = 1 / (np.sqrt(count + 1) + np.sqrt(count))
+        return gains
     if objective == "m_cover" and m < 1:
         raise UserError(f"m={m} covers nothing: m-cover needs m of at least 1.")
     return (count < (1 if objective == "set_cover" else m)).astype(np.float64)

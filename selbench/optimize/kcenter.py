@@ -98,7 +98,8 @@ def comparable(points: np.ndarray, metric: Metric) -> np.ndarray:
         centred: np.ndarray = space - space.mean(axis=0)
         return centred  # squared lengths of points nearer to zero lose fewer digits
     lengths = np.sqrt(np.einsum("ij,ij->i", space, space))
-    return space / np.where(lengths > 0, lengths, 1)[:, None]
+    units: np.ndarray = space / np.where(lengths > 0, lengths, 1)[:, None]
+    return units
 
 
 def _split_duplicates(space: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:

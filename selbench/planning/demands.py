@@ -1,7 +1,7 @@
-"""From the cells of a grid to its distinct stages: which there are, which are in the store, which would be made.
+"""The distinct stages that the cells of a grid need: which of them the store has, and which are to be computed.
 
-Keys come from the functions that the steps themselves use. Where a key depends on a selection that is not made yet,
-a stand-in (a "?" and a hash) takes its place: the same for cells that are bound to share the stage.
+The keys are those of the run's own stages. Where a key depends on a selection that is not made yet, a stand-in ("?" and a
+hash) takes its place, the same for all cells that are sure to share the stage.
 """
 
 from __future__ import annotations
@@ -36,34 +36,33 @@ from selbench.store.stages import MANIFEST
 
 @dataclass
 class Demand:
-    """One distinct stage and the cells (numbers) that rest on it. `plugin` does it: a selector, a feature spec, a
-    trainer, a suite; None for token counts. `picks` is how many examples it selects or trains on, `positions` which."""
+    """One distinct stage that cells of the grid need."""
 
-    stage: str
-    id: str
-    label: str
-    run: Run
-    plugin: Any = None
+    stage: str  # its kind
+    id: str  # its key in the store, or a stand-in
+    label: str  # for people
+    run: Run  # the run of the first cell that needs it
+    plugin: Any = None  # the selector, feature spec, trainer or suite that does the work; None for token counts
     cached: bool = False
-    exact: bool = True
-    picks: float = 0.0
-    positions: np.ndarray | None = None
-    cells: list[int] = field(default_factory=list)
+    exact: bool = True  # whether `id` is the key, and not a stand-in
+    picks: float = 0.0  # the number of examples that are selected or trained on
+    positions: np.ndarray | None = None  # the positions of these examples in the pool, where known
+    cells: list[int] = field(default_factory=list)  # the numbers of the cells that need it
 
 
 @dataclass
 class Cell:
-    """One cell, its record as far as there is one, and what its selection is keyed by."""
+    """One cell of the grid."""
 
-    number: int
+    number: int  # from 1
     run: Run
-    key: str
+    key: str  # of the run
     name: str
-    record: Record | None
+    record: Record | None  # of an earlier run with this key
 
     @property
     def runs(self) -> bool:
-        """Whether the sweep would run it: what has a record is run again only as `reuse` and `retry` say."""
+        """Whether the sweep would run it: a recorded cell is run again only if its `reuse` or `retry` asks for it."""
         if self.record is None or self.run.reuse == "none":
             return True
         return self.record.status != "finished" and self.run.retry in (self.record.status, "all")
@@ -74,57 +73,59 @@ class Cell:
 
 
 class Grid:
-    """The cells of a sweep and the distinct stages they rest on. All runs share one output folder."""
+    """The cells of a grid and the distinct stages that they need. All runs share one output folder."""
 
     def __init__(self, runs: Sequence[Run], chars_per_token: float = 4.0) -> None:
         outputs = Outputs(runs[0].output_dir)
         self.root = outputs.store
         self.chars_per_token = chars_per_token
-        self.demands: dict[tuple[str, str], Demand] = {}
-        self.cells = [_cell(number, run, outputs.records) for number, run in enumerate(runs, 1)]
+        self.demands: dict[tuple[str, str], Demand] = {}  # by kind and id
+        self.cells = [_cell_of(number, run, outputs.records) for number, run in enumerate(runs, 1)]
         for cell in self.cells:
             if cell.runs:
-                self._run(cell)
+                self._add_run(cell)
             elif cell.record:
-                self._recorded(cell, cell.record)
-        self._drop_idle()
+                self._add_recorded(cell, cell.record)
+        self._spare_unneeded_training()
 
     def of(self, cell: Cell) -> list[Demand]:
-        """The stages one cell rests on."""
+        """The stages that one cell needs."""
         return [demand for demand in self.demands.values() if cell.number in demand.cells]
 
-    def _recorded(self, cell: Cell, record: Record) -> None:
+    def _add_recorded(self, cell: Cell, record: Record) -> None:
+        """Add the stages of a cell that is not run again, all as cached."""
         for name, id in record.stages.items():
             stage, _, label = name.partition("/")
-            self._ask(cell, Demand(stage, id, label or cell.name, cell.run, cached=True))
+            self._add(cell, Demand(stage, id, label or cell.name, cell.run, cached=True))
 
-    def _run(self, cell: Cell) -> None:
+    def _add_run(self, cell: Cell) -> None:
+        """Add the stages of a cell that is to be run."""
         run, pool = cell.run, cell.pool
         key = TokenCounts(pool, run.model).key
-        counted, label = self._has(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
-        self._ask(cell, Demand("tokens", key, label, run, cached=counted))
-        self._leaks(cell)
-        budget, exact = self._budget(cell)
-        if budget is None:
-            return self._evaluations(cell, fingerprint(run.model), True, 0)
+        counted, label = self._is_cached(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
+        self._add(cell, Demand("tokens", key, label, run, cached=counted))
+        self._add_leak_checks(cell)
+        budget, exact = self._budget_of(cell)
+        if budget is None:  # the arm `base`: nothing is selected and nothing trained
+            return self._add_evaluations(cell, fingerprint(run.model), True, 0)
         measured = TrainingLengths(pool, run.model).key
-        self._ask(cell, Demand("lengths", measured, label, run, cached=self._has(run, "lengths", measured)))
-        selection = self._selection(cell, budget, exact)
+        self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
+        selection = self._add_selection(cell, budget, exact)
         positions = selection.positions if selection.cached else None
         if positions is not None:
             positions = np.sort(budget.take(positions))
-        elif budget.limit == budget.costs.sum():
+        elif budget.limit == budget.costs.sum():  # the whole pool, whatever the selector ranks first
             positions = np.arange(len(pool))
-        return self._training(cell, selection, positions, budget)
+        return self._add_training(cell, selection, positions, budget)
 
-    def _leaks(self, cell: Cell) -> None:
+    def _add_leak_checks(self, cell: Cell) -> None:
         run, target = cell.run, load_target(cell.run)
         for name, suite in run.suites.items():
             key = LeakStage(cell.pool, target, suite).key
-            self._ask(cell, Demand("leaks", key, name, run, suite, cached=self._has(run, "leaks", key)))
+            self._add(cell, Demand("leaks", key, name, run, suite, cached=self._is_cached(run, "leaks", key)))
 
-    def _budget(self, cell: Cell) -> tuple[Budget | None, bool]:
-        """The budget, and whether it is the very one: response tokens may not have been counted yet."""
+    def _budget_of(self, cell: Cell) -> tuple[Budget | None, bool]:
+        """The budget, and whether it is exact: one in tokens is guessed from characters until the tokens are counted."""
         run, pool = cell.run, cell.pool
         if run.budget_unit != "tokens" or not run.selector.takes_budget:
             return make_budget(run.selector, pool, run.budget, run.budget_unit, None), True
@@ -135,59 +136,66 @@ class Grid:
         return make_budget(run.selector, pool, run.budget, run.budget_unit, counted), True
 
     def response_tokens(self, run: Run) -> np.ndarray | None:
-        """N integers, if the responses of the pool have been counted with this model's tokenizer."""
+        """N integers, the response tokens of the pool under this run's model; None if they have not been counted."""
         key = TokenCounts.of(run).key
         path = self.root / "tokens" / key / "tokens.npy"
-        return np.load(path) if self._has(run, "tokens", key) else None
+        return np.load(path) if self._is_cached(run, "tokens", key) else None
 
-    def _selection(self, cell: Cell, budget: Budget, exact: bool) -> Demand:
+    def _add_selection(self, cell: Cell, budget: Budget, exact: bool) -> Demand:
+        """Add the selection, and its features unless it is cached."""
         run, pool = cell.run, cell.pool
         key = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed).key
-        name = self._ranked(run, key, budget.limit) if exact else None
+        name = self._cached_selection(run, key, budget.limit) if exact else None
         axes, selector = run_axes(run), run.selector
-        # A selection that runs share is named without what does not matter to it.
-        budget_free, seed_free = selector.nested, not selector.stochastic
-        demand = self._ask(
+        # A selection that runs share is labelled without the budget or seed that it does not depend on.
+        any_budget, any_seed = selector.nested, not selector.stochastic
+        demand = self._add(
             cell,
             Demand(
                 stage="selection",
                 id=name or (key if exact else f"?{key}"),
                 label=dataclasses.replace(
-                    axes, budget=None if budget_free else axes.budget, seed=None if seed_free else axes.seed
+                    axes, budget=None if any_budget else axes.budget, seed=None if any_seed else axes.seed
                 ).name,
                 run=run,
                 plugin=selector,
                 cached=name is not None,
                 exact=exact,
-                positions=self._order(pool, name) if name else None,
+                positions=self._selected_positions(pool, name) if name else None,
             ),
         )
+        # How many examples a token budget takes depends on the selection; the first of the pool stand for it.
         demand.picks = max(demand.picks, float(len(budget.take(np.arange(len(pool))))))
         if not demand.cached:
-            self._features(cell)
+            self._add_features(cell)
         return demand
 
-    def _ranked(self, run: Run, key: str, least: int) -> str | None:
-        """The stage that holds this selection: the shortest ranking that goes far enough, or the selection itself."""
+    def _cached_selection(self, run: Run, key: str, least: int) -> str | None:
+        """The name of the stage in the store that holds this selection; None if there is none.
+
+        For a nested selector that is the shortest ranking with at least `least` of the budget's unit.
+        """
         folder = self.root / "selection"
         lengths = sorted(int(path.name.partition("-")[2]) for path in folder.glob(f"{key}-*"))
         names = [f"{key}-{length}" for length in lengths if length >= least] if run.selector.nested else [key]
-        return next((name for name in names if self._has(run, "selection", name)), None)
+        return next((name for name in names if self._is_cached(run, "selection", name)), None)
 
-    def _order(self, pool: Pool, name: str) -> np.ndarray | None:
+    def _selected_positions(self, pool: Pool, name: str) -> np.ndarray | None:
+        """The positions in the pool that a stored selection chose, best first; None if it cannot be read."""
         kept = read_json(self.root / "selection" / name / SELECTION)
         return np.asarray([pool.position(id) for id in kept["ids"]], np.int64) if kept else None
 
-    def _features(self, cell: Cell) -> None:
+    def _add_features(self, cell: Cell) -> None:
         run = cell.run
-        for spec in _specs(run.selector, context_seed(run.selector, run.seed)):
+        for spec in _feature_specs(run.selector, context_seed(run.selector, run.seed)):
             scorer = run.scorer if spec.needs_scorer else None
             feature = FeatureStage(spec, cell.pool, scorer)
             stage, key = feature.kind, feature.key
             label = f"{type(spec).__name__} of {cell.pool.name}" + (f" through {scorer.name}" if scorer else "")
-            self._ask(cell, Demand(stage, key, label, run, plugin=spec, cached=self._has(run, stage, key)))
+            self._add(cell, Demand(stage, key, label, run, plugin=spec, cached=self._is_cached(run, stage, key)))
 
-    def _training(self, cell: Cell, selection: Demand, positions: np.ndarray | None, budget: Budget) -> None:
+    def _add_training(self, cell: Cell, selection: Demand, positions: np.ndarray | None, budget: Budget) -> None:
+        """Add fine-tuning and evaluation; `positions` (sorted) are those of the selected examples, None if unknown."""
         run, pool, exact = cell.run, cell.pool, positions is not None
         if positions is None:
             recipe = plugin_identity(run.trainer), fingerprint(run.model), run.seed
@@ -197,25 +205,26 @@ class Grid:
             key = TrainingStage(run.trainer, chosen, run.model, run.seed).key
         demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions)
         demand.picks = float(len(budget.take(np.arange(len(pool)))) if positions is None else len(positions))
-        demand.cached = exact and self._has(run, "training", key)
-        self._ask(cell, demand)
-        self._evaluations(cell, key, exact, run.seed)
+        demand.cached = exact and self._is_cached(run, "training", key)
+        self._add(cell, demand)
+        self._add_evaluations(cell, key, exact, run.seed)
 
-    def _evaluations(self, cell: Cell, model_key: str, exact: bool, seed: int) -> None:
+    def _add_evaluations(self, cell: Cell, model_key: str, exact: bool, seed: int) -> None:
         run = cell.run
         for name, suite in run.suites.items():
             key = EvaluationStage(name, suite, model_key, seed).key
             demand = Demand("evaluation", key if exact else f"?{key}", name, run, suite, exact=exact)
-            demand.cached = exact and self._has(run, "evaluation", key)
-            self._ask(cell, demand)
+            demand.cached = exact and self._is_cached(run, "evaluation", key)
+            self._add(cell, demand)
 
-    def _ask(self, cell: Cell, demand: Demand) -> Demand:
+    def _add(self, cell: Cell, demand: Demand) -> Demand:
+        """Note that the cell needs this stage. Returns the one that is kept: that of the first cell that needs it."""
         known = self.demands.setdefault((demand.stage, demand.id), demand)
         known.cells.append(cell.number)
         return known
 
-    def _has(self, run: Run, stage: str, name: str) -> bool:
-        """Whether the store has it, as far as can be seen without reading its files again."""
+    def _is_cached(self, run: Run, stage: str, name: str) -> bool:
+        """Whether the run would find this stage in the store. Only the sizes of its files are looked at, not checksums."""
         path = stage_path(self.root, stage, name)
         manifest = read_json(path / MANIFEST) if run.reuse != "none" else None
         if not manifest:
@@ -223,8 +232,8 @@ class Grid:
         sizes = ((path / file, about["bytes"]) for file, about in manifest["files"].items())
         return all(file.is_file() and file.stat().st_size == size for file, size in sizes)
 
-    def _drop_idle(self) -> None:
-        """Weights are made only for an evaluation that is to be made; those that were dropped after one count as cached."""
+    def _spare_unneeded_training(self) -> None:
+        """Count a fine-tuning as cached if none of its evaluations is to be computed: its weights may have been dropped."""
         wanted = {
             number for d in self.demands.values() if d.stage == "evaluation" and not d.cached for number in d.cells
         }
@@ -233,15 +242,15 @@ class Grid:
                 demand.cached = True
 
 
-def _cell(number: int, run: Run, records: Records) -> Cell:
+def _cell_of(number: int, run: Run, records: Records) -> Cell:
     key = new_record(run, load_pool(run.pool)).key
     return Cell(number, run, key, run_axes(run).name, records.read(key))
 
 
-def _specs(selector: Any, seed: int) -> Iterator[Any]:
-    """The features a selector says it needs, and those that they are built on."""
+def _feature_specs(selector: Any, seed: int) -> Iterator[Any]:
+    """The features that a selector says it needs, each after the features that it is built on."""
     for spec in features_needed(selector, seed):
-        # One that looks through no model is read along with what is built on it, not kept.
+        # An inner feature that looks through no model is computed along with the outer one, and not kept.
         inner = (
             [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []
         )

@@ -1,4 +1,4 @@
-"""The smallest difference that the planned seeds can show: before the money is spent, not after."""
+"""The smallest difference between two arms that the planned number of seeds can show."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ from dataclasses import dataclass
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
 from selbench.run.identity import run_axes
-from selbench.statistics.power import detectable, pooled_spread
+from selbench.statistics.power import detectable_difference, pooled_spread
 from selbench.store.keys import digest
 from selbench.store.records import Record
 
-# Standard deviation over three seeds, in points of 100: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
-# whose scores TIS published (assets/plot_data of its repository); our own analysis.
+# Standard deviation of a score (0 to 1) over three seeds: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
+# whose scores the repository of TIS holds (assets/plot_data). The scores are theirs, the two figures our analysis.
 PUBLISHED = ((0.0047, "published: the median of 1,000 arms"), (0.021, "published: their 90th percentile"))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The standard deviation over seeds of one suite and model, pooled over `arms`, in the metric's units."""
+    """The spread over seeds of one suite's score on one model."""
 
-    sd: float
-    arms: int
+    sd: float  # standard deviation, pooled over the arms, in the metric's units
+    arms: int  # that have two seeds or more
 
 
 def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detectable]:
-    """What the planned seeds can show, one row per suite and model.
+    """What the planned seeds of the cells can show, by suite and model.
 
-    The spread over seeds is that of the past `records`; where it has not been seen, two rows follow from published ones.
+    The spread over seeds is taken from the past `records`. A suite and model without past runs get two rows, one for
+    each of two published spreads.
     """
     seen = seed_spreads(records)
     rows = []
-    for suite, model, seeds in _arms(cells):
+    for suite, model, seeds in _planned_seeds(cells):
         spread = seen.get((suite, model))
         known = (
             [(spread.sd, f"seen in {spread.arms} past arm{'s' if spread.arms > 1 else ''}")] if spread else PUBLISHED
         )
         for sd, source in known:
-            difference = detectable(sd, seeds)
+            difference = detectable_difference(sd, seeds)
             rows.append(Detectable(suite, model, seeds, sd, difference if math.isfinite(difference) else None, source))
     return rows
 
 
 def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
-    """(suite, model) -> the spread over seeds of its arms, where one has two seeds or more and they differ.
+    """(suite, model) -> the spread over seeds of its arms, where an arm has two seeds or more and their scores differ.
 
-    Of two records of one arm and seed the later counts.
+    The variance is pooled: squared deviations of all arms by their degrees of freedom. Of two records of one arm and
+    seed the later counts.
     """
     scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for record in records:
         if record.status != "finished" or record.axes.seed is None:
             continue
         for suite, value in record.headline.items():
-            # `selector_key` is left out as older records have none.
+            # An arm here is a run without its seed and other suites; `selector_key` is left out as older records have none.
             left_out = dict.fromkeys(("suites", "suite_keys", "seed", "selector_key"))
             own = {"suite": record.axes.suite_keys.get(suite), **left_out}
             arm = digest([record.comparison, {**record.axes.plain(), **own}])
@@ -69,8 +71,8 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     return found
 
 
-def _arms(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
-    """(suite, model, the fewest seeds that an arm has) of the arms that are fine-tuned."""
+def _planned_seeds(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
+    """(suite, model, fewest seeds of any arm) over the arms that are fine-tuned."""
     seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
     for cell in cells:
         axes = run_axes(cell.run)

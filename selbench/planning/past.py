@@ -1,4 +1,4 @@
-"""What the stages of the past cost: read from their manifests, and from the records that say which models they used."""
+"""What past stages cost, read from their manifests and from the records that say which models they used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from selbench.store.keys import digest
 from selbench.store.records import Record
 from selbench.store.stages import DROPPED, MANIFEST
 
+# Kind in a manifest of former versions -> kind of today.
 FORMER_KINDS = {folder: kind for kind, folder in FORMER_FOLDERS.items()}
-# Where a stage's identity names its plugin.
+# Kind of stage -> the field of its identity that describes its plugin; and the field with the fingerprint of its model.
 _PLUGIN = {
     "selection": "selector",
     "training": "trainer",
@@ -41,39 +42,38 @@ _MODEL = {
 
 @dataclass(frozen=True)
 class PastStage:
-    """One stage that was made once. `sizes` says how much work it was, by unit: examples, tokens, items, whole (1).
-
-    `whole_seconds` also counts the features that a selection rests on.
-    """
+    """One stage that was computed in the past."""
 
     kind: str
-    plugin: str
-    options: str
-    model: str | None
-    parameters: float | None
-    sizes: Mapping[str, float]
+    plugin: str  # its name; the kind for token counts
+    options: str  # a hash of the plugin's options
+    model: str | None  # the fingerprint of the base model or scorer
+    parameters: float | None  # of that model
+    sizes: Mapping[str, float]  # how much work it was: unit (examples, tokens, items; whole is always 1) -> number
     seconds: float
-    whole_seconds: float
-    bytes: float
+    whole_seconds: float  # of a selection together with its features; otherwise as `seconds`
+    bytes: float  # of its files
 
 
 class Past:
-    """All stages of one store, those whose files were dropped included."""
+    """All stages of one store, also those whose files were dropped."""
 
     def __init__(self, root: Path, records: Iterable[Record], refs: Iterable[ModelRef] = ()) -> None:
-        """`refs`: models that may stand in manifests, besides those that the records name."""
+        """`refs` are models that manifests may name, besides those of the records."""
         self.root = root
         records = list(records)
-        self._parameters = _sizes_of_models([*refs, *_refs(records)])
+        self._parameters = _parameters_by_fingerprint([*refs, *_recorded_models(records)])
         self._by_training = {record.stages["training"]: record for record in records if "training" in record.stages}
         self._by_selection = {record.stages["selection"]: record for record in records if "selection" in record.stages}
         manifests = sorted(self._manifests(), key=lambda manifest: str(manifest.get("created", "")))
-        self._pools = {m["identity"]["pool"]: size for m in manifests if (size := self._counted(m))}
+        # Manifests name pools and base models by fingerprint only: sizes of pools come from their token counts, the base
+        # model of an evaluation from the fine-tuning that it evaluates.
+        self._pools = {m["identity"]["pool"]: size for m in manifests if (size := self._pool_size(m))}
         self._bases = {m["key"]: m["identity"]["model"] for m in manifests if m["kind"] == "training"}
-        self.stages = [self._stage(manifest) for manifest in manifests]
+        self.stages = [self._past_stage(manifest) for manifest in manifests]
 
     def of(self, kind: str, plugin: str | None = None) -> list[PastStage]:
-        """The latest last."""
+        """The past stages of one kind, and of one plugin if it is given; the latest last."""
         return [stage for stage in self.stages if stage.kind == kind and plugin in (None, stage.plugin)]
 
     def _manifests(self) -> Iterator[dict[str, Any]]:
@@ -82,17 +82,17 @@ class Past:
             if manifest and isinstance(manifest.get("identity"), dict):
                 yield {**manifest, "kind": FORMER_KINDS.get(manifest["kind"], manifest["kind"])}
 
-    def _counted(self, manifest: Mapping[str, Any]) -> int:
-        """The size of a pool, from its token counts; 0 for another stage."""
+    def _pool_size(self, manifest: Mapping[str, Any]) -> int:
+        """The number of examples in the pool whose token counts this stage holds; 0 for another kind of stage."""
         path = self.root / "tokens" / manifest["key"] / "tokens.npy"
         if manifest["kind"] != "tokens" or not path.is_file():
             return 0
         return int(np.load(path, mmap_mode="r").shape[0])
 
-    def _stage(self, manifest: Mapping[str, Any]) -> PastStage:
+    def _past_stage(self, manifest: Mapping[str, Any]) -> PastStage:
         kind, key, identity = manifest["kind"], manifest["key"], manifest["identity"]
         about = identity.get(_PLUGIN.get(kind, ""), {})
-        model = self._model(kind, identity)
+        model = self._base_model(kind, identity)
         selection = self._by_selection.get(key) if kind == "selection" else None
         seconds = float(manifest["cost"]["wall_s"])
         return PastStage(
@@ -107,14 +107,15 @@ class Past:
             bytes=float(sum(about["bytes"] for about in manifest["files"].values())),
         )
 
-    def _model(self, kind: str, identity: Mapping[str, Any]) -> str | None:
-        """The fingerprint of the base model or scorer."""
+    def _base_model(self, kind: str, identity: Mapping[str, Any]) -> str | None:
+        """The fingerprint of the base model or scorer; None for a stage without a model."""
         if kind == "evaluation":
             return self._bases.get(identity["model"], identity["model"])
         found: str | None = identity.get(_MODEL.get(kind, ""))
         return found
 
     def _sizes(self, manifest: Mapping[str, Any]) -> dict[str, float | None]:
+        """Unit -> how much work the stage was; None where that is not known. The best unit comes first."""
         kind, logged = manifest["kind"], manifest["logged"]
         if kind == "training":
             record = self._by_training.get(manifest["key"])
@@ -124,21 +125,21 @@ class Past:
         return {"examples": self._pools.get(manifest["identity"].get("pool"))}
 
 
-def _refs(records: Iterable[Record]) -> Iterator[ModelRef]:
-    """The models and scorers that records name, each once, as far as they are local folders."""
+def _recorded_models(records: Iterable[Record]) -> Iterator[ModelRef]:
+    """The models and scorers that records name, each once; only local folders, as no hub is asked."""
     named = [record.config.get(role) for record in records for role in ("model", "scorer")]
     for about in {digest(about): about for about in named if about}.values():
         if Path(about["path"]).expanduser().is_dir():
             yield ModelRef(**about)
 
 
-def _sizes_of_models(refs: Iterable[ModelRef]) -> dict[str, float]:
-    """Fingerprint -> parameters."""
+def _parameters_by_fingerprint(refs: Iterable[ModelRef]) -> dict[str, float]:
+    """Fingerprint of a model -> its number of parameters, where both can be read."""
     found = {}
     for ref in refs:
         try:
             if size := parameters(ref):
                 found[fingerprint(ref)] = size
-        except UserError:  # a folder that has gone since
+        except UserError:  # the folder has been deleted since
             continue
     return found

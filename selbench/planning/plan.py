@@ -1,4 +1,4 @@
-"""What a sweep would do and cost, as plain data: made by planner.py, shown by tables.py, kept beside the sweep."""
+"""The plan of a sweep as plain data: what it would do and cost. Made by planner.py, shown by tables.py, kept as JSON."""
 
 from __future__ import annotations
 
@@ -8,94 +8,85 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# In the order in which a run goes through them.
+# The kinds of stages, in the order in which a run computes them.
 STAGES = ("tokens", "autoencoder", "features", "selection", "leaks", "lengths", "training", "evaluation")
 Status = Literal["cached", "to run"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the planner may assume. `price` is money per device-hour (None: unknown); `flops_per_s` what a device
-    achieves where no past stage tells (None: by whether there is a GPU); `items`, `item_tokens`: of a suite of which
-    nothing is known; `chars_per_token` where the tokens were never counted."""
+    """What the planner assumes where past stages do not tell."""
 
-    price: float | None = None
+    price: float | None = None  # money per device-hour; None: unknown
     currency: str = "USD"
-    flops_per_s: float | None = None
-    items: int = 1000
-    item_tokens: int = 128
-    chars_per_token: float = 4.0
+    flops_per_s: float | None = None  # operations per second of the device; None: by whether there is a GPU
+    items: int = 1000  # test items of a suite of which nothing is known
+    item_tokens: int = 128  # tokens of a test item
+    chars_per_token: float = 4.0  # where the tokens of a pool were never counted
 
 
 @dataclass(frozen=True)
 class PlannedStage:
     """One distinct stage of the grid, however many cells share it.
 
-    `id` is its key in the store, or a stand-in ("?...") where the key depends on a selection that is not made yet;
-    then `exact` is false, and two such stages may turn out to be one. `seconds`, `tokens` (read or trained on) and
-    `bytes` (added to the disk) are estimates of a stage that is to run, None where there is nothing to tell them
-    from; of a cached one they are 0. `source` says where they come from.
+    Seconds, tokens and bytes are estimates for a stage that is to run, None where nothing tells them; 0 if cached.
     """
 
-    stage: str
-    id: str
-    label: str
+    stage: str  # its kind
+    id: str  # its key in the store, or a stand-in ("?...") where the key depends on a selection that is not made yet
+    label: str  # for people
     status: Status
-    exact: bool = True
+    exact: bool = True  # whether `id` is the key; two stages with stand-ins may turn out to be one
     seconds: float | None = 0.0
-    tokens: float | None = 0.0
-    bytes: float | None = 0.0
-    source: str = "cached"
+    tokens: float | None = 0.0  # that the model reads or is trained on
+    bytes: float | None = 0.0  # added to the disk
+    source: str = "cached"  # where the estimate of the time comes from
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell: its number (from 1, as the sweep counts), the key and status of its record, the ids of its stages."""
+    """One cell of the grid."""
 
-    number: int
+    number: int  # from 1, as in the sweep
     name: str
-    key: str
-    status: str  # of its record: finished, skipped, failed; or "new"
-    runs: bool  # whether anything of it is to run
-    stages: tuple[str, ...]
+    key: str  # of the run
+    status: str  # of its record: finished, skipped, failed; "new" without a record
+    runs: bool  # whether the sweep would run it
+    stages: tuple[str, ...]  # the ids of the stages it needs
 
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest difference between two arms that the planned seeds show at 80 % power, in the metric's units.
-
-    `spread` is the standard deviation over seeds that it follows from, `source` where that comes from. `difference`
-    is None with one seed.
-    """
+    """What the planned seeds can show of one suite on one model."""
 
     suite: str
     model: str
-    seeds: int
-    spread: float
-    difference: float | None
-    source: str
+    seeds: int  # the fewest seeds of any arm
+    spread: float  # the standard deviation over seeds that is assumed, in the metric's units
+    difference: float | None  # the smallest between two arms that shows at 80 % power; None with one seed
+    source: str  # where the spread comes from
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells, distinct stages, and what they add up to. `peak_bytes`: the largest weights that are written and dropped."""
+    """The cells and distinct stages of a sweep, and what they add up to."""
 
     created: str
     settings: Settings
     cells: tuple[PlannedCell, ...]
     stages: tuple[PlannedStage, ...]
     detectable: tuple[Detectable, ...] = ()
-    record_bytes: float = 0.0
-    peak_bytes: float = 0.0
-    free_bytes: float = 0.0
+    record_bytes: float = 0.0  # of all records that are added
+    peak_bytes: float = 0.0  # of the largest weights that are written, evaluated and dropped again
+    free_bytes: float = 0.0  # on the disk of the output folder
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    totals: tuple[dict[str, Any], ...] = field(default=(), init=False)
+    totals: tuple[dict[str, Any], ...] = field(default=(), init=False)  # a row per kind of stage, the last the total
 
     def __post_init__(self) -> None:
         kinds = [(kind, [stage for stage in self.stages if stage.stage == kind]) for kind in STAGES]
-        rows = [_sum(kind, stages, self.settings) for kind, stages in kinds if stages]
-        whole = _sum("total", self.stages, self.settings)
+        rows = [_totals_row(kind, stages, self.settings) for kind, stages in kinds if stages]
+        whole = _totals_row("total", self.stages, self.settings)
         object.__setattr__(self, "totals", (*rows, {**whole, "bytes": whole["bytes"] + self.record_bytes}))
 
     @property
@@ -105,19 +96,20 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the disk has room for what is added, and for the weights that pass through."""
+        """Whether the disk has room for all that is added, and for the largest weights that are dropped again."""
         return bool(self.total["bytes"] + self.peak_bytes <= self.free_bytes)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """As nested dictionaries and lists, the shape of its JSON."""
         return dataclasses.asdict(self)
 
     def to_json(self) -> str:
+        """The text of plan.json."""
         return json.dumps(self.plain(), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """What `to_json` wrote. Raises ValueError for text that is no plan."""
+        """The plan that `to_json` wrote. Raises ValueError for any other text."""
         try:
             data = json.loads(text)
             del data["totals"]
@@ -130,8 +122,11 @@ class Plan:
             raise ValueError(f"not a plan: {error}") from error
 
 
-def _sum(kind: str, stages: Iterable[PlannedStage], settings: Settings) -> dict[str, Any]:
-    """One row of totals. `unknown` counts the stages to run that have no estimate of time: they add nothing here."""
+def _totals_row(kind: str, stages: Iterable[PlannedStage], settings: Settings) -> dict[str, Any]:
+    """One row of totals. `unknown` counts the stages to run without an estimate of time, which add no seconds.
+
+    `at_most` says that some stages may turn out to be one.
+    """
     stages = list(stages)
     running = [stage for stage in stages if stage.status == "to run"]
     seconds = sum(stage.seconds or 0.0 for stage in running)
@@ -146,11 +141,11 @@ def _sum(kind: str, stages: Iterable[PlannedStage], settings: Settings) -> dict[
         "bytes": sum(stage.bytes or 0.0 for stage in running),
         "money": None if settings.price is None else seconds / 3600 * settings.price,
         "unknown": sum(stage.seconds is None for stage in running),
-        "sources": _sources(running),
+        "sources": _distinct_sources(running),
     }
 
 
-def _sources(stages: list[PlannedStage]) -> list[str]:
+def _distinct_sources(stages: list[PlannedStage]) -> list[str]:
     """Where the estimates come from, the most frequent first."""
     found = [stage.source for stage in stages]
     return sorted(set(found), key=lambda source: (-found.count(source), source))

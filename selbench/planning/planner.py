@@ -1,4 +1,4 @@
-"""From the runs of a grid to its plan."""
+"""Makes the plan of a grid from its runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
-from selbench.planning.estimates import Estimates
+from selbench.planning.estimates import Estimator
 from selbench.planning.fitting import cut_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
@@ -21,48 +21,48 @@ from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now
 
-RECORD_BYTES = 100_000.0  # a record with its items, where there is none to look at
+RECORD_BYTES = 100_000.0  # a record with the files beside it, while there is none to measure
 
 
 def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
-    """What a sweep of these runs would do, without doing any of it; by default at the runs' own price.
+    """The plan of a sweep of these runs, none of which is carried out; by default with the price of the first run.
 
     All runs share one output folder. Raises UserError if a pool or model cannot be read.
     """
-    settings = settings or price_of(runs[0])
+    settings = settings or settings_of(runs[0])
     output = runs[0].output_dir
     outputs = Outputs(output)
     records = outputs.records.all()
     grid = Grid(runs, settings.chars_per_token)
     past = Past(outputs.store, records, [ref for run in runs for ref in (run.model, run.scorer)])
-    work, estimates = Workload(grid, past, settings), Estimates(past, settings)
+    work, estimator = Workload(grid, past, settings), Estimator(past, settings)
     stages = sorted(
-        (_stage(demand, work, estimates) for demand in grid.demands.values()), key=lambda s: STAGES.index(s.stage)
+        (_planned_stage(demand, work, estimator) for demand in grid.demands.values()),
+        key=lambda s: STAGES.index(s.stage),
     )
     plan = Plan(
         created=now(),
         settings=settings,
-        cells=tuple(_planned(cell, grid) for cell in grid.cells),
+        cells=tuple(_planned_cell(cell, grid) for cell in grid.cells),
         stages=tuple(stages),
         detectable=tuple(detectables(grid.cells, records)),
-        record_bytes=_record_bytes(outputs.records, records) * len({cell.key for cell in grid.cells if cell.runs}),
-        peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _passing(d)), default=0.0),
-        free_bytes=float(shutil.disk_usage(_existing(output)).free),
+        record_bytes=_bytes_per_record(outputs.records, records) * len({cell.key for cell in grid.cells if cell.runs}),
+        peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _is_dropped_later(d)), default=0.0),
+        free_bytes=float(shutil.disk_usage(_nearest_existing(output)).free),
     )
     return _with_remarks(plan, grid)
 
 
-def price_of(run: Run) -> Settings:
-    """Settings with the price per device-hour and the currency that a run is configured with."""
-    named = {"price": run.resolved.get("price_per_hour"), "currency": run.resolved.get("currency")}
-    return Settings(**{name: value for name, value in named.items() if value is not None})
+def settings_of(run: Run) -> Settings:
+    """The default settings, with the price per device-hour and the currency of a run's configuration."""
+    return Settings(price=run.price_per_hour, currency=run.currency)
 
 
-def _stage(demand: Demand, work: Workload, estimates: Estimates) -> PlannedStage:
+def _planned_stage(demand: Demand, work: Workload, estimator: Estimator) -> PlannedStage:
     if demand.cached:
         return PlannedStage(demand.stage, demand.id, demand.label, "cached")
     needed = work.of(demand)
-    guess = estimates.of(needed)
+    guess = estimator.of(needed)
     return PlannedStage(
         stage=demand.stage,
         id=demand.id,
@@ -76,29 +76,31 @@ def _stage(demand: Demand, work: Workload, estimates: Estimates) -> PlannedStage
     )
 
 
-def _planned(cell: Cell, grid: Grid) -> PlannedCell:
+def _planned_cell(cell: Cell, grid: Grid) -> PlannedCell:
     status = cell.record.status if cell.record else "new"
     stages = tuple(demand.id for demand in grid.of(cell))
     return PlannedCell(cell.number, cell.name, cell.key, status, cell.runs, stages)
 
 
-def _passing(demand: Demand) -> bool:
-    """Weights that are written, evaluated, and dropped again."""
+def _is_dropped_later(demand: Demand) -> bool:
+    """Whether the stage's files are weights that are dropped again once they are evaluated."""
     return demand.stage == "training" and not demand.cached and not demand.run.keep_models
 
 
-def _record_bytes(kept: Records, records: Sequence[Record]) -> float:
+def _bytes_per_record(kept: Records, records: Sequence[Record]) -> float:
+    """The median size of the past records and the files beside them."""
     sizes = [sum(about["bytes"] for about in record.files.values()) for record in records if record.files]
     own = [(kept.folder(record.key) / RECORD).stat().st_size for record in records if record.files]
     return float(np.median(np.add(sizes, own))) if sizes else RECORD_BYTES
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+def _nearest_existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def _with_remarks(plan: Plan, grid: Grid) -> Plan:
+    """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
     cuts = list(cut_sentences(grid))
     warnings = [sentence for much, sentence in cuts if much]

@@ -1,11 +1,11 @@
-"""How much a suite that was never run here has to read, as far as its options tell."""
+"""How much a model reads in a suite that was never run here, as far as the suite's options tell."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-# lm-eval task -> test items, texts that are scored for each (the choices; 1 where an answer is generated), and subtasks.
+# lm-eval task -> test items; texts that the model reads for each (one per choice; 1 where it writes an answer); subtasks.
 KNOWN = {
     "mmlu": (14_042, 4, 57),
     "hellaswag": (10_042, 4, 1),
@@ -24,15 +24,19 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Test items, and how many times the length of an item they make a model read; `known` from the tasks' names."""
+    """How much a model reads in a suite."""
 
-    items: float
-    lengths: float
-    known: bool
+    items: float  # test items
+    lengths: float  # texts of the length of one item: every choice of an item, and every example before it, is one more
+    known: bool  # whether this comes from the names of the tasks, and is not assumed
 
 
-def reading(suite: Any, unknown_items: int) -> Reading:
-    """Of any suite with `tasks`, `num_fewshot` (examples before each item) and `limit` (items per subtask), or without."""
+def suite_reading(suite: Any, unknown_items: int) -> Reading:
+    """How much a model reads in a suite; `unknown_items` is the number of items if its tasks are not known.
+
+    The options that count, where a suite has them: `tasks`, `num_fewshot` (examples before each item) and `limit`
+    (items per subtask).
+    """
     tasks, limit = list(getattr(suite, "tasks", [])), getattr(suite, "limit", None)
     shots = 1 + (getattr(suite, "num_fewshot", None) or 0)
     known = bool(tasks) and all(task in KNOWN for task in tasks)

@@ -1,4 +1,4 @@
-"""A plan as a person reads it: on the terminal, and as Markdown for a proposal."""
+"""The tables and sentences of a plan, for the terminal and as Markdown for a proposal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from selbench.numbers import (
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage
 
 HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk", "time comes from")
-MARKS = {"cached": "cached", "to run": "runs"}
 
 
 def title(plan: Plan) -> str:
@@ -27,7 +26,7 @@ def title(plan: Plan) -> str:
 
 
 def stage_rows(plan: Plan) -> list[list[str]]:
-    """The cells of the table under HEAD, one row per kind of stage and the total."""
+    """The rows of the table under HEAD: one per kind of stage, and the total."""
     return [_stage_row(row, plan) for row in plan.totals]
 
 
@@ -80,7 +79,7 @@ def _status(cell: PlannedCell) -> str:
 
 
 def remarks(plan: Plan) -> Iterator[str]:
-    """Sentences below the table: disk, what can be shown, notes. Warnings are apart."""
+    """The sentences below the table: disk, money, detectable differences, notes; without the warnings."""
     free = f"{size_text(plan.total['bytes'])} to be added, records included; {size_text(plan.free_bytes)} free"
     passing = f", besides {size_text(plan.peak_bytes)} while a model is fine-tuned" if plan.peak_bytes else ""
     yield f"disk: {free}{passing}"
@@ -91,7 +90,7 @@ def remarks(plan: Plan) -> Iterator[str]:
 
 
 def detectable_lines(plan: Plan) -> Iterator[str]:
-    """What the planned seeds can show, a sentence for each suite and model."""
+    """A sentence for each suite and model: the smallest difference that the planned seeds can show."""
     for row in plan.detectable:
         where = f"{row.suite} on {row.model}"
         if row.difference is None:
@@ -104,7 +103,7 @@ def detectable_lines(plan: Plan) -> Iterator[str]:
 
 
 def markdown(plan: Plan) -> str:
-    """The table of stages and the remarks."""
+    """The table of stages, the remarks and the warnings."""
     rows = [list(HEAD), ["---", *["---:"] * 7, "---"], *stage_rows(plan)]
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     points = "\n".join(f"- {line}" for line in [*remarks(plan), *(f"**{warning}**" for warning in plan.warnings)])

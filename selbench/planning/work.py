@@ -1,4 +1,4 @@
-"""How much work a stage is: examples, tokens, operations, and the space it takes."""
+"""How much work a stage is: examples, tokens and operations, and the space that it takes."""
 
 from __future__ import annotations
 
@@ -12,53 +12,49 @@ import numpy as np
 from selbench.api import ModelRef, Pool
 from selbench.models import fingerprint
 from selbench.planning.demands import Demand, Grid
-from selbench.planning.flops import FORWARD, TRAINING, parameters, width
+from selbench.planning.flops import FORWARD, TRAINING, parameters, residual_width
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
-from selbench.planning.suites import reading
+from selbench.planning.suites import suite_reading
 from selbench.run.inputs import load_pool
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
-# Where nothing at all is known: seconds per example of the pool, for what runs no model.
-LIGHT = {"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
-# Seconds before any work: counting tokens is the first that a process does, and loads the libraries.
-START = {"tokens": 5.0, "selection": 0.0, "features": 0.5, "autoencoder": 1.0, "training": 1.0, "evaluation": 1.0}
-LOAD = 2e-9  # seconds per parameter to load a model: two bytes at a gigabyte a second
+# Assumed seconds per example of the pool, for stages that run no model and were never run here.
+EXAMPLE_S = {"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
+# Assumed seconds before a stage's work begins. Counting tokens comes first in a process, and loads the libraries.
+START_S = {"tokens": 5.0, "selection": 0.0, "features": 0.5, "autoencoder": 1.0, "training": 1.0, "evaluation": 1.0}
+LOAD_S = 2e-9  # assumed seconds per parameter to load a model: two bytes at a gigabyte per second
 
 
 @dataclass(frozen=True)
 class Work:
-    """One stage's work. `sizes` by unit, the best first (see PastStage); `tokens` go through the model; `flops` is
-    None where no model runs or its size is unknown; `bytes` is what it leaves if no past stage tells.
-
-    `counted` says where the tokens come from, `assumed` what else is not known; `whole`: the features of a selection
-    are part of it.
-    """
+    """The work of one stage."""
 
     kind: str
-    plugin: str
-    options: str = ""
-    model: str | None = None
-    parameters: float | None = None
-    sizes: Mapping[str, float] = field(default_factory=dict)
-    tokens: float = 0.0
-    counted: str = ""
-    assumed: str = ""
-    flops: float | None = None
-    light: float = 0.0  # seconds besides the operations: all of them where no model runs, else loading it
-    bytes: float = 0.0
-    keeps: bool = True
-    whole: bool = False
+    plugin: str  # its name; the kind for token counts
+    options: str = ""  # a hash of the plugin's options
+    model: str | None = None  # the fingerprint of the base model or scorer
+    parameters: float | None = None  # of that model
+    sizes: Mapping[str, float] = field(default_factory=dict)  # unit (see PastStage) -> number, the best unit first
+    tokens: float = 0.0  # that go through the model
+    counted: str = ""  # where the tokens come from, for people
+    assumed: str = ""  # what else is assumed, for people
+    flops: float | None = None  # None where no model runs, or its size is unknown
+    other_s: float = 0.0  # seconds besides the operations: all of them where no model runs, else those for loading it
+    bytes: float = 0.0  # that it leaves, where no past stage tells
+    keeps: bool = True  # whether its files stay
+    whole: bool = False  # whether a selection's features are part of it, as the selector does not name them
 
 
 class Workload:
-    """The work of every stage of a grid."""
+    """Works out the work of each stage of a grid."""
 
     def __init__(self, grid: Grid, past: Past, settings: Settings) -> None:
         self.grid, self.past, self.settings = grid, past, settings
         self._lengths: dict[tuple[str, str], tuple[np.ndarray, str]] = {}
 
     def of(self, demand: Demand) -> Work:
+        """The work of one stage."""
         make = {
             "tokens": self._tokens,
             "lengths": self._token_lengths,
@@ -71,18 +67,19 @@ class Workload:
         return make.get(demand.stage, self._features)(demand)
 
     def lengths(self, pool: Pool, demand: Demand, model: ModelRef) -> tuple[np.ndarray, str]:
-        """N floats, the tokens of each example (prompt and response, without template), and where they come from."""
+        """The tokens of each example of the pool (N floats: prompt and response, without template), and their source.
+
+        They are the characters by a rate: that of the responses if these were counted, else an assumed one.
+        """
         known = pool.fingerprint, fingerprint(model)
         if known not in self._lengths:
             counts = self.grid.response_tokens(demand.run) if model == demand.run.model else None
-            said = np.asarray([len(example.response) for example in pool], float)
+            characters = np.asarray([len(example.response) for example in pool], float)
             if counts is None or not counts.sum():
-                rate, source = (
-                    self.settings.chars_per_token,
-                    f"{self.settings.chars_per_token:g} characters per token assumed",
-                )
+                rate = self.settings.chars_per_token
+                source = f"{rate:g} characters per token assumed"
             else:
-                rate = max(1.0, float(np.sum(said) / np.sum(counts)))
+                rate = max(1.0, float(np.sum(characters) / np.sum(counts)))
                 source = f"{rate:.1f} characters per token, as counted in the responses"
             tokens = np.asarray([len(example.text) for example in pool]) / rate
             self._lengths[known] = np.minimum(tokens, model.max_length), source
@@ -95,22 +92,22 @@ class Workload:
             "tokens",
             model=fingerprint(model),
             sizes={"examples": len(pool)},
-            light=START["tokens"] + LIGHT["tokens"] * len(pool),
+            other_s=START_S["tokens"] + EXAMPLE_S["tokens"] * len(pool),
             bytes=8.0 * len(pool),
         )
 
     def _token_lengths(self, demand: Demand) -> Work:
         pool, model = load_pool(demand.run.pool).pool, fingerprint(demand.run.model)
-        light = LIGHT["lengths"] * len(pool)
+        other_s = EXAMPLE_S["lengths"] * len(pool)
         return Work(
-            "lengths", "lengths", model=model, sizes={"examples": len(pool)}, light=light, bytes=32.0 * len(pool)
+            "lengths", "lengths", model=model, sizes={"examples": len(pool)}, other_s=other_s, bytes=32.0 * len(pool)
         )
 
     def _leaks(self, demand: Demand) -> Work:
         pool, about = load_pool(demand.run.pool).pool, plugin_identity(demand.plugin)
-        light = LIGHT["leaks"] * len(pool)
+        other_s = EXAMPLE_S["leaks"] * len(pool)
         return Work(
-            "leaks", about["name"], digest(about["options"]), sizes={"examples": len(pool)}, light=light, bytes=4e3
+            "leaks", about["name"], digest(about["options"]), sizes={"examples": len(pool)}, other_s=other_s, bytes=4e3
         )
 
     def _features(self, demand: Demand) -> Work:
@@ -124,10 +121,11 @@ class Workload:
         return dataclasses.replace(work, whole=whole, bytes=40 * demand.picks)
 
     def _reading(self, demand: Demand, kind: str, plugin: str, options: Any, looks: bool) -> Work:
-        """Something computed over the whole pool, by the scorer where it `looks`."""
+        """The work of a feature or selection, computed over the whole pool; through the scorer if it `looks` through it."""
         pool, scorer = load_pool(demand.run.pool).pool, demand.run.scorer
         size = parameters(scorer) if looks else None
         lengths, source = self.lengths(pool, demand, scorer) if looks else (np.zeros(1), "")
+        # A selection depends on the scorer through its features, even if it reads nothing itself.
         uses = looks or (kind == "selection" and demand.run.selector.uses_scorer)
         return Work(
             kind,
@@ -139,8 +137,8 @@ class Workload:
             tokens=float(lengths.sum()),
             counted=source,
             flops=FORWARD * size * float(lengths.sum()) if size else None,
-            light=START[kind] + (LOAD * (size or 0.0) if looks else LIGHT[kind] * len(pool)),
-            bytes=4.0 * len(pool) * ((width(scorer) if looks else None) or 256),
+            other_s=START_S[kind] + (LOAD_S * (size or 0.0) if looks else EXAMPLE_S[kind] * len(pool)),
+            bytes=4.0 * len(pool) * ((residual_width(scorer) if looks else None) or 256),
         )
 
     def _training(self, demand: Demand) -> Work:
@@ -148,7 +146,7 @@ class Workload:
         pool = load_pool(run.pool).pool
         lengths, source = self.lengths(pool, demand, model)
         chosen = lengths if demand.positions is None else lengths[demand.positions]
-        seen = _examples_seen(trainer, demand.picks, self._response_share(pool, demand))
+        seen = _examples_seen(trainer, demand.picks, self._mean_response_tokens(pool, demand))
         size = parameters(model)
         tokens, about = seen * float(chosen.mean()), plugin_identity(trainer)
         return Work(
@@ -161,13 +159,13 @@ class Workload:
             tokens=tokens,
             counted=source,
             flops=TRAINING * size * tokens if size else None,
-            light=START["training"] + LOAD * (size or 0.0),
+            other_s=START_S["training"] + LOAD_S * (size or 0.0),
             bytes=4 * (size or 0.0) * _kept_share(trainer),
             keeps=run.keep_models,
         )
 
-    def _response_share(self, pool: Pool, demand: Demand) -> float:
-        """Mean response tokens of an example."""
+    def _mean_response_tokens(self, pool: Pool, demand: Demand) -> float:
+        """The mean number of response tokens of an example of the pool."""
         counts = self.grid.response_tokens(demand.run)
         if counts is not None:
             return float(np.mean(counts))
@@ -178,7 +176,7 @@ class Workload:
         options, size = digest(about["options"]), parameters(model)
         before = [stage for stage in self.past.of("evaluation", about["name"]) if stage.options == options]
         counted = [stage.sizes["items"] for stage in before if "items" in stage.sizes]
-        guess = reading(demand.plugin, self.settings.items)
+        guess = suite_reading(demand.plugin, self.settings.items)
         items = float(np.median(counted)) if counted else guess.items
         tokens = items * guess.lengths / guess.items * self.settings.item_tokens
         return Work(
@@ -192,13 +190,13 @@ class Workload:
             counted=f"{self.settings.item_tokens} tokens per item and text assumed",
             assumed="" if before else f"{items:,.0f} items" + ("" if guess.known else " assumed"),
             flops=FORWARD * size * tokens if size else None,
-            light=START["evaluation"] + LOAD * (size or 0.0),
+            other_s=START_S["evaluation"] + LOAD_S * (size or 0.0),
             bytes=40 * items,
         )
 
 
 def _examples_seen(trainer: Any, picks: float, response_tokens: float) -> float:
-    """Examples that pass through the model, however the trainer counts how long it goes on."""
+    """The number of examples that pass through the model, by what the trainer's `match` says is equal between arms."""
     match = getattr(trainer, "match", "epochs")
     if match == "steps":
         return float(trainer.steps * getattr(trainer, "batch_size", 1))
@@ -208,6 +206,9 @@ def _examples_seen(trainer: Any, picks: float, response_tokens: float) -> float:
 
 
 def _kept_share(trainer: Any) -> float:
-    """The weights that are written, as a share of the model's: of an adapter over all linear layers about 0.6 % at rank 16."""
+    """The share of the model's weights that is written: all, or those of an adapter.
+
+    An adapter over all linear layers has about 0.6 % of the weights at rank 16.
+    """
     rank = getattr(trainer, "lora_rank", 0)
     return min(1.0, 0.0004 * rank) if rank else 1.0

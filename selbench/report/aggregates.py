@@ -1,4 +1,4 @@
-"""One figure per arm over many tables: mean differences, average ranks and their critical distance, areas, tallies."""
+"""One row per arm over many tables: mean differences, average ranks, critical differences, areas, verdict counts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from selbench.statistics.ranks import critical_distance, score_ranks, tied_runs
 RANDOM, FULL = "random", "full"
 
 
-def aggregates(
+def arm_aggregates(
     tables: Sequence[Table], blocks: Sequence[Table], baseline: str, confidence: float
 ) -> tuple[Aggregate, ...]:
-    """One per arm, best average rank first.
+    """One Aggregate per arm, the best average rank first.
 
-    `blocks` are the tables by task, from which come mean differences and average ranks; tallies of verdicts come from
-    `tables`. The interval of a mean difference is about other tasks and models like these: tables that differ only in
-    budget are one cluster, and it needs two. NaN where metrics differ, as their units cannot be averaged.
+    Mean differences and average ranks come from `blocks`, the tables by task; counts of verdicts come from `tables`.
+    The interval of a mean difference is about other tasks and models like these: tables that differ only in budget are
+    one cluster, and the interval needs two clusters. Mean differences are NaN if the tables have different metrics,
+    whose units cannot be averaged.
     """
     comparable = len({(table.setting["metric"], table.higher_is_better) for table in blocks}) == 1
     ranks = _ranks_by_arm(blocks)
@@ -74,7 +75,7 @@ def _arm_aggregate(
 
 
 def _verdict_tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:
-    """Better, tied and worse than the arm of that name (whatever its case), by verdict."""
+    """In how many tables `arm` is better than, tied with and worse than the arm `against` (case is ignored)."""
     found = {"better": 0, "tied": 0, "worse": 0}
     for pair in (pair for table in tables for pair in table.pairs):
         if pair.a == arm and pair.b.lower() == against.lower():
@@ -85,7 +86,7 @@ def _verdict_tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int
 
 
 def _budget_area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
-    """The mean height of score over log budget, by trapezoids, averaged over settings."""
+    """The mean score over log budget, by the trapezoidal rule, averaged over settings; NaN with a single budget."""
     curves: dict[str, dict[float, float]] = {}
     for table, row in rows:
         if not row.reference and row.amount > 0:
@@ -98,11 +99,12 @@ def _budget_area(rows: Sequence[tuple[Table, ArmRow]]) -> float:
     return float(np.mean(heights)) if heights else math.nan
 
 
-def critical(blocks: Sequence[Table], confidence: float) -> Critical:
-    """Friedman's test and Nemenyi's distance over settings (Demsar 2006, section 3.2.2).
+def critical_ranks(blocks: Sequence[Table], confidence: float) -> Critical:
+    """Friedman's test and Nemenyi's critical difference over settings (Demsar 2006, section 3.2.2).
 
-    A block is a setting (and task): its ranks are averaged over budgets first, because budgets of one setting are not
-    independent. Arms that most tables have take part, and the tables that have all of them.
+    `blocks` are the tables by task. The ranks of a setting (and task) are averaged over its budgets first, because the
+    budgets of one setting are not independent. Only arms that more than half of the tables have are ranked, and only
+    tables that have all of these arms count.
     """
     named = [(_setting_key(table), _table_ranks(table)) for table in blocks]
     often: dict[str, int] = {}
@@ -113,7 +115,7 @@ def critical(blocks: Sequence[Table], confidence: float) -> Critical:
     complete = [(setting, ranks) for setting, ranks in named if all(arm in ranks for arm in arms)]
     if len(arms) < 2 or not complete:
         return Critical()
-    # Ranks among those that take part.
+    # The arms that are left out leave gaps in the ranks, so the others are ranked again.
     rows: dict[str, list[NDArray[np.float64]]] = {}
     for setting, ranks in complete:
         rows.setdefault(setting, []).append(score_ranks([ranks[arm] for arm in arms], higher_is_better=False))
@@ -142,7 +144,7 @@ def _ranks_by_arm(tables: Sequence[Table]) -> dict[str, list[float]]:
 
 
 def _table_ranks(table: Table) -> dict[str, float]:
-    """Ranks by score among the arms of the budget, equal scores sharing the mean of theirs."""
+    """The rank of each arm of the table's budget by its score; equal scores share the mean of their ranks."""
     rows = [row for row in table.rows if not row.reference and not math.isnan(row.score)]
     ranks = score_ranks([row.score for row in rows], table.higher_is_better)
     return {row.arm: float(rank) for row, rank in zip(rows, ranks)}

@@ -1,4 +1,4 @@
-"""From a tidy table of scores to the arms of each table: which stand together, in which order, with which seeds."""
+"""From a tidy table of scores to the arms of each table of a board: which arms it has, in which order, with which seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
-from selbench.statistics.differences import Cells, mean_of
+from selbench.statistics.differences import Cells, row_means
 from selbench.store.axes import arm_name
 
 if TYPE_CHECKING:
@@ -20,24 +20,23 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Arms:
-    """All arms of a board. `units` has a row per arm: SETTING, ARM, label, amount, higher_is_better, COSTS, fixed.
+    """All U arms of a board, and their C places in its tables.
 
-    An arm without a budget stands in every table of its setting: `unit` gives, for each of C places on the board,
-    the row in `units`, `table` the number of its table (places of a table are neighbours, best first), and
-    `reference` says which are there without a budget beside arms that have one.
+    An arm without a budget has a place in every table of its setting, so there are more places than arms. The places
+    of a table are neighbours, the best arm first.
     """
 
-    units: pd.DataFrame
-    cells: Cells
-    runs: list[dict[int, str]]
-    unit: Ints
-    table: Ints
-    reference: NDArray[np.bool_]
-    budgets: list[str]
+    units: pd.DataFrame  # U rows: SETTING, ARM, label, amount, higher_is_better, COSTS, fixed, setting
+    cells: Cells  # the scores of the U arms over seeds
+    runs: list[dict[int, str]]  # for each of the U arms: column of the seed in `cells` -> key of the run
+    unit: Ints  # for each place, the row of its arm in `units`
+    table: Ints  # for each place, the number of its table
+    reference: NDArray[np.bool_]  # for each place, whether its arm has no budget while others in the table have one
+    budgets: list[str]  # for each table, its budget as shown; empty if no arm has one
 
 
-def arrange(scores: pd.DataFrame) -> Arms:
-    """`scores` is tidy (see `scores.runs_table`); columns that it lacks count as empty."""
+def arrange_arms(scores: pd.DataFrame) -> Arms:
+    """The arms of `scores`, a tidy table (see `tidy.runs_table`); columns that it lacks count as empty."""
     table = scores.assign(**{name: "" for name in [*SETTING, *ARM, "run"] if name not in scores})
     table = table.assign(**{name: np.nan for name in [*COSTS, "amount"] if name not in table})
     if "higher_is_better" not in table:
@@ -56,11 +55,11 @@ def arrange(scores: pd.DataFrame) -> Arms:
     values = np.full((len(units), len(seeds)), np.nan)
     values[arm, column] = table["score"]
     fixed = units["fixed"].to_numpy()
-    values[fixed] = mean_of(values[fixed])[:, None]
+    values[fixed] = row_means(values[fixed])[:, None]
     runs: list[dict[int, str]] = [{} for _ in range(len(units))]
     for row, place, run in zip(arm, column, table["run"]):
         runs[row][int(place)] = str(run)
-    unit, number, reference, budgets = _tables(units, mean_of(values))
+    unit, number, reference, budgets = _table_places(units, row_means(values))
     own = units.groupby(["setting", "budget"], sort=False).ngroup().to_numpy()
     names = units.groupby("label", sort=False).ngroup().to_numpy()
     measure = units.groupby(["suite", "suite_key", "task", "metric"], sort=False).ngroup().to_numpy()
@@ -68,12 +67,13 @@ def arrange(scores: pd.DataFrame) -> Arms:
     return Arms(units, cells, runs, unit, number, reference, budgets)
 
 
-def _tables(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:
-    """The places of all tables: settings as they come, budgets from small to large, arms best first."""
+def _table_places(units: pd.DataFrame, means: NDArray[np.float64]) -> tuple[Ints, Ints, NDArray[np.bool_], list[str]]:
+    """`unit`, `table`, `reference` and `budgets` of Arms: settings as they come, small budgets first, best arms first."""
     good = np.where(units["higher_is_better"].to_numpy(dtype=bool), means, -means)
     unit, table, reference = [], [], []
     budgets: list[str] = []
     for _, part in units.groupby("setting", sort=False):
+        # Arms without a budget stand in the table of every budget, or, if no arm has one, in a single table.
         free = part[part["budget"] == ""]
         limited = part[part["budget"] != ""].sort_values("amount", kind="stable")
         for budget in limited["budget"].unique() if len(limited) else [""]:

@@ -1,7 +1,7 @@
-"""What a leaderboard says, as plain data: every way to show it (terminal, JSON, Markdown, page) reads this.
+"""The leaderboard as plain data, from which terminal, JSON, Markdown and HTML page are made.
 
-A *setting* fixes all but the method and the budget; a *table* is one setting at one budget: its arms are compared
-with each other, and with the arms that have no budget (`base`, `full`).
+A *setting* fixes everything but the method and the budget. A *table* is one setting at one budget: its arms are
+compared with each other, and with the arms that have no budget (`base`, `full`).
 """
 
 from __future__ import annotations
@@ -17,32 +17,25 @@ OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "tied"
 
 @dataclass(frozen=True)
 class Difference:
-    """Arm `a` against arm `b` in one table, in the metric's units; `mean` > 0 where a is better, whatever the metric.
-
-    `low` and `high` bound the interval at the board's confidence; `p` is uncorrected, `p_adjusted` after the board's
-    correction, from which `verdict` (of a) follows. `se_seed` and `se_item` part the standard error `se`: what other
-    seeds and what other items would change (NaN where it cannot be known: one seed; no item-level results).
-    `detectable` is the smallest difference that these seeds show at 80 % power, `seeds_needed` how many seeds per
-    arm would show the difference found (None: no number below 10,000).
-    """
+    """Arm `a` against arm `b` in one table, in the metric's units. Unknown figures are NaN."""
 
     a: str
     b: str
-    mean: float
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    p_adjusted: float = math.nan
-    verdict: Verdict = "tied"
-    se: float = math.nan
-    se_seed: float = math.nan
-    se_item: float = math.nan
-    seeds: int = 0
-    detectable: float = math.nan
-    seeds_needed: int | None = None
+    mean: float  # above 0 if a is better, whatever the metric
+    low: float = math.nan  # lower end of the interval at the board's confidence
+    high: float = math.nan  # its upper end
+    p: float = math.nan  # uncorrected
+    p_adjusted: float = math.nan  # after the board's correction
+    verdict: Verdict = "tied"  # on a, from p_adjusted; also "tied" if nothing could be tested
+    se: float = math.nan  # standard error of `mean`
+    se_seed: float = math.nan  # its part from other seeds; NaN if the seed noise is unknown
+    se_item: float = math.nan  # its part from other items; NaN without item-level results
+    seeds: int = 0  # how many seeds the difference rests on
+    detectable: float = math.nan  # the smallest difference that these seeds show at 80 % power
+    seeds_needed: int | None = None  # seeds per arm that would show this difference; None: 10,000 are too few
 
     def turned(self) -> Difference:
-        """The same seen from the other side: b against a."""
+        """The same difference seen from the other side: b against a."""
         return dataclasses.replace(
             self,
             a=self.b,
@@ -56,140 +49,123 @@ class Difference:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm of a table. `arm` names it in differences; ranks are 1-based and shared by arms that are tied.
+    """One arm of a table. Scores are in the metric's units, costs are means per run, unknown figures are NaN."""
 
-    `score` is the mean over seeds, as measured; `low` and `high` bound its interval, `se` is its standard error, of
-    which `se_seed` and `se_item` as in Difference. `reference` arms (base, full beside arms with a budget) are compared
-    but not ranked: their ranks are 0. `relative_to_full` is score / full - 1 as papers quote it. Costs are means per
-    run; `steps` are the optimiser's. `examples` and `response_tokens` were selected; of them `trained` examples were
-    trained on, `cut` ones are longer than the training `context` (tokens), `dropped` ones are not trained on for it;
-    `tokens_trained` are the response tokens in the loss of the whole training, all epochs (NaN where the trainer does not
-    say), `tokens_fit` those of the selected examples that fit into the context, `tokens_lost` the share that does not.
-    `items_cut` test items did not fit into the model, `items_left_out` ones are not in the score.
-    """
-
-    arm: str
+    arm: str  # its label, by which differences name it
     selector: str
     scorer: str = ""
-    budget: str = ""
-    amount: float = math.nan
-    score: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    se: float = math.nan
-    se_seed: float = math.nan
-    se_item: float = math.nan
-    seeds: int = 0
-    rank_low: int = 0
-    rank_high: int = 0
-    reference: bool = False
-    vs_baseline: Difference | None = None
-    relative_to_full: float = math.nan
-    examples: float = math.nan
-    response_tokens: float = math.nan
-    trained: float = math.nan
-    cut: float = math.nan
-    dropped: float = math.nan
-    tokens_trained: float = math.nan
-    tokens_fit: float = math.nan
-    tokens_lost: float = math.nan
-    context: float = math.nan
-    steps: float = math.nan
-    selection_s: float = math.nan
-    training_s: float = math.nan
-    evaluation_s: float = math.nan
-    flops: float = math.nan
-    money: float = math.nan
-    leaked: int | None = None
-    items_cut: float = math.nan
-    items_left_out: float = math.nan
-    runs: tuple[str, ...] = ()
+    budget: str = ""  # as shown; empty for an arm without one
+    amount: float = math.nan  # the budget as a number, to sort by
+    score: float = math.nan  # mean over seeds, as measured
+    low: float = math.nan  # lower end of the score's interval at the board's confidence
+    high: float = math.nan  # its upper end
+    se: float = math.nan  # standard error of the score
+    se_seed: float = math.nan  # its part from other seeds
+    se_item: float = math.nan  # its part from other items
+    seeds: int = 0  # runs behind the score
+    rank_low: int = 0  # the best rank that the verdicts allow, from 1; 0 for a reference
+    rank_high: int = 0  # the worst
+    reference: bool = False  # base or full beside arms with a budget: compared with them, but not ranked
+    vs_baseline: Difference | None = None  # this arm against the baseline; None for the baseline itself or without one
+    relative_to_full: float = math.nan  # score / full - 1, as papers quote it
+    examples: float = math.nan  # selected
+    response_tokens: float = math.nan  # of the selected examples
+    trained: float = math.nan  # examples that were trained on
+    cut: float = math.nan  # examples longer than the training context
+    dropped: float = math.nan  # examples of which no response is left within it
+    tokens_trained: float = math.nan  # response tokens in the loss of the whole training; NaN: the trainer does not say
+    tokens_fit: float = math.nan  # those of the selected examples that fit into the context: of one epoch
+    tokens_lost: float = math.nan  # the share of those of the selected examples that does not fit
+    context: float = math.nan  # the training context in tokens
+    steps: float = math.nan  # of the optimiser
+    selection_s: float = math.nan  # wall-clock seconds, features included
+    training_s: float = math.nan  # wall-clock seconds
+    evaluation_s: float = math.nan  # wall-clock seconds
+    flops: float = math.nan  # floating-point operations of all stages
+    money: float = math.nan  # of all stages, in the currency of the configured prices
+    leaked: int | None = None  # selected examples that overlap with the suite's items; None: not checked
+    items_cut: float = math.nan  # test items that were scored although some of their text did not fit
+    items_left_out: float = math.nan  # test items that are not in the score
+    runs: tuple[str, ...] = ()  # keys, in the order of the seeds
 
 
 @dataclass(frozen=True)
 class Table:
-    """One setting at one budget: `rows` best first, `pairs` every pair of its arms once (a above b)."""
+    """One setting at one budget."""
 
-    setting: dict[str, Any]
-    budget: str
+    setting: dict[str, Any]  # the columns tidy.SETTING
+    budget: str  # as shown; empty if no arm has one
     higher_is_better: bool
-    rows: tuple[ArmRow, ...]
-    pairs: tuple[Difference, ...]
+    rows: tuple[ArmRow, ...]  # best first
+    pairs: tuple[Difference, ...]  # every pair of arms once, the better one as a
 
     @property
     def name(self) -> str:
-        """Stable within a board, such as `planted · planted-1m · 10%`."""
+        """The suite, task, model, pool and budget of the table: `planted · planted-1m · 10%`."""
         parts = [str(self.setting.get(key) or "") for key in ("suite", "task", "model", "pool")]
         return " · ".join(part for part in [*parts, self.budget] if part)
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One arm (`selector` holds its name) over all tables where it and what it is compared with stand.
+    """One arm over all tables that have it. Unknown figures are NaN, and so are means over different metrics."""
 
-    `mean_difference` to the baseline with its interval, in the metric's units (NaN where tables have different
-    metrics), over `clusters` settings and tasks; average rank; wins/ties/losses by verdict against the baseline,
-    `random` and `full`; `budget_area`: mean score over the budgets between the smallest and the largest, by trapezoids
-    on log budget, per setting then averaged (NaN with one budget).
-    """
-
-    selector: str
-    tables: int
+    selector: str  # the arm's label
+    tables: int  # how many tables have the arm
     average_rank: float
-    mean_difference: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p: float = math.nan
-    clusters: int = 0
-    wins_baseline: tuple[int, int, int] = (0, 0, 0)
-    wins_random: tuple[int, int, int] = (0, 0, 0)
-    wins_full: tuple[int, int, int] = (0, 0, 0)
-    relative_to_full: float = math.nan
-    budget_area: float = math.nan
+    mean_difference: float = math.nan  # to the baseline, in the metric's units, above 0 if the arm is better
+    low: float = math.nan  # lower end of its interval at the board's confidence
+    high: float = math.nan  # its upper end
+    p: float = math.nan  # uncorrected
+    clusters: int = 0  # how many settings and tasks the mean difference is over
+    wins_baseline: tuple[int, int, int] = (0, 0, 0)  # tables won, tied and lost by verdict against the baseline
+    wins_random: tuple[int, int, int] = (0, 0, 0)  # the same against `random`
+    wins_full: tuple[int, int, int] = (0, 0, 0)  # the same against `full`
+    relative_to_full: float = math.nan  # mean of score / full - 1
+    budget_area: float = math.nan  # mean score over log budget, smallest to largest, averaged over settings
 
 
 @dataclass(frozen=True)
 class Critical:
-    """Average ranks over tables and which of them cannot be told apart (`groups` of selectors).
+    """Average ranks of arms over settings and tasks, and which of them cannot be told apart (Demsar 2006).
 
-    `distance` is Nemenyi's critical difference (Demsar 2006, section 3.2.2); `p` is Friedman's. NaN where there
-    are too few tables or arms.
+    NaN if there are fewer than two settings and tasks, or fewer than three arms.
     """
 
-    ranks: dict[str, float] = field(default_factory=dict)
-    groups: tuple[tuple[str, ...], ...] = ()
-    distance: float = math.nan
-    p: float = math.nan
-    tables: int = 0
+    ranks: dict[str, float] = field(default_factory=dict)  # arm -> average rank, the best first
+    groups: tuple[tuple[str, ...], ...] = ()  # arms whose ranks differ by less than `distance`
+    distance: float = math.nan  # Nemenyi's critical difference (section 3.2.2)
+    p: float = math.nan  # of Friedman's test
+    tables: int = 0  # how many settings and tasks are averaged
 
 
 @dataclass(frozen=True)
 class Board:
-    """Everything a report says of a set of scores."""
+    """Everything that a report says of a set of scores."""
 
-    baseline: str
-    test: str
-    correction: str
-    confidence: float
+    baseline: str  # the selector that every arm is compared with
+    test: str  # moderated, paired or welch (see statistics.differences)
+    correction: str  # none, holm-table, holm or bh (see statistics.multiplicity)
+    confidence: float  # of the intervals; a verdict needs an adjusted p below 1 - confidence
     tables: tuple[Table, ...]
-    aggregates: tuple[Aggregate, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()  # one per arm, over all tables
     critical: Critical = field(default_factory=Critical)
-    counts: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    counts: dict[str, Any] = field(default_factory=dict)  # see counts.verdict_counts
+    warnings: tuple[str, ...] = ()  # sentences on what may mislead
+    notes: tuple[str, ...] = ()  # sentences on how the verdicts were reached
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it: NaN becomes None, and each table has its name."""
-        found: dict[str, Any] = _as_json(dataclasses.asdict(self))
+        """The board as values that JSON can hold: NaN becomes None, and each table has its name."""
+        found: dict[str, Any] = _plain_value(dataclasses.asdict(self))
         found["tables"] = [{"name": table.name, **plain} for table, plain in zip(self.tables, found["tables"])]
         return found
 
 
-def _as_json(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        return {str(key): _plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
+        return [_plain_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value.item() if hasattr(value, "item") else value

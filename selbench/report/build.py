@@ -1,4 +1,4 @@
-"""From a tidy table of scores to the board: every pair tested, and put into rows."""
+"""From a tidy table of scores to the board: all pairs of arms are tested, and the results put into rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.errors import UserError, unknown
-from selbench.report.aggregates import aggregates, critical
-from selbench.report.arms import Arms, arrange
+from selbench.report.aggregates import arm_aggregates, critical_ranks
+from selbench.report.arms import Arms, arrange_arms
 from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
-from selbench.report.counts import counts
+from selbench.report.counts import verdict_counts
 from selbench.report.items import ItemScores
-from selbench.report.notes import notes, warnings
-from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented, tested_pairs
+from selbench.report.notes import board_notes, board_warnings
+from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented_values, tested_pairs
 from selbench.report.tidy import ARM, BASELINE, COSTS, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
@@ -37,11 +37,12 @@ def build_board(
     correction: str = "holm-table",
     confidence: float = 0.95,
 ) -> Board:
-    """The board of tidy `scores` (`scores.runs_table`, or `plain_scores.read_scores`).
+    """The board of tidy `scores` (of `tidy.runs_table` or `plain_scores.read_scores`).
 
-    `items` gives item-level results where runs have them; `tasks` (`scores.task_table`) breaks suites into tasks for
-    the aggregates. `test` is moderated, paired or welch (see differences), `correction` none, holm-table, holm or bh
-    (see multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises UserError for an unknown choice.
+    `items` gives the item-level results of the runs that have them; `tasks` (of `tidy.task_table`) breaks suites into
+    tasks for the aggregates. `test` is moderated, paired or welch (see statistics.differences), `correction` is none,
+    holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises
+    UserError for an unknown choice.
     """
     if test not in TESTS:
         raise UserError(unknown("test", test, TESTS))
@@ -51,7 +52,7 @@ def build_board(
         raise UserError(f"confidence is {confidence}: give a share from 0.5 to below 1, such as 0.95.")
     if scores.empty:
         return Board(baseline, test, correction, confidence, ())
-    arms = arrange(scores)
+    arms = arrange_arms(scores)
     pairs = make_pairs(arms, baseline)
     found, measured = tested_pairs(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
     tables = _BoardRows(arms, pairs, found, measured).tables()
@@ -62,27 +63,27 @@ def build_board(
         correction=correction,
         confidence=confidence,
         tables=tables,
-        aggregates=aggregates(tables, blocks, baseline, confidence),
-        critical=critical(blocks, confidence),
-        counts=counts(pairs, found, arms, 1 - confidence),
-        warnings=warnings(tables, baseline),
-        notes=notes(arms, found, test, correction, confidence),
+        aggregates=arm_aggregates(tables, blocks, baseline, confidence),
+        critical=critical_ranks(blocks, confidence),
+        counts=verdict_counts(pairs, found, arms, 1 - confidence),
+        warnings=board_warnings(tables, baseline),
+        notes=board_notes(arms, found, test, correction, confidence),
     )
 
 
 def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
-    """Tables of single tasks, scores only: ranks and means over tasks need no tests of their own."""
-    arms = arrange(tasks)
+    """The tables of single tasks with scores only: ranks and means over tasks need no tests of their own."""
+    arms = arrange_arms(tasks)
     pairs = make_pairs(arms, baseline)
     nothing = np.full(len(pairs.a), np.nan)
-    plain = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], "welch")
+    plain = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], "welch")
     tied = np.zeros(len(nothing), dtype=np.int64)
     found = Tested(
-        mean=oriented(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
+        mean=oriented_values(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
         half=nothing, p=nothing, adjusted=nothing, verdict=tied, detectable=nothing, seeds_needed=nothing,
         borrowed_df=nothing,
     )  # fmt: skip
-    alone = differences.alone(arms.cells, "welch")
+    alone = differences.cell_means(arms.cells, "welch")
     unknown_noise = np.full(len(arms.units), np.nan)
     measured = Measured(
         alone.mean,
@@ -96,7 +97,7 @@ def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
 
 
 class _BoardRows:
-    """Arrays into the rows of the board."""
+    """Turns the arrays of the tests into the tables and rows of the board."""
 
     def __init__(self, arms: Arms, pairs: Pairs, found: Tested, measured: Measured) -> None:
         self._arms, self._pairs, self._found, self._measured = arms, pairs, found, measured
@@ -108,7 +109,7 @@ class _BoardRows:
         return tuple(self._board_table(number, budget) for number, budget in enumerate(self._arms.budgets))
 
     def _better_and_worse(self) -> tuple[Ints, Ints]:
-        """For every place, how many arms of its budget are known to be better, and how many are in all."""
+        """For every place, how many arms of its budget are better by verdict, and how many are worse."""
         verdict, pairs = self._found.verdict * ~self._pairs.reference, self._pairs
         better, worse = np.zeros(len(self._arms.unit), np.int64), np.zeros(len(self._arms.unit), np.int64)
         np.add.at(better, pairs.b, verdict > 0)

@@ -1,4 +1,4 @@
-"""How many verdicts there are, under every correction: the figures that a re-analysis quotes."""
+"""The number of verdicts under every correction, which a re-analysis of published scores quotes."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from selbench.statistics.multiplicity import CORRECTIONS, Correction, adjust, families
+from selbench.statistics.multiplicity import CORRECTIONS, Correction, adjust_p_values, family_numbers
 
 if TYPE_CHECKING:
     from selbench.report.arms import Arms
     from selbench.report.pairs import Pairs, Tested
 
 
-def counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, Any]:
-    """`tables`; `cells` (arms against the baseline, base and full aside), of which `verdicts` say better, worse, tied
-    under the board's correction, and `by_correction` under each; `best_vs_runner_up`: tables `of` which the best arm
-    is separated from the next, `uncorrected` and by `verdict`; `pairs` among arms with a budget, and their verdicts."""
+def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, Any]:
+    """Counts over the whole board, by name:
+
+    - `tables`: the number of tables;
+    - `cells`: comparisons of an arm of a table's budget with the baseline;
+    - `verdicts`: how many of these are better, worse and tied under the board's correction;
+    - `by_correction`: the same under each correction;
+    - `best_vs_runner_up`: in how many tables the best arm is separated from the second, `uncorrected` and by `verdict`,
+      `of` how many that have two arms;
+    - `pairs`: `all` pairs of arms of a table's budget, and how many are `separated` by verdict.
+    """
     ranked = ~pairs.reference
     against = pairs.primary
     sign = np.sign(found.mean) * pairs.baseline
     by = {}
     for correction in cast(tuple[Correction, ...], CORRECTIONS):
-        family = families(correction, pairs.table, pairs.primary, pairs.reference)
-        below = adjust(found.p, family, correction, alpha).p < alpha
-        by[correction] = _verdict_counts((below * sign)[against])
-    best = _best(pairs, arms)
+        family = family_numbers(correction, pairs.table, pairs.primary, pairs.reference)
+        below = adjust_p_values(found.p, family, correction, alpha).p < alpha
+        by[correction] = _counts_by_sign((below * sign)[against])
+    best = _best_pairs(pairs, arms)
     return {
         "tables": len(arms.budgets),
         "cells": int(against.sum()),
-        "verdicts": _verdict_counts((found.verdict * pairs.baseline)[against]),
+        "verdicts": _counts_by_sign((found.verdict * pairs.baseline)[against]),
         "by_correction": by,
         "best_vs_runner_up": {
             "of": len(best),
@@ -40,11 +47,11 @@ def counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, A
     }
 
 
-def _verdict_counts(signs: Any) -> dict[str, int]:
+def _counts_by_sign(signs: Any) -> dict[str, int]:
     return {"better": int((signs > 0).sum()), "worse": int((signs < 0).sum()), "tied": int((signs == 0).sum())}
 
 
-def _best(pairs: Pairs, arms: Arms) -> Any:
-    """The pair of the first two ranked arms of each table that has two."""
+def _best_pairs(pairs: Pairs, arms: Arms) -> Any:
+    """The positions in `pairs` of the first two ranked arms of each table that has two."""
     ranked = np.flatnonzero(~pairs.reference)
     return ranked[np.unique(pairs.table[ranked], return_index=True)[1]]

@@ -1,4 +1,4 @@
-"""Item-level results: read when asked for, aligned between runs, and what other items would change."""
+"""Item-level results of runs: read when they are asked for, and aligned between runs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ Floats = NDArray[np.float64]
 
 
 class ItemScores:
-    """The headline item values of runs, from `items.parquet` beside each record."""
+    """The item values of the headline metrics of runs, read from the `items.parquet` beside each record."""
 
     def __init__(self, runs: Path, records: Sequence[Record]) -> None:
-        """`runs` is the folder of the records, OUTPUTS/runs."""
+        """`runs` is the folder that holds the folders of `records` (`Outputs(...).records.root`)."""
         self._runs = runs
         self._headline = {record.key: [row for row in record.scores if row.headline] for record in records}
         self._read: dict[str, dict[str, pd.Series[Any]] | None] = {}
 
     def of(self, run: str, suite: str) -> pd.Series[Any] | None:
-        """The values by (task, item), in the order of the tasks' names; None where they are missing, or where their
-        mean is not the task's score (a metric of the whole set, such as a perplexity)."""
+        """The values of a run on a suite, indexed by (task, item) in the order of the tasks' names.
+
+        None if they are missing, or if their mean is not the task's score: a metric of the whole set, such as a
+        perplexity, says nothing of single items.
+        """
         if run not in self._read:
             self._read[run] = self._load(run)
         found = self._read[run]
@@ -46,17 +49,18 @@ class ItemScores:
         for row in sorted(self._headline.get(run, []), key=lambda row: str(row.task)):
             place = (row.suite, row.task, row.metric)
             part = values.loc[[place]] if place in values.index else values.iloc[:0]
+            # An empty list, shorter than the number of tasks, marks the whole suite as unusable.
             if not np.isclose(part["value"].mean(skipna=False), row.value, rtol=1e-6, atol=1e-9):
                 suites[row.suite] = []
                 continue
             suites.setdefault(row.suite, []).append(part.reset_index())
-        return {suite: _joined(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
+        return {suite: _joined_values(parts) for suite, parts in suites.items() if self._whole(run, suite, parts)}
 
     def _whole(self, run: str, suite: str, parts: list[pd.DataFrame]) -> bool:
         return len(parts) == sum(row.suite == suite for row in self._headline[run])
 
 
-def _joined(parts: list[pd.DataFrame]) -> pd.Series[Any]:
+def _joined_values(parts: list[pd.DataFrame]) -> pd.Series[Any]:
     import pandas as pd
 
     every = pd.concat(parts, ignore_index=True)
@@ -65,17 +69,19 @@ def _joined(parts: list[pd.DataFrame]) -> pd.Series[Any]:
 
 @dataclass(frozen=True)
 class Aligned:
-    """The items of one table: `values` is arms x seeds x items (NaN where an arm lacks a seed), items in the order of
-    their tasks, which begin at `starts`."""
+    """The item values of one table, the items in the order of their tasks."""
 
-    values: Floats
-    starts: NDArray[np.int64]
+    values: Floats  # arms x seeds x items; NaN if an arm lacks a seed
+    starts: NDArray[np.int64]  # where each task's items begin
 
 
-def align(items: ItemScores, suite: str, runs: Sequence[Mapping[int, str]], fixed: Sequence[bool]) -> Aligned | None:
-    """The items of arms whose `runs` are given by column of the seed; None unless every run answers the same items.
+def align_items(
+    items: ItemScores, suite: str, runs: Sequence[Mapping[int, str]], fixed: Sequence[bool]
+) -> Aligned | None:
+    """The item values of the arms of one table; None unless all their runs have answered the same items.
 
-    An arm that is `fixed` (has no seed) stands in every column.
+    `runs` gives for each arm: column of the seed -> key of the run. The values of a `fixed` arm, which has no seed,
+    stand in every column.
     """
     columns = 1 + max((column for arm in runs for column in arm), default=0)
     index, values = None, None

@@ -1,4 +1,4 @@
-"""The leaderboard of recorded runs, or of any scores: on the terminal, as JSON, and as files."""
+"""Printing and writing the leaderboard, of recorded runs or of any scores: terminal, JSON and files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
@@ -22,20 +23,21 @@ from selbench.store.records import Record
 
 log = logging.getLogger("selbench.report")
 
-SHOWN = 8  # warnings of a board that are shown; the files have all
+SHOWN = 8  # how many of a board's warnings are printed; the files have all of them
 
 
 def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any) -> Board:
-    """The board of recorded runs; `runs` is their folder, for item-level results. Options are those of build_board.
+    """The board of recorded runs, by the options of build_board.
 
-    Raises UserError if two different arms have one label.
+    With `runs`, the folder of the records, item-level results take part in the verdicts. Raises UserError if two
+    different arms have the same label.
     """
     require_distinct_labels(record.axes for record in records if record.status == "finished")
     items = ItemScores(runs, records) if runs else None
     return build_board(runs_table(records), items, tasks=task_table(records), **options)
 
 
-def show(
+def show_records(
     records: Sequence[Record],
     csv: Path | None = None,
     baseline: str = BASELINE,
@@ -48,15 +50,15 @@ def show(
 ) -> Board:
     """Print the board of `records`, write it to `csv` (and beside it as Parquet, Markdown and a page), and return it.
 
-    `runs` is the folder of the records: with it, item-level results take part in the verdicts. `plan` compares what was
-    planned with what it took (see page.write_page).
+    With `runs`, the folder of the records, item-level results take part in the verdicts. `plan` is planned and actual
+    cost per kind of stage (see page.write_page). Raises UserError as board_of does, or if a file cannot be written.
     """
     board = board_of(records, runs, baseline=baseline, **options)
-    present(board, csv, records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
+    show_board(board, csv, records, runs, all_tables=all_tables, as_json=as_json, plan=plan)
     return board
 
 
-def present(
+def show_board(
     board: Board,
     csv: Path | None = None,
     records: Sequence[Record] = (),
@@ -66,7 +68,10 @@ def present(
     as_json: bool = False,
     plan: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Print a board, or with `as_json` nothing but its JSON; write the files. `records` are the runs behind it, if any."""
+    """Print a board, or with `as_json` nothing but its JSON, and write its files if `csv` is given.
+
+    `records` are the runs behind the board, if any; `runs` is their folder. Raises UserError if a file cannot be written.
+    """
     if as_json:
         json.dump(board.plain(), sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
@@ -75,7 +80,7 @@ def present(
     for warning in board.warnings[:SHOWN]:
         log.warning(warning)
     if len(board.warnings) > SHOWN:
-        log.warning(f"{len(board.warnings) - SHOWN:,} more warnings of this kind are in the files.")
+        log.warning(f"{count_text(len(board.warnings) - SHOWN)} more warnings of this kind are in the files.")
     if csv:
         tables = write_tables(board, csv)
         page = csv.with_suffix(".html")
@@ -84,5 +89,5 @@ def present(
 
 
 def title_of(records: Sequence[Record]) -> str:
-    """What was compared: the names of the comparisons; empty without records."""
+    """The names of the comparisons that the records belong to; empty without records."""
     return ", ".join(dict.fromkeys(record.comparison for record in records))

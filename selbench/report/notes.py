@@ -1,4 +1,4 @@
-"""What a board says about itself in words: how verdicts were reached, and what may mislead."""
+"""Notes and warnings of a board, in sentences: how its verdicts were reached, and what may mislead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.numbers import count_text, number_text, percent_text
+from selbench.numbers import count_text, digits_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from selbench.report.board import ArmRow, Table
     from selbench.report.pairs import Tested
 
-# Arms that were trained on response tokens that differ by more than this are not compared on equal terms.
+# A warning is due if the response tokens that two arms of a table were trained on differ by more than this share.
 TOKENS = 0.10
 # An arm of which more than this share of the examples or of their response tokens was not trained on is named.
 CUT = 0.05
 
+# What a report says of each test.
 TESTS = {
     "moderated": "moderated t test on differences paired by seed; the seed variance of a pair is drawn towards what "
     "the other cells of the board say (Smyth 2004)",
@@ -30,10 +31,10 @@ TESTS = {
 }
 
 
-def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
-    """Test, correction, population, and what is known of the noise."""
+def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
+    """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
     said = [
-        f"Test: {TESTS[test]}. A verdict needs an adjusted p below {1 - confidence:.3g}.",
+        f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
         f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population_sentence(found),
     ]
@@ -41,12 +42,13 @@ def notes(arms: Arms, found: Tested, test: str, correction: str, confidence: flo
     single = (found.seeds < 2) & np.isfinite(found.mean)
     if (single & ~unknown).any():
         said.append(
-            f"{int((single & ~unknown).sum()):,} differences rest on one seed: their seed noise is borrowed from cells "
+            f"{count_text(int((single & ~unknown).sum()))} differences rest on one seed: their seed noise is borrowed from cells "
             "of the board that have several."
         )
     if unknown.any():
         said.append(
-            f"{int(unknown.sum()):,} differences have unknown seed noise (one seed, or equal scores throughout): no verdict."
+            f"{count_text(int(unknown.sum()))} differences have unknown seed noise (one seed, or equal scores "
+            "throughout): no verdict."
         )
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
         worth = number_text(float(np.median(known)), 1)
@@ -64,13 +66,14 @@ def _population_sentence(found: Tested) -> str:
     if not known.any():
         return f"Verdicts are {without}"
     return (
-        f"{int(known.sum()):,} of {len(known):,} differences have item-level results: verdicts on them are about other seeds "
-        f"and other items of the same tasks, on the others {without}"
+        f"{count_text(int(known.sum()))} of {count_text(len(known))} differences have item-level results: verdicts on "
+        f"them are about other seeds and other items of the same tasks, on the others {without}"
     )
 
 
-def warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
-    """No baseline, no random arm, examples and test items that do not fit, response tokens that differ within a table."""
+def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
+    """Sentences on a missing baseline, a missing random arm, examples and test items that
+    do not fit, and tables whose arms differ in response tokens."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []
     if baseline not in selectors:

@@ -1,4 +1,4 @@
-"""Every pair of arms of every table: tested, corrected, and given its power."""
+"""Tests of every pair of arms of every table: differences, corrected p values, verdicts and power."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.arms import Arms
-from selbench.report.items import ItemScores, align
+from selbench.report.items import ItemScores, align_items
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
 from selbench.statistics.item_noise import item_variance
-from selbench.statistics.multiplicity import Correction, adjust, families
+from selbench.statistics.multiplicity import Correction, adjust_p_values, family_numbers
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,52 +20,48 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Pairs:
-    """P pairs of places, `a` above `b` in its table; means are oriented so that a is better where they are positive.
+    """All P pairs of places (see arms.Arms) that share a table."""
 
-    `baseline` is +1 where b is the arm that a is compared with, -1 where a is that arm, 0 elsewhere; `primary` where
-    the other is an arm of the budget; `reference` where one of both is there without a budget.
-    """
-
-    a: Ints
-    b: Ints
-    table: Ints
-    baseline: Ints
-    primary: NDArray[np.bool_]
-    reference: NDArray[np.bool_]
+    a: Ints  # the place of the better arm
+    b: Ints  # the place of the other arm
+    table: Ints  # number of the table
+    baseline: Ints  # +1 if b is the baseline of a, -1 if a is the baseline of b, else 0
+    primary: NDArray[np.bool_]  # whether the pair compares an arm of the table's budget with the baseline
+    reference: NDArray[np.bool_]  # whether one of both arms has no budget while others in the table have one
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What the tests say, elementwise for P pairs, in the metric's units (see board.Difference)."""
+    """The results of the tests, elementwise for P pairs, in the metric's units (see board.Difference)."""
 
-    mean: Floats
-    se: Floats
-    se_seed: Floats
-    se_item: Floats
-    seeds: Floats
-    half: Floats
-    p: Floats
-    adjusted: Floats
-    verdict: Ints
-    detectable: Floats
-    seeds_needed: Floats
-    borrowed_df: Floats
+    mean: Floats  # above 0 if a is better
+    se: Floats  # standard error of `mean`
+    se_seed: Floats  # its part from seeds
+    se_item: Floats  # its part from items
+    seeds: Floats  # how many seeds `mean` is over
+    half: Floats  # half the width of the interval
+    p: Floats  # uncorrected
+    adjusted: Floats  # p after correction
+    verdict: Ints  # on a: 1 better, -1 worse, 0 tied
+    detectable: Floats  # the smallest difference that these seeds show
+    seeds_needed: Floats  # seeds per arm that would show the difference found; NaN if unknown or too many
+    borrowed_df: Floats  # degrees of freedom that come from other cells
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of every unit's score by itself, elementwise (see board.ArmRow)."""
+    """The score of every arm by itself, elementwise for U arms, in the metric's units (see board.ArmRow)."""
 
-    mean: Floats
-    se: Floats
-    se_seed: Floats
-    se_item: Floats
-    half: Floats
-    seeds: Floats
+    mean: Floats  # over seeds, as measured
+    se: Floats  # standard error of `mean`
+    se_seed: Floats  # its part from seeds
+    se_item: Floats  # its part from items
+    half: Floats  # half the width of the interval
+    seeds: Floats  # how many seeds `mean` is over
 
 
 def make_pairs(arms: Arms, baseline: str) -> Pairs:
-    """All pairs of each table, the better arm first; `baseline` is a selector."""
+    """All pairs of each table, the arm with the better score first; `baseline` is the name of a selector."""
     a, b = [], []
     for number in range(len(arms.budgets)):
         places = np.flatnonzero(arms.table == number)
@@ -81,7 +77,10 @@ def make_pairs(arms: Arms, baseline: str) -> Pairs:
 
 
 def _baseline_places(arms: Arms, baseline: str) -> Ints:
-    """For every place the one of its table's baseline arm (of several, the one with the same scorer); -1 for none."""
+    """For every place, the place of the baseline arm of its table; -1 if there is none.
+
+    If a table has the baseline selector with several scorers, an arm is compared with that of its own scorer.
+    """
     selector, scorer = (arms.units[name].to_numpy()[arms.unit] for name in ("selector", "scorer"))
     against = np.full(len(arms.unit), -1)
     for number in range(len(arms.budgets)):
@@ -94,7 +93,8 @@ def _baseline_places(arms: Arms, baseline: str) -> Ints:
     return against
 
 
-def oriented(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
+def oriented_values(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
+    """P differences a - b in the metric's units, turned so that they are above 0 if a is better."""
     higher = arms.units["higher_is_better"].to_numpy(dtype=bool)[arms.unit[pairs.a]]
     return np.where(higher, values, -values)
 
@@ -102,16 +102,21 @@ def oriented(arms: Arms, pairs: Pairs, values: Floats) -> Floats:
 def tested_pairs(
     arms: Arms, pairs: Pairs, items: ItemScores | None, test: Test, correction: Correction, confidence: float
 ) -> tuple[Tested, Measured]:
-    """All pairs, and all arms by themselves."""
+    """The tests of all pairs, and the scores of all arms by themselves.
+
+    Item-level results take part in the moderated test only: the other two are the plain tests of textbooks.
+    """
     borrowed = arms.cells.borrowed() if test == "moderated" else None
-    seed = differences.compare(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
-    alone = differences.alone(arms.cells, test, borrowed)
+    seed = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
+    alone = differences.cell_means(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
     se, df = _total_error(seed, item)
-    mean = oriented(arms, pairs, seed.mean)
+    mean = oriented_values(arms, pairs, seed.mean)
     p = differences.p_values(mean, se, df)
     alpha = 1 - confidence
-    corrected = adjust(p, families(correction, pairs.table, pairs.primary, pairs.reference), correction, alpha)
+    corrected = adjust_p_values(
+        p, family_numbers(correction, pairs.table, pairs.primary, pairs.reference), correction, alpha
+    )
     measured = df >= 1  # below, nothing sensible can be said of power
     needed = power.seeds_needed(
         np.where(measured & (mean != 0), mean, np.nan),
@@ -136,13 +141,16 @@ def tested_pairs(
         borrowed_df=seed.prior_df,
     )
     own_se, own_df = _total_error(alone, own_item)
-    # No noise seen is none known: no interval, rather than one of no width.
+    # A standard error of 0 means that the noise is unknown, so there is no interval rather than one without width.
     half = np.where(own_se > 0, differences.half_width(own_se, own_df, confidence), np.nan)
     return found, Measured(alone.mean, own_se, np.sqrt(alone.variance), np.sqrt(own_item.variance), half, alone.seeds)
 
 
 def _total_error(seed: Estimates, item: ItemNoise) -> tuple[Floats, Floats]:
-    """Standard error and degrees of freedom from both noises; where that of seeds is unknown, the other's and 0."""
+    """The standard error from the noise of seeds and items together, and its degrees of freedom.
+
+    If the noise of seeds is unknown, the standard error is that of the items, with 0 degrees of freedom.
+    """
     some = np.nan_to_num(item.variance)
     variance, df = differences.satterthwaite(seed.variance, seed.df, some, np.where(some > 0, item.df, 1.0))
     se = np.sqrt(np.where(np.isfinite(seed.variance), variance, item.variance))
@@ -151,21 +159,21 @@ def _total_error(seed: Estimates, item: ItemNoise) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class ItemNoise:
-    """The variance of a mean from items, and its degrees of freedom; NaN and 0 where items are not known."""
+    """The noise of items in a mean, elementwise."""
 
-    variance: Floats
-    df: Floats
+    variance: Floats  # of the mean, from items; NaN without item-level results
+    df: Floats  # its degrees of freedom; 0 without item-level results
 
 
 def item_noise(arms: Arms, pairs: Pairs, items: ItemScores | None) -> tuple[ItemNoise, ItemNoise]:
-    """That of every pair, and of every unit."""
+    """The noise of items in the difference of every pair, and in the score of every arm."""
     each, own = (ItemNoise(np.full(size, np.nan), np.zeros(size)) for size in (len(pairs.a), len(arms.units)))
     for number in range(len(arms.budgets)) if items is not None else ():
         places = np.flatnonzero(arms.table == number)
         units = arms.unit[places]
         suite = str(arms.units["suite"].iloc[units[0]])
         fixed = arms.cells.fixed[units]
-        known = align(items, suite, [arms.runs[unit] for unit in units], list(fixed)) if items else None
+        known = align_items(items, suite, [arms.runs[unit] for unit in units], list(fixed)) if items else None
         if known is None:
             continue
         for unit, values in zip(units, known.values):
@@ -174,7 +182,7 @@ def item_noise(arms: Arms, pairs: Pairs, items: ItemScores | None) -> tuple[Item
         for pair in np.flatnonzero(pairs.table == number):
             x, y = known.values[pairs.a[pair] - places[0]], known.values[pairs.b[pair] - places[0]]
             both = np.isfinite(x[:, 0]) & np.isfinite(y[:, 0])
-            # Without a seed in common the means over seeds are compared.
+            # Arms that share no seed are compared by their means over seeds.
             difference = (x - y)[both] if both.any() else (np.nanmean(x, 0) - np.nanmean(y, 0))[None]
             each.variance[pair], each.df[pair] = item_variance(difference, known.starts)
     return each, own

@@ -1,4 +1,4 @@
-"""Scores of anybody: a CSV or Parquet file whose columns are given the names of selbench's axes."""
+"""Scores from elsewhere: a CSV or Parquet file whose columns the user maps to selbench's axes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selbench.errors import UserError, unknown
+from selbench.numbers import count_text
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ NEEDED = ("selector", "score")
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """`selector=method,score=accuracy` as axis -> column. Raises UserError for what is not of that form."""
+    """The option `--map selector=method,score=accuracy` as axis -> column. Raises UserError for any other form."""
     found: dict[str, str] = {}
     for part in text.split(","):
         axis, sign, column = (piece.strip() for piece in part.partition("="))
@@ -35,10 +36,12 @@ def parse_map(text: str) -> dict[str, str]:
 
 
 def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool = True) -> pd.DataFrame:
-    """The tidy table (see `scores.runs_table`) of a file. Axes that `mapping` leaves out are one and the same for all.
+    """The tidy table (see `tidy.runs_table`) of the scores in a file.
 
-    Without a seed axis every row is one seed; a row with an empty seed is an arm that has none. Rows with an empty
-    score are left out, and counted in a warning. Raises UserError naming the file, the column and the row.
+    `mapping` is axis -> column; an axis that it leaves out has the same value in all rows, but for `selector` and
+    `score`, which are then columns of these names. Without a seed axis every row is the single seed of its arm; a row
+    with an empty seed belongs to an arm that has none, as the base model. Rows with an empty score are left out, with a
+    warning that counts them. Raises UserError, which names the file, the column and the row.
     """
     import pandas as pd
 
@@ -56,7 +59,10 @@ def read_scores(path: Path, mapping: Mapping[str, str], higher_is_better: bool =
     )
     rows["score"] = _as_numbers(rows["score"], path, str(columns["score"]))
     if empty := int(rows["score"].isna().sum()):
-        log.warning(f"{path}: {empty:,} of {len(rows):,} rows have no score in '{columns['score']}' and are left out.")
+        log.warning(
+            f"{path}: {count_text(empty)} of {count_text(len(rows))} rows have no score in '{columns['score']}' "
+            "and are left out."
+        )
     rows = rows[rows["score"].notna()]
     if rows.empty:
         raise UserError(f"{path}: no row has a score in '{columns['score']}'.")
@@ -97,7 +103,7 @@ def _twice_sentence(
     lines = [str(number + 2) for number in rows.index[same][:4]]
     left = [axis for axis in AXES if not columns[axis]]
     return (
-        f"{path}: {int(twice.sum()):,} rows share their cell with another; the first, lines {' and '.join(lines)}, are "
+        f"{path}: {count_text(int(twice.sum()))} rows share their cell with another; the first, lines {' and '.join(lines)}, are "
         f"both {what}. Remove one, or map the column that tells them apart (not mapped: {', '.join(left)})."
     )
 
@@ -127,14 +133,14 @@ def _as_numbers(values: pd.Series[float], path: Path, column: str) -> pd.Series[
     if wrong.any():
         row = int(values.index[wrong][0])
         raise UserError(
-            f"{path}: {int(wrong.sum()):,} of {len(values):,} values of the score '{column}' are not numbers; the first is "
-            f"'{values[row]}' in line {row + 2}."
+            f"{path}: {count_text(int(wrong.sum()))} of {count_text(len(values))} values of the score '{column}' "
+            f"are not numbers; the first is '{values[row]}' in line {row + 2}."
         )
     return numbers.astype(float)
 
 
 def _plain_text(value: object) -> str:
-    """As a person would write it: 500 also where pandas made it 500.0; empty where nothing stands."""
+    """A value as a person would write it: `500` even if pandas has read it as 500.0; empty for a missing value."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

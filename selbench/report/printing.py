@@ -1,4 +1,4 @@
-"""A board on the terminal, and where its files are. Text from data is never read as markup."""
+"""Printing a board on the terminal, and the paths of its files. Text from data is never read as rich markup."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from selbench import console
+from selbench.numbers import count_text
 from selbench.report import published, words
 from selbench.report.board import Board, Table
 
-# A board with more tables shows the first few on a terminal.
+# A board with more than MANY tables prints the first FEW only.
 MANY, FEW = 12, 3
-# What a narrow terminal leaves out first.
+# The columns that a narrow terminal leaves out, in this order.
 NARROW = ("select s", "steps", "examples", "budget", "tokens trained on", "trained", "response tokens")
 
 
 def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool) -> None:
-    """The tables (of many the first few), published figures beside them, the aggregates and the summary."""
+    """Print the tables (of many, the first few), published figures, the aggregates and the summary.
+
+    `blocks` are published figures (see published.published_blocks); `all_tables` prints every table.
+    """
     shown = board.tables if all_tables or len(board.tables) <= MANY else board.tables[:FEW]
     for table in shown:
         _print_heading(words.table_title(table))
@@ -26,24 +30,26 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
             _print_line(line)
         console.out.print()
     if len(shown) < len(board.tables):
-        _print_line(f"{len(board.tables) - len(shown):,} more tables: --all-tables prints them, the files hold them.\n")
+        _print_line(
+            f"{count_text(len(board.tables) - len(shown))} more tables: --all-tables prints them, the files hold them.\n"
+        )
     for block in blocks:
         _print_heading(published.block_title(block))
         console.out.print(published.block_table(block))
         console.out.print()
     heads, rows = words.aggregate_rows(board)
     if rows:
-        _print_heading(f"Over all {len(board.tables):,} tables")
+        _print_heading(f"Over all {count_text(len(board.tables))} tables")
         console.out.print(_aligned_table([(head, head != "arm") for head in heads], rows))
         console.out.print()
     _print_heading("Summary")
     for line in (*words.summary_lines(board), *board.notes):
         _print_line(line)
-    _print_line(f"{words.legend(board)}\n")
+    _print_line(f"{words.legend_text(board)}\n")
 
 
 def _arm_table(board: Board, table: Table) -> Any:
-    """Columns that a narrow terminal has no room for are left out; the files have them."""
+    """The rich table of a table's arms, without the columns that a narrow terminal has no room for."""
     from rich.measure import Measurement
 
     columns = words.column_headings(board, table)
@@ -75,7 +81,7 @@ def _aligned_table(columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[
 
 
 def _print_heading(text: str) -> None:
-    """On a line of its own: over the table it would be folded to the table's width."""
+    """Print a bold line. As the title of a rich table it would be folded to the table's width."""
     from rich.text import Text
 
     console.out.print(Text(text, style="bold"), soft_wrap=True)
@@ -88,6 +94,6 @@ def _print_line(text: str) -> None:
 
 
 def print_files(tables: Sequence[Path], page: Path) -> None:
-    """Where the tables and the page were written, a line each, on standard error."""
+    """Print the paths of the written tables and of the page to standard error, a line each."""
     console.say(f"leaderboard: {', '.join(str(path) for path in tables)}")
     console.say(f"report: {page}")

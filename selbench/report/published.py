@@ -1,4 +1,4 @@
-"""Published figures that an experiment stores beside its settings, to be read next to measured ones."""
+"""Published figures that an experiment stores in its configuration, to be read beside measured ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def block_title(block: dict[str, Any]) -> str:
 
 
 def block_table(block: dict[str, Any]) -> Table:
-    """A table with the columns that the rows have."""
+    """The rich table of a block; its columns are all names that occur in the rows."""
     from rich.table import Table
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""The board as files: CSV and Parquet (one row per arm of a table), and Markdown."""
+"""The board as files: CSV and Parquet with one row per arm of a table, and Markdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from selbench.store.files import writing
 if TYPE_CHECKING:
     import pandas as pd
 
+# The figures of the difference to the baseline that get a column vs_baseline_NAME.
 _PAIR = ("low", "high", "p", "p_adjusted", "verdict", "detectable", "seeds_needed")
 
 
-def frame(board: Board) -> pd.DataFrame:
-    """One row per arm of every table, best first: the setting, `table_budget` (arms without a budget stand in every
-    table of their setting), the arm's own columns, and the difference to the baseline as vs_baseline, vs_baseline_se,
-    vs_baseline_low and so on."""
+def board_frame(board: Board) -> pd.DataFrame:
+    """One row per arm of every table, best first.
+
+    Columns: those of the setting; `table_budget` (an arm without a budget has a row in every table of its setting); the
+    fields of ArmRow; the difference to the baseline as vs_baseline, vs_baseline_se, vs_baseline_low and so on; and
+    `runs`, the keys of the runs with blanks between them.
+    """
     import pandas as pd
 
     return pd.DataFrame([_flat_row(table, row) for table in board.tables for row in table.rows])
@@ -50,12 +54,15 @@ def _flat_row(table: Table, row: ArmRow) -> dict[str, Any]:
 
 
 def write_tables(board: Board, csv: Path) -> list[Path]:
-    """`csv`, and beside it the same as .parquet and .md; each whole or not at all. Raises UserError for a full disk."""
-    table = frame(board)
+    """Write the board to `csv`, and beside it with the endings .parquet and .md; gives the three paths.
+
+    Each file is complete or not written at all. Raises UserError if a file cannot be written, as on a full disk.
+    """
+    table = board_frame(board)
     written: list[tuple[Path, Callable[[Path], Any]]] = [
         (csv, lambda path: table.to_csv(path, index=False)),
         (csv.with_suffix(".parquet"), lambda path: table.to_parquet(path, index=False)),
-        (csv.with_suffix(".md"), lambda path: path.write_text(markdown(board), encoding="utf-8")),
+        (csv.with_suffix(".md"), lambda path: path.write_text(board_markdown(board), encoding="utf-8")),
     ]
     for path, write in written:
         with writing(path.parent), written_aside(path) as aside:
@@ -63,38 +70,43 @@ def write_tables(board: Board, csv: Path) -> list[Path]:
     return [path for path, _ in written]
 
 
-def markdown(board: Board) -> str:
-    """The whole board as GitHub Markdown; text from data stays text."""
+def board_markdown(board: Board) -> str:
+    """The whole board as GitHub Markdown; text from data is escaped."""
     parts = ["# Leaderboard"]
     for table in board.tables:
         columns = words.column_headings(board, table)
         rows = [[cell for _, _, cell in words.arm_cells(board, table, row)] for row in table.rows]
         parts += [
-            f"## {escape(words.table_title(table))}",
+            f"## {markdown_escaped(words.table_title(table))}",
             _markdown_table([name for name, _ in columns], rows, columns),
         ]
-        parts.append("\n".join(escape(line) for line in words.first_place_lines(board, table)))
+        parts.append("\n".join(markdown_escaped(line) for line in words.first_place_lines(board, table)))
     heads, rows = words.aggregate_rows(board)
     if rows:
         parts += [
-            f"## {escape('Over all tables')}",
+            f"## {markdown_escaped('Over all tables')}",
             _markdown_table(heads, rows, [(name, name != "arm") for name in heads]),
         ]
     parts += [
         "## Summary",
-        "\n".join(f"- {escape(line)}" for line in (*words.summary_lines(board), *board.notes, words.legend(board))),
+        "\n".join(
+            f"- {markdown_escaped(line)}"
+            for line in (*words.summary_lines(board), *board.notes, words.legend_text(board))
+        ),
     ]
     if board.warnings:
-        parts += ["## Warnings", "\n".join(f"- {escape(line)}" for line in board.warnings)]
+        parts += ["## Warnings", "\n".join(f"- {markdown_escaped(line)}" for line in board.warnings)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> str:
     lines = [heads, ["---:" if right else "---" for _, right in columns]]
-    body = [[escape(cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [[escape(head) for head in lines[0]], lines[1], *body])
+    body = [[markdown_escaped(cell) for cell in row] for row in rows]
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in [[markdown_escaped(head) for head in lines[0]], lines[1], *body]
+    )
 
 
-def escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
+def markdown_escaped(text: str) -> str:
+    """The text on one line, with a backslash before everything that Markdown or HTML would interpret."""
     return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", " ".join(text.split()))

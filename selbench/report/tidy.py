@@ -1,4 +1,4 @@
-"""From records to tidy tables: one row per finished run and suite, or per task."""
+"""From records to tidy tables of scores: one row per finished run and suite, or per run and task."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASELINE = "random"
-# What arms must share to be comparable (see store.setting), and what then tells them apart.
+# The columns that arms must share to be comparable (see store.setting), and those that tell arms apart.
 SETTING = [*SHARED, *TRAINING]
 ARM = ["scorer", "budget", "selector"]
-# The seed of an arm that has none: the model as it is.
+# Stands for the seed of an arm that has none: the base model, which is not trained.
 NO_SEED = -1
 # Test items that were cut, or left out of the score: of the suite or task that a row is about.
 LEFT = ("items_cut", "items_left_out")
-# Means per arm that the board shows; NaN where a record does not know.
+# Columns of which the board shows the mean over an arm's runs; NaN if a record does not know the value.
 COSTS = [
     "examples",
     "response_tokens",
@@ -47,26 +47,27 @@ Row = dict[str, Any]
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
-    Of two runs of the same cell (the selector's code has changed) the later counts; the arm without fine-tuning
-    stands in every setting that it can be compared in, whatever the trainer.
+    If a cell was run twice, because the selector's code has changed, the later run counts. The base model, which has no
+    trainer, gets a row in every setting that it can be compared in, whatever the trainer.
     """
-    return _table(records, _suites)
+    return _tidy_table(records, _suite_rows)
 
 
 def task_table(records: Iterable[Record]) -> pd.DataFrame:
-    """The same with one row per headline task of a suite, named in `task`: what aggregates over tasks are made of."""
-    return _table(records, _tasks)
+    """As runs_table, but with one row per headline task of a suite, named in `task`, for aggregates over tasks."""
+    return _tidy_table(records, _task_rows)
 
 
-def _table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]]) -> pd.DataFrame:
+def _tidy_table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]]) -> pd.DataFrame:
     import pandas as pd
 
     finished = [record for record in records if record.status == "finished"]
-    rows = pd.DataFrame([{**_row(record), **row} for record in finished for row in scores(record)])
+    rows = pd.DataFrame([{**_run_columns(record), **row} for record in finished for row in scores(record)])
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    rows["pool"] = _one_name(rows, "pool_key", "pool")
+    rows["pool"] = _names_by_key(rows, "pool_key", "pool")
     rows = rows.drop_duplicates([*SETTING, *ARM, "seed"], keep="last")
+    # The base model joins every setting that shares its SHARED columns, and takes over that setting's trainer.
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
     training = list(TRAINING)
@@ -75,13 +76,13 @@ def _table(records: Iterable[Record], scores: Callable[[Record], Iterable[Row]])
     return pd.concat([rows[~untuned], placed], ignore_index=True)
 
 
-def _one_name(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
-    """The name under which each key came first: keys decide what stands together, whatever the names say."""
+def _names_by_key(rows: pd.DataFrame, key: str, name: str) -> pd.Series[str]:
+    """For each row, the name that its key had first: runs with one key are shown together, even if its name changed."""
     first = rows.groupby(key, sort=False)[name].transform("first")
     return rows[name].where(rows[key] == "", first)
 
 
-def _suites(record: Record) -> Iterable[Row]:
+def _suite_rows(record: Record) -> Iterable[Row]:
     for suite, score in record.headline.items():
         tasks = record.headlines(suite)
         metrics = sorted({row.metric for row in tasks})
@@ -96,7 +97,7 @@ def _suites(record: Record) -> Iterable[Row]:
         }
 
 
-def _tasks(record: Record) -> Iterable[Row]:
+def _task_rows(record: Record) -> Iterable[Row]:
     for row in record.scores:
         if row.headline:
             yield {
@@ -110,7 +111,7 @@ def _tasks(record: Record) -> Iterable[Row]:
             }
 
 
-def _row(record: Record) -> Row:
+def _run_columns(record: Record) -> Row:
     axes = record.axes
     return {
         "scorer": axes.scorer or "",
@@ -118,12 +119,12 @@ def _row(record: Record) -> Row:
         "amount": axes.budget if axes.budget is not None else (1.0 if axes.seed is not None else 0.0),
         "selector": axes.selector,
         "seed": NO_SEED if axes.seed is None else axes.seed,
-        **_costs(record),
+        **_cost_columns(record),
         "run": record.key,
     }
 
 
-def _costs(record: Record) -> Row:
+def _cost_columns(record: Record) -> Row:
     stages = [record.cost.get(name, {}) for name in ("selection", "training", "evaluation")]
     return {
         "examples": record.selection.examples or 0,
@@ -131,10 +132,10 @@ def _costs(record: Record) -> Row:
         **_trained(record),
         "steps": record.logged.get("training/steps", math.nan),
         **{f"{name}_s": cost.get("wall_s", 0.0) for name, cost in zip(("selection", "training", "evaluation"), stages)},
-        # What no stage knows is unknown; what some know is at least their sum.
-        "flops": _sum(cost.get("flops") for cost in stages),
-        "money": _sum(cost.get("money") for cost in stages),
-        "leaked": _sum([record.selection.leaked]),
+        # Unknown only if no stage knows its cost; if some do, their sum is a lower bound.
+        "flops": _known_sum(cost.get("flops") for cost in stages),
+        "money": _known_sum(cost.get("money") for cost in stages),
+        "leaked": _known_sum([record.selection.leaked]),
     }
 
 
@@ -154,6 +155,6 @@ def _trained(record: Record) -> Row:
     return {**found, "context": math.nan if facts.context is None else float(facts.context)}
 
 
-def _sum(values: Iterable[float | None]) -> float:
+def _known_sum(values: Iterable[float | None]) -> float:
     known = [value for value in values if value is not None]
     return sum(known) if known else math.nan

@@ -1,4 +1,4 @@
-"""A board in words and figures, the same for terminal and Markdown."""
+"""The texts of a board (titles, headings, cells, sentences), which terminal and Markdown share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from selbench.numbers import (
     UNKNOWN,
     bracket_text,
+    count_text,
     decimals,
     number_text,
     p_text,
@@ -17,6 +18,7 @@ from selbench.numbers import (
 )
 from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
 from selbench.report.tidy import BASELINE
+from selbench.statistics.power import MOST_SEEDS
 
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 LEGEND = (
@@ -24,13 +26,14 @@ LEGEND = (
     "[..] and ± hold at {confidence}; detectable: the smallest difference that these seeds show at 80 % power. "
     "Ranks are shared by arms that cannot be told apart."
 )
+# Short names of the corrections.
 CORRECTIONS = {
     "none": "uncorrected",
     "holm-table": "Holm, within each table",
     "holm": "Holm, over the board",
     "bh": "Benjamini-Hochberg, over the board",
 }
-# Costs of an arm: heading, field, decimals.
+# The costs of an arm that get a column: heading, field of ArmRow, decimal places.
 COSTS = (
     ("examples", "examples", 0),
     ("response tokens", "response_tokens", 0),
@@ -63,13 +66,13 @@ def table_title(table: Table) -> str:
 
 
 def column_headings(board: Board, table: Table) -> list[tuple[str, bool]]:
-    """Headings of a table, and whether the column is right-aligned. Columns that say nothing are left out."""
+    """The headings of a table, each with whether its column is right-aligned; columns without a value are left out."""
     return [(name, right) for name, right, _ in arm_cells(board, table, table.rows[0])]
 
 
 def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, str]]:
-    """Heading, whether right-aligned, and text, for one row."""
-    digits = _decimals(table)
+    """The cells of one row: heading of the column, whether it is right-aligned, and text."""
+    digits = _score_decimals(table)
     against = row.vs_baseline
     rank = UNKNOWN if not row.rank_low else _rank_range(row.rank_low, row.rank_high)
     found = [("rank", False, rank), ("selector", False, row.selector or UNKNOWN)]
@@ -87,7 +90,7 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
     ]
     if any(other.vs_baseline for other in table.rows):
         found += [
-            (f"vs {board.baseline}", True, difference(against, digits) if against else UNKNOWN),
+            (f"vs {board.baseline}", True, difference_text(against, digits) if against else UNKNOWN),
             ("detectable", True, number_text(against.detectable, digits) if against else UNKNOWN),
         ]
     found += [
@@ -99,21 +102,28 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
 
 
 def first_place_lines(board: Board, table: Table) -> list[str]:
-    """Who is first, and what it would take to tell the best from the next that may be as good."""
+    """Sentences on which arms are first, and how many seeds would separate the best from the next tied with it.
+
+    Empty if fewer than two arms are ranked.
+    """
     ranked = [row for row in table.rows if not row.reference]
     if len(ranked) < 2:
         return []
     best, tied = ranked[0], [row for row in ranked[1:] if row.rank_low == 1]
     other = tied[0] if tied else ranked[1]
     pair = next(p for p in table.pairs if {p.a, p.b} == {best.arm, other.arm})
-    digits = _decimals(table)
-    gap = f"{best.arm} to {other.arm}: {difference(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
+    digits = _score_decimals(table)
+    gap = f"{best.arm} to {other.arm}: {difference_text(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
     if not tied:
         return [f"{best.arm} is alone in first place. {gap}"]
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
     if math.isnan(pair.detectable):
         return [f"{said} The noise is not known well enough to say what these seeds can show."]
-    needed = f"{pair.seeds_needed:,} seeds each" if pair.seeds_needed else "more than 10,000 seeds, or more items"
+    needed = (
+        f"{count_text(pair.seeds_needed)} seeds each"
+        if pair.seeds_needed
+        else f"more than {count_text(MOST_SEEDS)} seeds, or more items"
+    )
     seeds = "1 seed shows" if pair.seeds == 1 else f"{pair.seeds} seeds show"
     return [
         f"{said} Between these two, {seeds} a difference of {number_text(pair.detectable, digits)} (80 % power); "
@@ -122,7 +132,7 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
 
 
 def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the figures over all tables; empty with a single table, where they would say it again."""
+    """Headings and rows of the aggregates over all tables; empty for a single table, which they would only repeat."""
     if len(board.tables) < 2:
         return [], []
     named = board.baseline.lower()
@@ -137,13 +147,13 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         f"▲/=/▼ vs {board.baseline}",
     ]
     heads += [f"▲/=/▼ vs {name}" for name in extra] + ["vs full", "area under budget"]
-    digits = min((_decimals(table) for table in board.tables), default=4)
+    digits = min((_score_decimals(table) for table in board.tables), default=4)
     rows = [
         [
             one.selector,
             str(one.tables),
             number_text(one.average_rank, 2),
-            _with_interval(one, one.mean_difference, digits),
+            _with_interval_text(one, one.mean_difference, digits),
             _tally_text(one.wins_baseline),
             *[_tally_text(_tally_against(one, name)) for name in extra],
             signed_percent_text(one.relative_to_full),
@@ -151,47 +161,49 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         ]
         for one in board.aggregates
     ]
+    # A column without a value in any row is left out; arm and number of tables always stay.
     kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != UNKNOWN for row in rows)]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def summary_lines(board: Board) -> list[str]:
-    """The counts of verdicts, a line each."""
+    """The lines of the summary: counts of verdicts under each correction, separated arms, average ranks."""
     counts = board.counts
     if not counts:
         return []
-    tables = f"{counts['tables']:,} table{'s' if counts['tables'] > 1 else ''}"
+    tables = f"{count_text(counts['tables'])} table{'s' if counts['tables'] > 1 else ''}"
     lines = []
     if counts["cells"]:
         lines.append(
-            f"{counts['cells']:,} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
+            f"{count_text(counts['cells'])} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
         )
         for name, found in counts["by_correction"].items():
             chosen = "  <- the verdicts above" if name == board.correction else ""
             lines.append(f"  {CORRECTIONS[name]}: {_verdict_counts_text(found)}{chosen}")
     best, pairs = counts["best_vs_runner_up"], counts["pairs"]
     lines.append(
-        f"best arm separated from the runner-up in {best['verdict']:,} of {best['of']:,} tables by verdict, in "
-        f"{best['uncorrected']:,} uncorrected; {pairs['separated']:,} of {pairs['all']:,} pairs of arms separated by verdict."
+        f"best arm separated from the runner-up in {count_text(best['verdict'])} of {count_text(best['of'])} tables "
+        f"by verdict, in {count_text(best['uncorrected'])} uncorrected; {count_text(pairs['separated'])} of "
+        f"{count_text(pairs['all'])} pairs of arms separated by verdict."
     )
     if not math.isnan(board.critical.distance):
         lines.append(
-            f"average ranks over {board.critical.tables:,} settings and tasks: Friedman p {p_text(board.critical.p)}; "
+            f"average ranks over {count_text(board.critical.tables)} settings and tasks: Friedman p {p_text(board.critical.p)}; "
             f"ranks nearer than {number_text(board.critical.distance, 2)} are not told apart (Nemenyi): "
             f"{_group_names(board.critical.groups)}."
         )
     return lines
 
 
-def _decimals(table: Table) -> int:
+def _score_decimals(table: Table) -> int:
     return decimals(row.score for row in table.rows)
 
 
-def difference(pair: Difference, digits: int) -> str:
+def difference_text(pair: Difference, digits: int) -> str:
     """`+0.0474 [+0.0191, +0.0758] ▲`: the difference, its interval, the verdict."""
     if math.isnan(pair.mean):
         return UNKNOWN
-    return f"{_with_interval(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
+    return f"{_with_interval_text(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
 
 
 def says_something(row: ArmRow, field: str) -> bool:
@@ -212,12 +224,13 @@ def _half_width_text(row: ArmRow, digits: int) -> str:
     return "" if math.isnan(row.high) else f" ± {number_text(row.high - row.score, digits)}"
 
 
-def _with_interval(of: Difference | Aggregate, mean: float, digits: int) -> str:
+def _with_interval_text(of: Difference | Aggregate, mean: float, digits: int) -> str:
     interval = bracket_text(of.low, of.high, digits)
     return signed_text(mean, digits) + (f" {interval}" if interval else "")
 
 
-def legend(board: Board) -> str:
+def legend_text(board: Board) -> str:
+    """The sentences that explain the marks and columns of the tables."""
     return LEGEND.format(confidence=percent_text(board.confidence))
 
 
@@ -226,7 +239,7 @@ def _rank_range(low: int, high: int) -> str:
 
 
 def _verdict_counts_text(found: dict[str, int]) -> str:
-    return f"{found['better']:,} better, {found['worse']:,} worse, {found['tied']:,} tied"
+    return f"{count_text(found['better'])} better, {count_text(found['worse'])} worse, {count_text(found['tied'])} tied"
 
 
 def _tally_text(found: tuple[int, int, int]) -> str:

@@ -1,1 +1,1 @@
-"""The three steps of a run, each a cached stage: select, train, evaluate."""
+"""One run: select, check for leaks, train and evaluate, each a cached stage, and the record of it all."""

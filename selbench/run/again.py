@@ -1,4 +1,4 @@
-"""A recorded run once more: what has changed since, and what the same run gives now."""
+"""Runs a recorded run again: reports what has changed since the record, and compares the new result with it."""
 
 from __future__ import annotations
 
@@ -21,57 +21,58 @@ from selbench.store.records import ITEMS, SELECTION, Record, versions
 
 
 @dataclass(frozen=True)
-class Again:
-    """A record and its run made anew. `ids` and `scores`: of the recorded selection and of the new one, None without one.
-
-    `items` counts the item-level results of either and how many of them differ; None where one run has none.
-    """
+class Rerun:
+    """A record beside the record of the same run computed again. Pairs are (recorded, new)."""
 
     recorded: Record
-    made: Record
-    ids: tuple[list[str], list[str]] | None = None
-    scores: tuple[list[float] | None, list[float] | None] = (None, None)
-    items: tuple[int, int] | None = None
+    new: Record
+    ids: tuple[list[str], list[str]] | None = (
+        None  # the selected ids, best first; None where selections are not compared
+    )
+    scores: tuple[list[float] | None, list[float] | None] = (None, None)  # the selector's scores of these ids
+    items: tuple[int, int] | None = None  # test items of both runs together, and those whose value differs
 
     @property
     def same_selection(self) -> bool:
+        """Whether both runs selected the same ids in the same order."""
         return self.ids is not None and self.ids[0] == self.ids[1]
 
     @property
     def gpus(self) -> tuple[str | None, str | None]:
-        """The device that either ran on; None for a CPU."""
-        return _flat(self.recorded.versions).get("gpu"), _flat(self.made.versions).get("gpu")
+        """The GPU of each run; None for a CPU."""
+        return _flat_versions(self.recorded.versions).get("gpu"), _flat_versions(self.new.versions).get("gpu")
 
     def headlines(self) -> Iterator[tuple[str, float, float]]:
-        """Each suite with its recorded score and the new one (NaN where there is none)."""
+        """(suite, recorded headline score, new headline score) of each recorded suite; NaN where the new run has none."""
         for suite, mean in self.recorded.headline.items():
-            yield suite, mean, self.made.headline.get(suite, math.nan)
+            yield suite, mean, self.new.headline.get(suite, math.nan)
 
-    def other_scores(self) -> list[tuple[ScoreRow, float | None]]:
-        """The recorded score rows whose value is another now, with that value."""
-        new = {(row.suite, row.task, row.metric): row.value for row in self.made.scores}
-        rows = [(row, new.get((row.suite, row.task, row.metric))) for row in self.recorded.scores]
+    def changed_scores(self) -> list[tuple[ScoreRow, float | None]]:
+        """The recorded score rows whose value has changed, each with the new value; None where the new run lacks it."""
+        values = {(row.suite, row.task, row.metric): row.value for row in self.new.scores}
+        rows = [(row, values.get((row.suite, row.task, row.metric))) for row in self.recorded.scores]
         return [(row, value) for row, value in rows if value != row.value]
 
 
-def made_again(record: Record, run: Run, outputs: Path, folder: Path, say: Callable[[str], None]) -> Again:
-    """Compute `run` in the empty `folder`, and lay it beside its `record`, whose files are under `outputs`.
+def rerun_record(record: Record, run: Run, outputs: Path, folder: Path, say: Callable[[str], None]) -> Rerun:
+    """Compute `run` in the empty output folder `folder`, and compare it with its `record` in the folder `outputs`.
 
-    Raises UserError if the recorded selection cannot be read.
+    `say` is called with what the run is doing. Raises UserError if the recorded selection cannot be read.
     """
-    made, _ = carry_out(dataclasses.replace(run, output_dir=folder, sweep=None, reuse="missing", retry=None), say)
-    before, after = Outputs(outputs).records.folder(record.key), Outputs(folder).records.folder(made.key)
-    old, new = read_json(before / SELECTION), read_json(after / SELECTION)
-    if made.status != record.status or (record.status != "finished" and not (old and new)):
-        return Again(record, made)
-    if not old or not new:
+    new, _ = carry_out(dataclasses.replace(run, output_dir=folder, sweep=None, reuse="missing", retry=None), say)
+    before, after = Outputs(outputs).records.folder(record.key), Outputs(folder).records.folder(new.key)
+    old_selection, new_selection = read_json(before / SELECTION), read_json(after / SELECTION)
+    # A run that failed or was skipped before it selected anything has no selection to compare.
+    if new.status != record.status or (record.status != "finished" and not (old_selection and new_selection)):
+        return Rerun(record, new)
+    if not old_selection or not new_selection:
         raise UserError(f"{before / SELECTION} cannot be read: there is nothing to compare the selection with.")
-    ids, scores = (old["ids"], new["ids"]), (old["scores"], new["scores"])
-    return Again(record, made, ids, scores, _differing_items(before / ITEMS, after / ITEMS))
+    ids, scores = ((old_selection[name], new_selection[name]) for name in ("ids", "scores"))
+    return Rerun(record, new, ids, scores, _differing_items(before / ITEMS, after / ITEMS))
 
 
 def _differing_items(before: Path, after: Path) -> tuple[int, int] | None:
-    """How many items there are on either side, and how many of them have another value."""
+    """(items of both files together, those whose value differs or that one file lacks); None if a file is missing."""
     import pandas as pd
 
     if not before.is_file() or not after.is_file():
@@ -82,7 +83,7 @@ def _differing_items(before: Path, after: Path) -> tuple[int, int] | None:
 
 
 def changes_since(record: Record, run: Run) -> Iterator[str]:
-    """What is not as it was when the record was made, a sentence each: data, plugins, code, libraries, machine."""
+    """A sentence for each thing that has changed since the record was made: data, plugins, code, libraries, machine."""
     now = new_record(run, load_pool(run.pool))
     old, new = record.axes, now.axes
     if old.pool_key != new.pool_key:
@@ -95,10 +96,8 @@ def changes_since(record: Record, run: Run) -> Iterator[str]:
     settled = [(axes.pool_key, axes.trainer_key, axes.suite_keys) for axes in (old, new)]
     if settled[0] == settled[1] and now.key != record.key:
         yield "the selector's code has changed, or the model, the scorer or the target examples."
-    was, here = (
-        _flat(record.versions),
-        _flat(versions.__wrapped__()),
-    )  # what is kept is for records, once torch is there
+    # Not the cached versions(): torch may not be loaded yet, and the cache is for records, written once it is.
+    was, here = _flat_versions(record.versions), _flat_versions(versions.__wrapped__())
     changed = [
         f"{name} {was[name]} → {here.get(name)}" for name in was if was[name] != here.get(name) and name != "gpu"
     ]
@@ -106,7 +105,8 @@ def changes_since(record: Record, run: Run) -> Iterator[str]:
         yield f"versions differ from the recorded ones: {', '.join(changed)}."
 
 
-def _flat(versions: Mapping[str, Any]) -> dict[str, Any]:
+def _flat_versions(versions: Mapping[str, Any]) -> dict[str, Any]:
+    """The versions with their groups (packages, hardware) taken apart: one name, one value."""
     flat: dict[str, Any] = {}
     for name, value in versions.items():
         flat |= value if isinstance(value, dict) else {name: value}

@@ -1,4 +1,4 @@
-"""One run, top to bottom: pool, selection, fine-tuning, evaluation, record."""
+"""Carries out one run from top to bottom: pool, selection, leak check, fine-tuning, evaluation, record."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from selbench.models import fingerprint
 from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool, load_target
-from selbench.run.leak_check import Checked, check_leaks
-from selbench.run.select import Selected, SelectionStage, facts, selection_of
+from selbench.run.leak_check import LeaksFound, check_leaks
+from selbench.run.select import Selected, SelectionStage, selection_facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
 from selbench.run.training_lengths import TrainingLengths, context_of
 from selbench.settings import Run
-from selbench.store.cost import total
+from selbench.store.cost import total_cost
 from selbench.store.facts import LeakSummary, SelectionFacts
 from selbench.store.files import checksums, write_json, writing
 from selbench.store.inventory import damaged
@@ -34,31 +34,32 @@ Say = Callable[[str], None]
 
 
 def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
-    """The record of a run, and whether it was there already. What is there is run again only as `reuse` and `retry` say.
+    """The record of a run, and whether it was there already.
 
-    Raises UserError if the pool cannot be read, the output folder not written, or (reuse=verify) if what a record
-    rests on is damaged; anything that goes wrong later is recorded as failed, with the reason.
+    A recorded run is run again only if its `reuse` or `retry` asks for it. Raises UserError if the pool cannot be
+    read, the output folder cannot be written, or (reuse=verify) a file that the record rests on is damaged. Any later
+    error ends in a record with the status "failed" and the reason.
     """
     loaded = load_pool(run.pool)
     records, store = Outputs(run.output_dir).records, open_store(run, say)
     record = new_record(run, loaded)
     with store.lock("run", record.key, record.name):
-        if done := _done(run, record.key, records, store):
+        if done := _reusable_record(run, record.key, records, store):
             return done, True
         with writing(records.folder(record.key)) as folder:
             (folder / TRACEBACK).unlink(missing_ok=True)
         try:
-            _stages(run, loaded, record, folder, store, say)
+            _run_stages(run, loaded, record, folder, store, say)
             record.status = "finished"
         except NotApplicable as reason:
             record.status, record.reason = "skipped", str(reason)
         except UserError as error:
             record.reason = str(error)
-        except Exception as error:  # a plugin may raise anything: the run has failed, the sweep goes on
+        except Exception as error:  # a plugin may raise anything; the run has failed, but the sweep goes on
             with written_aside(folder / TRACEBACK) as aside:
                 aside.write_text(traceback.format_exc())
             record.reason = f"{type(error).__name__}: {error} (traceback: {folder / TRACEBACK})"
-        _price(record, run.resolved.get("price_per_hour"))
+        _add_prices(record, run.price_per_hour)
         record.versions = versions()
         kept = checksums(folder)
         record.files = {name: kept[name] for name in (SELECTION, ITEMS) if name in kept}
@@ -67,23 +68,29 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
 
 
 def open_store(run: Run, say: Say = lambda message: None) -> Store:
-    """The store of a run, used as the run says."""
-    return Store(Outputs(run.output_dir).store, reuse=run.reuse, since=_since(run), shared=run.shared_store, say=say)
+    """The store in the run's output folder, reused as the run's `reuse` and `shared_store` say."""
+    return Store(
+        Outputs(run.output_dir).store, reuse=run.reuse, since=_command_start(run), shared=run.shared_store, say=say
+    )
 
 
-def _since(run: Run) -> str:
-    """When this command began: what is to be done anew is done anew once per command."""
+def _command_start(run: Run) -> str:
+    """The time at which this command began. All cells of a sweep share it: reuse=none computes a stage once a sweep."""
     if not run.sweep:
         return run.started
     return str(Outputs(run.output_dir).sweeps.open(run.sweep).about["started"])
 
 
-def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
-    """The record that stands for this run; None if there is none, or if it is to be made again."""
+def _reusable_record(run: Run, key: str, records: Records, store: Store) -> Record | None:
+    """The record of this run; None if there is none, or if the run is to be carried out again.
+
+    Raises UserError (reuse=verify) if a file that the record rests on is damaged.
+    """
     record = records.read(key)
     if record is None:
         return None
-    if record.created < _since(run):
+    # A record that this command has written itself stands, whatever `reuse` and `retry` say.
+    if record.created < _command_start(run):
         if run.reuse == "none" or (run.retry in (record.status, "all") and record.status != "finished"):
             return None
         if run.reuse == "verify" and (wrong := records.damage(record) or damaged(store.root, record.stages)):
@@ -93,8 +100,8 @@ def _done(run: Run, key: str, records: Records, store: Store) -> Record | None:
     return record
 
 
-def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:
-    """Select, train, evaluate; the record is filled as it goes, so that a failure keeps what was measured."""
+def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:
+    """Select, train and evaluate. The record is filled stage by stage, so that a failed run keeps what was measured."""
     pool = loaded.pool
     counted = TokenCounts(pool, run.model)
     tokens = counted.result(store)
@@ -102,19 +109,20 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
 
     say("selecting")
     selected = selection_of(run, tokens, store)
+    # In pool order, as the trainer sees them: two selectors that choose the same set share one fine-tuning.
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
-    _note_selection(record, folder, selected, facts(chosen, tokens[positions], loaded.labels))
+    _note_selection(record, folder, selected, selection_facts(chosen, tokens[positions], loaded.labels))
     checked = check_leaks(pool, load_target(run), run.suites, selected.ids, store)
     _note_leaks(record, checked, say)
 
-    if not chosen:  # the arm `base`: the model as it is
+    if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
     else:
         _note_lengths(record, run, pool, np.asarray(positions), store, say)
         training = TrainingStage(run.trainer, chosen, run.model, run.seed)
         rests_on = [f"{SelectionStage.kind}/{selected.stages['selection']}"]
-        with training.held(store, keep=run.keep_models):
+        with training.weights_held(store, keep=run.keep_models):
             results = _evaluate_all(run, training.key, lambda: training.result(store, say, rests_on), store, say)
         record.stages[training.kind] = training.key
         if stage := training.recall(store):
@@ -124,14 +132,19 @@ def _stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: S
     _note_scores(record, folder, results, checked.items, say)
 
 
-def _price(record: Record, per_hour: float | None) -> None:
-    """Add to each stage what its device time costs, in the run's currency."""
+def _add_prices(record: Record, per_hour: float | None) -> None:
+    """Add to each stage's cost the price of its device time, in the run's currency; nothing without a price per hour."""
     if per_hour is not None:
         for cost in record.cost.values():
             cost["money"] = per_hour * cost.get("wall_s", 0.0) / 3600
 
 
 def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Store, say: Say) -> dict[str, Evaluated]:
+    """Suite -> its scores of the model whose fingerprint or training key is `key`.
+
+    `model` is called only if a suite has to be run.
+    """
+    # The arm `base` has no seed: one evaluation of it stands beside those of all seeds.
     seed = 0 if run.selector.selects_nothing else run.seed
     stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.suites.items()}
     return {name: stage.result(store, model, say) for name, stage in stages.items()}
@@ -155,11 +168,11 @@ def _note_lengths(record: Record, run: Run, pool: Pool, chosen: np.ndarray, stor
         say(f"warning: {record.training.losses}")
 
 
-def _note_leaks(record: Record, checked: Checked, say: Say) -> None:
-    record.leaks = {suite: LeakSummary.read(about) for suite, about in checked.summaries.items()}
-    record.stages |= checked.stages
-    record.selection = dataclasses.replace(record.selection, leaked=checked.selected)
-    if warning := checked.warning():
+def _note_leaks(record: Record, found: LeaksFound, say: Say) -> None:
+    record.leaks = {suite: LeakSummary.read(about) for suite, about in found.summaries.items()}
+    record.stages |= found.stages
+    record.selection = dataclasses.replace(record.selection, leaked=found.selected)
+    if warning := found.warning():
         say(warning)
 
 
@@ -169,7 +182,7 @@ def _note_scores(
     import pandas as pd
 
     record.stages |= {f"evaluation/{name}": result.stage for name, result in results.items()}
-    record.cost["evaluation"] = total([result.cost for result in results.values()])
+    record.cost["evaluation"] = total_cost([result.cost for result in results.values()])
     record.scores = [
         row.out_of(items_of.get(row.suite, {}).get(row.task)) for result in results.values() for row in result.scores
     ]

@@ -1,4 +1,4 @@
-"""Scoring a model with one suite, as a stage: the scores, and beside them the value of every item."""
+"""Evaluation as a stage: the scores that one suite gives a model, and the value of every test item."""
 
 from __future__ import annotations
 
@@ -24,25 +24,22 @@ SCORES = "scores.json"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The scores of one suite (rows for the record), where the items are, and what it cost."""
+    """The result of one suite on one model."""
 
-    scores: list[ScoreRow]
-    items: Path
+    scores: list[ScoreRow]  # as the record keeps them
+    items: Path  # the Parquet file with the value of every test item
     cost: Cost
-    stage: str
+    stage: str  # the key of the stage
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationStage(RunStage):
-    """The scores that one suite, called `name` in the run, gives a model.
+    """The evaluation of one model with one suite."""
 
-    `model_key` says what the model computes: the key of its training stage, or a base model's fingerprint.
-    """
-
-    name: str
+    name: str  # of the suite in this run
     suite: Any
-    model_key: str
-    seed: int
+    model_key: str  # the key of the stage that trained the model, or the fingerprint of a model as it is
+    seed: int  # of the run
     kind: ClassVar[str] = "evaluation"
 
     @property
@@ -50,9 +47,9 @@ class EvaluationStage(RunStage):
         return {"suite": plugin_identity(self.suite), "model": self.model_key, "seed": self.seed}
 
     def result(self, store: Store, model: Callable[[], ModelRef], say: Callable[[str], None]) -> Evaluated:
-        """The scores, computed if they are not in the store; `model` is called only then.
+        """The scores; the suite is run, on what `model` returns, only if the store does not have them.
 
-        Raises PluginError if the suite breaks its contract, and whatever the suite raises.
+        Raises PluginError if the suite breaks its contract, and any error of the suite's own.
         """
 
         def compute(folder: Path) -> dict[str, float]:
@@ -62,18 +59,19 @@ class EvaluationStage(RunStage):
             scores = self.suite.evaluate(ref, context)
             check_scores(scores, self.suite)
             _write_items(folder / ITEMS, self.name, scores)
-            write_json(folder / SCORES, [{"suite": self.name, **_row(score)} for score in scores])
+            write_json(folder / SCORES, [{"suite": self.name, **_score_row(score)} for score in scores])
             return context.logged
 
         stage = store.stage(self.kind, self.identity, compute)
         rows = json.loads((stage.path / SCORES).read_text())
-        # Another run may have computed it under another name of the suite.
+        # The key does not depend on the suite's name in a run: another run may have computed the stage under another name.
         scores = [read_fields(ScoreRow, {**row, "suite": self.name}) for row in rows]
         return Evaluated(scores, stage.path / ITEMS, stage.cost, stage.key)
 
 
 def check_scores(scores: Sequence[Score], suite: Any) -> None:
-    """Raises PluginError unless there is a headline, all of one direction, no (task, metric) twice, and counts are counts."""
+    """Raises PluginError unless there is a headline score, all headline scores have one direction, and no (task, metric)
+    occurs twice, and `cut` and `left_out` are counts."""
     who = f"suite '{suite.plugin_name}'"
     headline = [score for score in scores if score.headline]
     if not headline:
@@ -89,12 +87,14 @@ def check_scores(scores: Sequence[Score], suite: Any) -> None:
         raise PluginError(f"{who} returned {'/'.join(min(twice))} more than once.")
 
 
-def _row(score: Score) -> dict[str, Any]:
+def _score_row(score: Score) -> dict[str, Any]:
+    """The score as plain data, with the number of its items for the items themselves."""
     fields = {item.name: getattr(score, item.name) for item in dataclasses.fields(score)}
     return {**fields, "items": len(score.items)}
 
 
 def _write_items(path: Path, suite: str, scores: Sequence[Score]) -> None:
+    """One row per test item and metric: suite, task, metric, item, value."""
     import pandas as pd
 
     rows = [(suite, score.task, score.metric, id, value) for score in scores for id, value in score.items.items()]

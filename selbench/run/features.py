@@ -1,4 +1,4 @@
-"""The features that a selector asks for, each a stage of its own."""
+"""Features as stages: each feature that a selector asks its context for is computed once and cached."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from selbench.store.stages import Stage, Store
 
 @dataclass(frozen=True, eq=False)
 class FeatureStage(RunStage):
-    """One feature over one pool; `scorer` is None for a feature that does not look through a model."""
+    """One feature of one pool."""
 
     spec: FeatureSpec
     pool: Pool
-    scorer: ModelRef | None
+    scorer: ModelRef | None  # None for a feature that is computed without a model
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """`features`, unless the feature says that it is of another kind (an autoencoder)."""
+        """`features`, unless the feature names another kind in `stage_kind` (as a sparse autoencoder does)."""
         return str(getattr(self.spec, "stage_kind", "features"))
 
     @property
@@ -37,14 +37,14 @@ class FeatureStage(RunStage):
 
 
 def feature_provider(store: Store, used: list[Stage]) -> Callable[[FeatureSpec, Pool, Context], Feature]:
-    """A provider of cached features for a Context; the stages that it hands out are appended to `used`."""
+    """The function from which a Context gets its features, cached in the store. Each stage it reads is added to `used`."""
 
     def provide(spec: FeatureSpec, pool: Pool, context: Context) -> Feature:
         wanted = FeatureStage(spec, pool, context.scorer if spec.needs_scorer else None)
 
         def compute(folder: Any) -> dict[str, float]:
             kept = store.checkpoint(wanted.kind, wanted.identity)
-            # Features may build on features.
+            # The feature gets a context of its own, with the same provider: it may build on other features.
             inner = Context(pool, scorer=wanted.scorer, scratch=folder, checkpoint=kept, feature_store=provide)
             save_arrays(folder, spec.compute(pool, inner))
             return inner.logged

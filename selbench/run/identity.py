@@ -1,4 +1,4 @@
-"""A run before anything is done: its name, its key, and what can be known to be wrong."""
+"""The identity of a run, before any work: its key, its axes, its arm's label, and the mistakes that show already."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from selbench.store.stages import now
 
 
 def checked_key(run: Run) -> str:
-    """The run's key. Raises UserError for all that can be known to be wrong before any work: files, folders, budget, lengths."""
+    """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, a budget that
+    does not fit the pool, a trainer's max_length above the model's."""
     loaded = load_pool(run.pool)
     if not run.selector.selects_nothing:
         context_of(run)
@@ -40,23 +41,28 @@ def checked_keys(runs: Sequence[Run]) -> list[str]:
 
 
 def new_record(run: Run, loaded: LoadedPool) -> Record:
-    """The record before anything is done: its key is the hash of all that the result depends on."""
+    """A record to be filled, with the status "failed" until the run has ended.
+
+    Its key is the hash of everything that the result depends on. Raises UserError if a file that the key depends on
+    cannot be read, PluginError if the selector's label() is broken.
+    """
     selector = run.selector
-    tuned, free = not selector.selects_nothing, selector.takes_budget
-    # Runs are comparable only if these agree, whatever their names say.
+    # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
+    fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
+    # Two runs are comparable only if these keys agree, whatever the names are.
     setting: dict[str, Any] = {
         "pool_key": loaded.pool.fingerprint[:20],
-        "trainer_key": digest(plugin_identity(run.trainer)) if tuned else None,
+        "trainer_key": digest(plugin_identity(run.trainer)) if fine_tuned else None,
         "suite_keys": {name: digest(plugin_identity(suite)) for name, suite in run.suites.items()},
     }
     identity = {
         **setting,
         "selector": plugin_identity(selector),
-        "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if free else None,
-        "scorer": fingerprint(run.scorer) if free and selector.uses_scorer else None,
-        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if free else None,
+        "budget": [run.budget, isinstance(run.budget, float), run.budget_unit] if budgeted else None,
+        "scorer": fingerprint(run.scorer) if budgeted and selector.uses_scorer else None,
+        "target": {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None,
         "model": fingerprint(run.model),
-        "seed": run.seed if tuned else None,
+        "seed": run.seed if fine_tuned else None,
         "comparison": run.comparison,
     }
     return Record(
@@ -73,36 +79,36 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
 
 
 def run_axes(run: Run) -> Axes:
-    """The axes of a run, but for the keys of its pool, trainer and suites."""
+    """The axes of a run, without the keys of its pool, trainer and suites (which `new_record` adds)."""
     selector = run.selector
-    tuned, free = not selector.selects_nothing, selector.takes_budget
+    fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     return Axes(
         pool=run.pool.name,
         selector=arm_label(selector),
-        budget=run.budget if free else None,
-        budget_unit=run.budget_unit if free else "examples",
-        scorer=run.scorer.name if free and selector.uses_scorer else None,
+        budget=run.budget if budgeted else None,
+        budget_unit=run.budget_unit if budgeted else "examples",
+        scorer=run.scorer.name if budgeted and selector.uses_scorer else None,
         target="+".join(sorted(run.targets)) if selector.targeted else None,
         model=run.model.name,
-        trainer=run.trainer.plugin_name if tuned else None,
-        match=getattr(run.trainer, "match", None) if tuned else None,
+        trainer=run.trainer.plugin_name if fine_tuned else None,
+        match=getattr(run.trainer, "match", None) if fine_tuned else None,
         suites=tuple(sorted(run.suites)),
-        seed=run.seed if tuned else None,
+        seed=run.seed if fine_tuned else None,
         selector_key=_name_and_options(selector),
     )
 
 
 def arm_label(selector: Any) -> str:
-    """What the plugin's `label()` says, else its name with the options that differ from their defaults.
+    """The selector's `label()`, else its name with the options that differ from their defaults.
 
-    Raises PluginError if label() fails, or gives something else than a line of text.
+    Raises PluginError if label() fails, or returns anything but one line of text.
     """
     if not hasattr(selector, "label"):
         return _name_and_options(selector)
     who = f"selector '{selector.plugin_name}'"
     try:
         label = selector.label()
-    except Exception as error:  # a stranger's method may raise anything
+    except Exception as error:  # a plugin may raise anything
         raise PluginError(f"{who}: label() raised {type(error).__name__}: {error}") from error
     if not isinstance(label, str) or not label.strip() or len(label.splitlines()) > 1:
         raise PluginError(f"{who}: label() must give one line of text, not {label!r}.")
@@ -110,14 +116,17 @@ def arm_label(selector: Any) -> str:
 
 
 def _name_and_options(selector: Any) -> str:
-    """The selector's name with the options that differ from their defaults: what tells two arms apart."""
+    """The selector's name with the options that differ from their defaults, e.g. `mads(layers=all)`.
+
+    Two selectors of one name are the same arm exactly if this is the same.
+    """
     changed = [
         f"{item.name}={getattr(selector, item.name)}"
         for item in dataclasses.fields(selector)
-        if getattr(selector, item.name) != _default(item)
+        if getattr(selector, item.name) != _default_value(item)
     ]
     return f"{selector.plugin_name}({','.join(changed)})" if changed else selector.plugin_name
 
 
-def _default(item: dataclasses.Field[Any]) -> Any:
+def _default_value(item: dataclasses.Field[Any]) -> Any:
     return item.default_factory() if callable(item.default_factory) else item.default

@@ -1,4 +1,4 @@
-"""The leak check of a run, as stages: one per suite, shared by all selections from a pool."""
+"""The leak check as stages: one per suite, shared by all selections from a pool."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ FOUND = "leaks.json"
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Per suite what the record keeps (see data.leaks.leak_summary), and the stage with all that was found.
+class LeaksFound:
+    """The leaks of one selection."""
 
-    `items` counts the items of each task that the suite says it has, by suite; a suite that cannot be checked has none.
-    """
-
-    summaries: dict[str, dict[str, Any]]
-    stages: dict[str, str]
+    summaries: dict[str, dict[str, Any]]  # suite -> what the record keeps (see data.leaks.leak_summary)
+    stages: dict[str, str]  # leaks/SUITE -> the key of the stage with everything that was found
+    # suite -> task -> how many items the suite says it has; nothing of a suite that cannot be checked
     items: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def selected(self) -> int | None:
-        """The selected examples that leak; None where that is not known."""
+        """The number of distinct selected examples that leak into any suite; None if none was found and a suite could not
+        be checked."""
         return leaks.selected_leaks(self.summaries)
 
     def warning(self) -> str | None:
-        """One sentence where the selection holds items of a suite."""
+        """A sentence that names the suites whose items the selection holds; None if it holds none."""
         hit = [(name, about) for name, about in self.summaries.items() if about.get("selected")]
         if not hit:
             return None
@@ -46,7 +45,7 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class LeakStage(RunStage):
-    """The search for one suite's items in a pool and in target examples, whatever is then selected."""
+    """The search for one suite's test items in a whole pool and in the target examples; it knows of no selection."""
 
     pool: Pool
     target: Mapping[str, Pool]
@@ -59,11 +58,15 @@ class LeakStage(RunStage):
             "pool": self.pool.fingerprint,
             "target": {capability: examples.fingerprint for capability, examples in self.target.items()},
             "suite": plugin_identity(self.suite),
+            # The code that searches: a plugin's own identity does not cover it.
             "source": [file_hash(Path(module.__file__ or "")) for module in (leaks, ngrams)],
         }
 
     def result(self, store: Store) -> tuple[str, dict[str, Any]]:
-        """The stage's key, and all that was found (see data.leaks.suite_leaks)."""
+        """The stage's key, and everything that was found (see data.leaks.suite_leaks).
+
+        Raises UserError if the stored result cannot be read.
+        """
 
         def compute(folder: Path) -> None:
             write_json(folder / FOUND, leaks.suite_leaks(self.pool, self.target, self.suite))
@@ -77,12 +80,12 @@ class LeakStage(RunStage):
 
 def check_leaks(
     pool: Pool, target: Mapping[str, Pool], suites: Mapping[str, Any], selected: Iterable[str], store: Store
-) -> Checked:
-    """Look for every suite's items in the pool and the target examples, and count those in the selection (ids)."""
+) -> LeaksFound:
+    """Search the pool and the target examples for every suite's items, and count those in the selected ids."""
     chosen = list(selected)
     summaries, stages, items = {}, {}, {}
     for name, suite in suites.items():
         stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
         summaries[name] = leaks.leak_summary(found, chosen)
         items[name] = {task: int(about["items"]) for task, about in (found.get("pool") or {}).items()}
-    return Checked(summaries, stages, items)
+    return LeaksFound(summaries, stages, items)

@@ -1,4 +1,4 @@
-"""How far a ranking has to go: one ranking of a nested selector serves all budgets that a sweep asks of it."""
+"""How far a ranking has to go, so that one ranking of a nested selector serves all budgets of a sweep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selbench.store.outputs import Outputs
 
 
 def ranking_group(run: Run) -> str:
-    """Equal for cells that a nested selector serves with one ranking: all but the budget's size is the same."""
+    """A hash, the same for the runs that one ranking of a nested selector serves: they differ in their budgets only."""
     selector, pool = run.selector, load_pool(run.pool).pool
     return digest(
         {
@@ -32,7 +32,7 @@ def ranking_group(run: Run) -> str:
 
 
 def budgets_by_ranking(runs: Sequence[Run]) -> dict[str, list[int | float]]:
-    """Ranking group -> all the budgets that a grid asks of it."""
+    """Ranking group -> the distinct budgets that the runs of a grid ask of it, in the order of the runs."""
     found: dict[str, list[int | float]] = {}
     for run in runs:
         if run.selector.takes_budget and run.selector.nested:
@@ -42,12 +42,16 @@ def budgets_by_ranking(runs: Sequence[Run]) -> dict[str, list[int | float]]:
 
 
 def largest_budget(run: Run, pool: Pool, tokens: np.ndarray) -> Budget | None:
-    """The largest budget that the run's sweep asks of its ranking; None for a run on its own."""
+    """The largest budget that the run's sweep asks of its ranking; None outside a sweep, for a
+    selector that takes no budget, and if no budget fits the pool.
+
+    `tokens` are the N response tokens of the pool.
+    """
     if not run.sweep or not run.selector.takes_budget:
         return None
     amounts = Outputs(run.output_dir).sweeps.open(run.sweep).about["reach"].get(ranking_group(run), [])
     budgets = []
     for amount in amounts:
-        with suppress(UserError):  # a budget that does not fit is its own cell's failure, not this one's
+        with suppress(UserError):  # a budget that does not fit fails its own cell, not this one
             budgets.append(Budget.of(pool, amount, run.budget_unit, tokens=tokens))
     return max(budgets, key=lambda budget: budget.limit, default=None)

@@ -1,4 +1,4 @@
-"""Selection as a stage: the selector's choice, checked and kept, and the facts about it."""
+"""Selection as a stage: the selector's choice is checked against its contract, stored, and described by facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from selbench.run.reach import largest_budget
 from selbench.run.stage import RunStage
 from selbench.run.tokens import TokenCounts
 from selbench.settings import Run
-from selbench.store.cost import Cost, total
+from selbench.store.cost import Cost, total_cost
 from selbench.store.facts import SelectionFacts
 from selbench.store.files import read_json, write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
@@ -30,17 +30,20 @@ from selbench.store.stages import Stage, Store
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selector chose, what that cost (its features included, also when they were cached), and its stages."""
+    """What a selector chose, and what that cost."""
 
-    ids: tuple[str, ...] = ()
-    scores: np.ndarray | None = None
-    cost: Cost = field(default_factory=dict)
-    logged: Mapping[str, float] = field(default_factory=dict)
-    stages: Mapping[str, str] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()  # best first
+    scores: np.ndarray | None = None  # the selector's score of each id, if it gives any
+    cost: Cost = field(default_factory=dict)  # of its features too, also when they came from the store
+    logged: Mapping[str, float] = field(default_factory=dict)  # the numbers that the selector logged
+    stages: Mapping[str, str] = field(default_factory=dict)  # of the selection and its features: label -> key
 
 
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
-    """The budget for this selector; None for one that selects nothing (the arm `base`)."""
+    """The budget for this selector; None for one that selects nothing (the arm `base`).
+
+    `tokens` (N response tokens) are needed for the unit "tokens". Raises UserError if the budget does not fit the pool.
+    """
     if selector.selects_nothing:
         return None
     if not selector.takes_budget:
@@ -49,14 +52,14 @@ def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, token
 
 
 def context_seed(selector: Any, seed: int) -> int:
-    """The seed of the selector's context in a run with this seed; 0 for one that draws nothing at random."""
+    """The seed of the selector's context in a run with this seed; 0 for a selector that is not stochastic."""
     return derive_seed(seed, "selection") if selector.stochastic else 0
 
 
 def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
-    """What a run selects, cached; `tokens` are the N response tokens of its pool.
+    """What a run selects, from the store if it is there; `tokens` are the N response tokens of its pool.
 
-    Raises PluginError if the selector breaks its contract, UserError or NotApplicable as the selector does.
+    Raises PluginError if the selector breaks its contract, and the selector's own UserError or NotApplicable.
     """
     pool = load_pool(run.pool).pool
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
@@ -67,9 +70,9 @@ def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
 
 
 def selection_alone(run: Run, store: Store, purpose: str) -> tuple[np.ndarray, Selected]:
-    """The N response tokens of a run's pool and the selection, for a verb that only selects.
+    """The N response tokens of a run's pool and its selection, for commands that only select.
 
-    Raises UserError, naming the `purpose` ("export"), where nothing is selected or the selector does not apply.
+    Raises UserError if the selector does not apply, or selects nothing; the message names the `purpose` ("export").
     """
     who = f"selector '{run.selector.plugin_name}'"
     tokens = TokenCounts.of(run).result(store)
@@ -86,21 +89,21 @@ def selection_alone(run: Run, store: Store, purpose: str) -> tuple[np.ndarray, S
 
 @dataclass(frozen=True, eq=False)
 class SelectionStage(RunStage):
-    """One selection. `target` is what a targeted selector may look at, per capability."""
+    """One selection from one pool."""
 
     selector: Any
     pool: Pool
     budget: Budget
     scorer: ModelRef
-    target: Mapping[str, Pool]
-    seed: int
+    target: Mapping[str, Pool]  # capability -> the examples that a targeted selector may look at
+    seed: int  # of the run
     kind: ClassVar[str] = "selection"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The seed only where the selector is stochastic, and so on.
+        """What the selection depends on, by the selector's facts: the seed only for a stochastic one, and so on.
 
-        The budget's size is not part of a nested selector's: a ranking serves all sizes.
+        For a nested selector the budget's size is left out: one ranking serves all sizes.
         """
         selector, budget = self.selector, self.budget
         costs = None if budget.unit == "examples" else digest(budget.costs.tolist())
@@ -117,9 +120,9 @@ class SelectionStage(RunStage):
     def result(self, store: Store, reach: Budget | None = None) -> Selected:
         """The selection, computed if it is not in the store.
 
-        A nested selector ranks once for all budgets: as far as `reach` (the largest budget that will be asked for), of
-        which this budget takes the beginning. Raises PluginError if the selector breaks its contract, UserError or
-        NotApplicable as the selector does.
+        A nested selector ranks once for all budgets: it ranks as far as `reach`, the largest budget that will be asked
+        for, and this budget takes the beginning of that ranking. Raises PluginError if the selector breaks its
+        contract, and the selector's own UserError or NotApplicable.
         """
         nested = self.selector.nested
         whole = reach if reach and nested and reach.limit > self.budget.limit else self.budget
@@ -136,18 +139,18 @@ class SelectionStage(RunStage):
             )
             selection = self.selector.select(self.pool, whole, context)
             check_selection(selection, self.selector, self.pool, whole)
-            _write(folder, selection, used)
+            _write_selection(folder, selection, used)
             return context.logged
 
         if nested:
             stage = store.ranking(self.kind, self.identity, compute, least=self.budget.limit, reach=whole.limit)
         else:
             stage = store.stage(self.kind, self.identity, compute)
-        return _first(_read(stage), self.pool, self.budget)
+        return _prefix_within(_read_selection(stage), self.pool, self.budget)
 
 
 def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:
-    """Raises PluginError unless the ids are distinct, from the pool, and exactly what the budget allows."""
+    """Raises PluginError unless the ids are distinct, from the pool, and as many as the budget allows."""
     who = f"selector '{selector.plugin_name}'"
     if not isinstance(selection, Selection):
         raise PluginError(f"{who} returned {type(selection).__name__}, not a Selection.")
@@ -157,7 +160,7 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
     if len(set(ids)) != len(ids):
         raise PluginError(f"{who} returned {len(ids) - len(set(ids))} duplicate ids among {len(ids)}.")
     spent = int(budget.costs[[pool.position(id) for id in ids]].sum())
-    # In tokens the next example may not fit: less than the dearest one may be left over.
+    # In tokens the next example may not fit, so that something is left over: always less than the costliest example.
     least = budget.limit if budget.unit == "examples" else budget.limit - int(budget.costs.max()) + 1
     if spent > budget.limit:
         raise PluginError(f"{who} selected too much: {spent} {budget.unit} where the budget is {budget.limit}.")
@@ -167,11 +170,13 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
         raise PluginError(f"{who} returned {len(selection.scores)} scores for {len(ids)} ids.")
 
 
-def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]) -> SelectionFacts:
-    """What a reader wants to know of a selection; `tokens` are those of the chosen examples.
+def selection_facts(
+    chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]
+) -> SelectionFacts:
+    """The facts of a selection, for its record; `tokens` are the response tokens of the chosen examples.
 
-    Its composition is the count of each value of source and category (where examples have them), of response length,
-    and for a pool with hidden labels of each label.
+    The composition counts the values of source and category (where examples have them), of response length, and of
+    each hidden label of the pool.
     """
     hashes = {example.content_hash for example in chosen}
     rows = [labels[example.id] for example in chosen if example.id in labels]
@@ -180,9 +185,9 @@ def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Ma
         found = [getattr(example, name) for example in chosen]
         if any(found):
             values.setdefault(name, found)
-    composition = {name: _counts(column) for name, column in values.items()}
+    composition = {name: _value_counts(column) for name, column in values.items()}
     if chosen:
-        composition["response tokens"] = _lengths(tokens)
+        composition["response tokens"] = _length_counts(tokens)
     return SelectionFacts(
         examples=len(chosen),
         response_tokens=int(tokens.sum()),
@@ -193,20 +198,24 @@ def facts(chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Ma
     )
 
 
-def _lengths(tokens: np.ndarray) -> dict[str, int]:
-    """How many responses have so many tokens, in steps of a factor of four."""
+def _length_counts(tokens: np.ndarray) -> dict[str, int]:
+    """The number of responses in each range of length in tokens; the ranges grow by a factor of four."""
     edges = [0, 16, 64, 256, 1024, sys.maxsize]
     names = ["below 16", "16 to 63", "64 to 255", "256 to 1,023", "1,024 and more"]
     return dict(zip(names, np.histogram(tokens, edges)[0].tolist()))
 
 
-def _counts(values: Sequence[Any]) -> dict[str, int]:
-    if len(set(values)) > 100:  # a group label: how many values are set says more than each of them
+def _value_counts(values: Sequence[Any]) -> dict[str, int]:
+    """How often each value occurs; of more than 100 distinct values only whether they are set."""
+    if (
+        len(set(values)) > 100
+    ):  # a label of small groups, such as near-duplicates: a list of them tells a reader nothing
         return {"set": sum(bool(value) for value in values), "unset": sum(not value for value in values)}
     return {str(value): values.count(value) for value in sorted(set(values), key=str)}
 
 
-def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
+def _write_selection(folder: Path, selection: Selection, used: list[Stage]) -> None:
+    """selection.json with the ids, scores and the feature stages that were used; arrays of diagnostics beside it."""
     arrays: dict[str, np.ndarray] = {}
     numbers: dict[str, Any] = {}
     for name, value in selection.diagnostics.items():
@@ -224,22 +233,25 @@ def _write(folder: Path, selection: Selection, used: list[Stage]) -> None:
     )
 
 
-def _read(stage: Stage) -> Selected:
+def _read_selection(stage: Stage) -> Selected:
+    """What `_write_selection` wrote. Raises UserError if it cannot be read."""
     data = read_json(stage.path / SELECTION)
     if data is None:
         raise UserError(f"the selection at {stage.path} cannot be read. Delete that folder and run again.")
     rows = data["features"]
+    # A feature that was asked for twice is one stage: its cost counts once.
+    costs = {row["key"]: row["cost"] for row in rows}
     return Selected(
         ids=tuple(data["ids"]),
         scores=None if data["scores"] is None else np.asarray(data["scores"]),
-        cost=total([stage.cost, *({row["key"]: row["cost"] for row in rows}.values())]),
+        cost=total_cost([stage.cost, *costs.values()]),
         logged=stage.logged,
         stages={"selection": stage.key, **{f"{row['kind']}/{i}": row["key"] for i, row in enumerate(rows)}},
     )
 
 
-def _first(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
-    """As much of a ranking as the budget allows."""
+def _prefix_within(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
+    """The longest beginning of a ranking that the budget allows."""
     count = len(budget.take(pool.position(id) for id in ranked.ids))
     scores = None if ranked.scores is None else ranked.scores[:count]
     return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores)

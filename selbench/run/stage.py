@@ -1,4 +1,4 @@
-"""The shape that all stages of a run have: a kind, an identity of all that can change the result, and the key of both."""
+"""The shape that all stages of a run have: a kind, an identity that holds all that can change the result, and a key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from selbench.store.stages import Store
 class RunStage(ABC):
     """One stage of a run before it is computed.
 
-    The planner asks for its `key`; `result(store, ...)` of each stage computes it, or reads it where the store has it.
+    The planner only asks for its `key`. Each subclass has a `result(store, ...)`, which computes the stage or reads it
+    from the store.
     """
 
     kind: ClassVar[str]
@@ -24,5 +25,5 @@ class RunStage(ABC):
 
     @cached_property
     def key(self) -> str:
-        """The name of the stage's folder in the store."""
+        """The name of the stage's folder in the store (for a ranking its beginning: the length follows, `KEY-7800`)."""
         return Store.key(self.kind, self.identity)

@@ -1,4 +1,4 @@
-"""Counting the response tokens of a pool, as a stage: what budgets in tokens and reports of lengths rest on."""
+"""Token counts as a stage: the response tokens of a pool, for budgets in tokens and for reported lengths."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TokenCounts(RunStage):
 
     @classmethod
     def of(cls, run: Run) -> TokenCounts:
-        """Those of a run's pool as its model reads it."""
+        """The counts of a run's pool under the tokenizer of its model."""
         return cls(load_pool(run.pool).pool, run.model)
 
     @property
@@ -35,7 +35,7 @@ class TokenCounts(RunStage):
         return {"pool": self.pool.fingerprint, "model": fingerprint(self.model)}
 
     def result(self, store: Store) -> np.ndarray:
-        """N integers. Raises UserError if the tokenizer cannot be loaded."""
+        """N integers, one per example, in pool order. Raises UserError if the tokenizer cannot be loaded."""
         stage = store.stage(self.kind, self.identity, self._compute)
         return load_arrays(stage.path)["tokens"]
 

@@ -1,4 +1,4 @@
-"""Fine-tuning on the selected examples, as a stage."""
+"""Fine-tuning on the selected examples as a stage."""
 
 from __future__ import annotations
 
@@ -22,16 +22,12 @@ REF = "model.json"
 
 @dataclass(frozen=True, eq=False)
 class TrainingStage(RunStage):
-    """The fine-tuning of one model on the chosen examples: done when its result is first asked for, and only then.
-
-    The trainer sees the examples in pool order: what was picked first must not matter to it. Two selectors that choose
-    the same set share one fine-tuning.
-    """
+    """The fine-tuning of one model on the chosen examples; it is done when its result is first asked for."""
 
     trainer: Any
-    examples: Sequence[Example]
-    model: ModelRef
-    seed: int
+    examples: Sequence[Example]  # in pool order: two selectors that choose the same set share one fine-tuning
+    model: ModelRef  # to start from
+    seed: int  # of the run
     kind: ClassVar[str] = "training"
 
     @property
@@ -44,9 +40,9 @@ class TrainingStage(RunStage):
         }
 
     def result(self, store: Store, say: Callable[[str], None], inputs: Sequence[str] = ()) -> ModelRef:
-        """The tuned model, fine-tuned now unless it is in the store.
+        """The fine-tuned model, trained now unless it is in the store.
 
-        `inputs` are the stages ("kind/name") that the choice of examples rests on.
+        `inputs` are the stages ("kind/key") that the choice of examples rests on.
         """
 
         def compute(folder: Path) -> Mapping[str, float]:
@@ -54,32 +50,35 @@ class TrainingStage(RunStage):
             kept = store.checkpoint(self.kind, self.identity)
             context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
             tuned = self.trainer.train(self.examples, self.model, context)
-            write_json(folder / REF, _relative(dataclasses.asdict(tuned), folder))
+            write_json(folder / REF, _with_relative_paths(dataclasses.asdict(tuned), folder))
             return context.logged
 
         stage = store.stage(self.kind, self.identity, compute, inputs=inputs)
-        return ModelRef(**_absolute(json.loads((stage.path / REF).read_text()), stage.path))
+        return ModelRef(**_with_absolute_paths(json.loads((stage.path / REF).read_text()), stage.path))
 
     def recall(self, store: Store) -> Stage | None:
-        """What fine-tuning cost and logged, also when its weights have been dropped."""
+        """The finished stage, with what it cost and logged, also when its weights have been dropped; None if never made."""
         return store.recall(self.kind, self.key)
 
     @contextmanager
-    def held(self, store: Store, keep: bool) -> Iterator[None]:
-        """Nobody else uses or drops the weights meanwhile; they are dropped afterwards unless `keep`, or unless
-        an evaluation failed and will want them again."""
+    def weights_held(self, store: Store, keep: bool) -> Iterator[None]:
+        """Lock the weights, so that no other process uses or drops them meanwhile, and drop them at the end.
+
+        They stay if `keep` is set, or if the block raises: an evaluation that failed will need them again.
+        """
         with store.lock(f"use-{self.kind}", self.key, "fine-tuning and evaluating"):
             yield
             if not keep:
                 store.drop(self.kind, self.key)
 
 
-def _relative(ref: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths inside the stage's working folder, which will be renamed, become relative to it."""
+def _with_relative_paths(ref: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A model reference whose paths inside the stage's working folder, which will be renamed, are relative to it."""
     inside = {key: Path(ref[key]) for key in ("path", "adapter") if ref[key] and Path(ref[key]).is_relative_to(folder)}
     return {**ref, **{key: f"./{path.relative_to(folder)}" for key, path in inside.items()}}
 
 
-def _absolute(ref: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_absolute_paths(ref: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The reverse: paths of files in the stage's folder, made absolute."""
     inside = [key for key in ("path", "adapter") if ref[key] and (folder / ref[key]).exists()]
     return {**ref, **{key: str((folder / ref[key]).resolve()) for key in inside}}

@@ -1,4 +1,4 @@
-"""How much two selections share by chance alone."""
+"""The overlap of two selections that is expected by chance alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy.stats import hypergeom
 
 @cache
 def expected_jaccard(a: int, b: int, pool: int) -> float:
-    """The mean Jaccard index of two random sets of `a` and `b` examples from a pool of `pool`.
+    """The expected Jaccard index of two random sets of `a` and `b` examples from a pool of `pool` examples.
 
-    Exact, over the hypergeometric distribution of how many they share. NaN for two empty sets, whose index is not
-    defined, and for a set larger than the pool.
+    Exact: the mean over the hypergeometric distribution of the number of shared examples. NaN for two empty sets,
+    whose index is not defined, and for a set larger than the pool.
     """
     if not 0 < max(a, b) <= pool:
         return math.nan

@@ -1,4 +1,4 @@
-"""The mean of values that come in clusters: what is known of other clusters like these."""
+"""The mean of values that come in clusters, with an interval about further clusters of the same kind."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from scipy import stats
 def clustered_mean(
     values: Sequence[float], clusters: Sequence[Hashable], confidence: float
 ) -> tuple[float, float, float, float]:
-    """Mean, low, high and p with the variance between clusters (Liang and Zeger 1986), t with clusters - 1.
+    """The mean, the lower and upper end of its interval at `confidence`, and p of a two-sided test against 0.
 
-    `clusters` names the cluster of each value. With one cluster only the mean is known, without values nothing: NaN.
+    The standard error is cluster-robust (Liang and Zeger 1986) with the factor G / (G - 1) for G clusters, and the t
+    distribution has G - 1 degrees of freedom. `clusters` gives the cluster of each value. With one cluster only the
+    mean is known, without values nothing; unknown figures are NaN.
     """
     if not len(values):
         return (math.nan,) * 4

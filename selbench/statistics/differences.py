@@ -1,13 +1,13 @@
-"""Differences between arms: mean, standard error from seeds and items, p and interval, for three tests.
+"""Differences between arms over seeds: mean, standard error, p value and interval, by three tests.
 
-Which population a verdict is about: other seeds, and, where item-level results are known, also other items of the
-same tasks. With d[s, i] the difference of two arms under seed s on item i,
+A verdict is about other seeds and, if item-level results are known, also about other items of the same tasks. Let
+d[s, i] be the difference of two arms under seed s on item i, and
 
-    d[s, i] = difference + seed[s] + item[i] + rest[s, i],
+    d[s, i] = difference + seed[s] + item[i] + rest[s, i].
 
-the mean over n seeds and m items has the variance var(seed)/n + var(item)/m + var(rest)/(n m). The variance of the
-per-seed means over n is an estimate of var(seed)/n + var(rest)/(n m): `seed` below, all there is where the items are
-held fixed. What other items would add is var(item)/m alone: `item_noise.item_variance`.
+The mean over n seeds and m items then has the variance var(seed)/n + var(item)/m + var(rest)/(n m). This module
+estimates var(seed)/n + var(rest)/(n m), by the variance of the per-seed means divided by n: it is the whole variance
+if the items are held fixed. Other items add var(item)/m, which `item_noise.item_variance` estimates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from selbench.statistics.agreement import agreement
+from selbench.statistics.agreement import seed_correlations
 from selbench.statistics.borrowing import Borrowed, Prior
 
 Test = Literal["moderated", "paired", "welch"]
@@ -30,46 +30,51 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Estimates:
-    """Elementwise for P pairs (or arms): the difference, the variance of that mean from seeds, and its degrees of
-    freedom. `seeds` is how many the mean is over; `prior_df` of `df` are borrowed."""
+    """What the scores over seeds say of P differences of arms (or of the mean scores of P arms), elementwise."""
 
-    mean: Floats
-    variance: Floats
-    df: Floats
-    seeds: Floats
-    prior_df: Floats
+    mean: Floats  # the difference, or the mean score, in the metric's units
+    variance: Floats  # the variance of that mean from seeds; NaN if unknown
+    df: Floats  # degrees of freedom of the variance; 0 if it is unknown
+    seeds: Floats  # how many seeds the mean is over
+    prior_df: Floats  # how many of the degrees of freedom are borrowed from other cells
 
 
 @dataclass(frozen=True)
 class Cells:
-    """C arms of tables: `scores` is C x S, NaN where an arm lacks a seed. `fixed` arms have no seed at all: their one
-    score stands in every column and has no seed noise. The numbers say what cells share (see borrowing)."""
+    """The scores of C cells (an arm in a table) over S seeds, and numbers that are equal for cells that share a part."""
 
-    scores: Floats
-    fixed: NDArray[np.bool_]
-    setting: Ints
-    table: Ints
-    arm: Ints
-    measure: Ints | None = None  # all the same
+    scores: Floats  # C x S, NaN for a missing seed; a fixed cell has its one score in every column
+    fixed: NDArray[np.bool_]  # whether the arm has no seed at all, and so no seed noise (the base model)
+    setting: Ints  # number of the setting
+    table: Ints  # number of the table
+    arm: Ints  # number of the arm
+    measure: Ints | None = None  # number of what is measured, in which units; None: the same for all cells
 
     @property
     def seeds(self) -> Floats:
+        """C numbers of seeds; 1 for a fixed cell."""
         return np.where(self.fixed, 1, np.isfinite(self.scores).sum(1)).astype(float)
 
     def borrowed(self) -> Borrowed:
+        """The predictions of seed variances that the moderated test of these cells needs."""
         count = self.seeds
         df = np.where(self.fixed, 0, count - 1)
         measure = np.zeros_like(self.setting) if self.measure is None else self.measure
-        return Borrowed(spread(self.scores), df, measure, self.setting, self.table, self.arm)
+        return Borrowed(row_variances(self.scores), df, measure, self.setting, self.table, self.arm)
 
 
-def compare(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | None = None) -> Estimates:
-    """a minus b for P pairs of cells, in the metric's units.
+def cell_differences(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+    """The differences a minus b of P pairs of cells; `a` and `b` are P positions in `cells`.
 
-    "welch": two independent samples, each with its own variance. "paired": differences of the seeds that both have.
-    "moderated" (needs `borrowed`): as paired, the variance drawn towards what other cells say. Arms that share fewer
-    than two seeds are compared as independent samples by the last. df is 0 and variance NaN where nothing is known.
+    `test` is one of
+
+    - "welch": the two samples are independent, each with its own variance;
+    - "paired": differences under the seeds that both have;
+    - "moderated" (needs `borrowed`): as "paired", but the variance is drawn towards the one predicted from the other
+      cells (Smyth 2004). Arms that share fewer than two seeds are compared as independent samples, unless one of them
+      is fixed, or each has a single seed and it is the same.
     """
+    # `together`: which pairs are compared seed by seed; `shared`: under how many seeds.
     x, y = cells.scores[a], cells.scores[b]
     both = np.isfinite(x) & np.isfinite(y)
     shared = both.sum(1).astype(float)
@@ -83,39 +88,44 @@ def compare(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | Non
         together = np.zeros(len(a), dtype=bool)
 
     paired = np.where(both, x - y, np.nan)
-    mean = np.where(together, mean_of(paired), mean_of(x) - mean_of(y))
-    own, df = spread(paired) / np.maximum(shared, 1), np.maximum(shared - 1, 0)
-    apart, apart_df = _welch(cells, a, b)
+    mean = np.where(together, row_means(paired), row_means(x) - row_means(y))
+    own, df = row_variances(paired) / np.maximum(shared, 1), np.maximum(shared - 1, 0)
+    apart, apart_df = _welch_variances(cells, a, b)
     own, df = np.where(together, own, apart), np.where(together, df, apart_df)
     seeds = np.where(together, shared, np.minimum(np.where(cells.fixed[a], nb, na), np.where(cells.fixed[b], na, nb)))
     if test == "paired":
         mean = np.where(shared >= 1, mean, np.nan)
     if test != "moderated":
-        df = np.where(own > 0, df, 0.0)  # equal scores throughout: the noise cannot be known from them
+        df = np.where(own > 0, df, 0.0)  # if all differences are equal, they say nothing of the noise
         return Estimates(mean, np.where(df > 0, own, np.nan), df, seeds, np.zeros(len(a)))
     assert borrowed is not None
+    # The weights of both seed variances in the variance of the mean: a fixed arm has none.
     at = np.where(cells.fixed[a], 0.0, 1 / np.where(together, shared, na))
     bt = np.where(cells.fixed[b], 0.0, 1 / np.where(together, shared, nb))
     constant = cells.fixed[a] & cells.fixed[b]
-    alike = np.where(together, agreement(cells.scores, cells.table)[a], 0.0)
-    prior = borrowed.two(a, b, np.where(constant, 1.0, at), bt, alike)
-    return _squeeze(mean, own, np.where(constant, 0.0, df), seeds, prior, constant)
+    alike = np.where(together, seed_correlations(cells.scores, cells.table)[a], 0.0)
+    prior = borrowed.prior_of_pairs(a, b, np.where(constant, 1.0, at), bt, alike)
+    return _drawn_to_prior(mean, own, np.where(constant, 0.0, df), seeds, prior, constant)
 
 
-def alone(cells: Cells, test: Test, borrowed: Borrowed | None = None) -> Estimates:
-    """The mean score of every cell, in the metric's units, with its variance over seeds."""
+def cell_means(cells: Cells, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+    """The mean score of every cell with its variance over seeds; "moderated" borrows if `borrowed` is given."""
     count = cells.seeds
-    mean, own, df = mean_of(cells.scores), spread(cells.scores) / count, count - 1
+    mean, own, df = row_means(cells.scores), row_variances(cells.scores) / count, count - 1
     if test == "moderated" and borrowed is not None:
-        prior = borrowed.one(np.arange(len(count)))
-        return _squeeze(mean, own, df, count, Prior(prior.s2 / count, prior.df), cells.fixed)
+        prior = borrowed.prior_of_cells(np.arange(len(count)))
+        return _drawn_to_prior(mean, own, df, count, Prior(prior.s2 / count, prior.df), cells.fixed)
     return Estimates(mean, np.where(cells.fixed | (df > 0), own, np.nan), df, count, np.zeros(len(count)))
 
 
-def _squeeze(
+def _drawn_to_prior(
     mean: Floats, own: Floats, df: Floats, seeds: Floats, prior: Prior, constant: NDArray[np.bool_]
 ) -> Estimates:
-    """Smyth 2004, section 3: the weighted mean of both variances has the sum of their degrees of freedom."""
+    """The estimates of the moderated test: each variance drawn towards its prior (Smyth 2004, section 3).
+
+    The mean of both variances, weighted by their degrees of freedom, has the sum of these degrees of freedom.
+    `constant` pairs, of two fixed arms, have the variance 0.
+    """
     total = df + prior.df
     drawn = (np.where(df > 0, df * own, 0.0) + np.where(prior.df > 0, prior.df * prior.s2, 0.0)) / np.maximum(
         total, 1e-9
@@ -124,13 +134,15 @@ def _squeeze(
     return Estimates(mean, variance, np.where(constant, np.inf, total), seeds, prior.df)
 
 
-def _welch(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
-    """The variance of the difference of independent means, and its degrees of freedom after Satterthwaite; 0 where one
-    arm has a single seed."""
+def _welch_variances(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
+    """The variance of the difference of independent means, and its degrees of freedom after Satterthwaite.
+
+    NaN and 0 if one of both arms has a single seed.
+    """
     parts, freedom = [], []
     for one in (a, b):
         count = cells.seeds[one]
-        parts.append(np.where(cells.fixed[one], 0.0, spread(cells.scores[one]) / count))
+        parts.append(np.where(cells.fixed[one], 0.0, row_variances(cells.scores[one]) / count))
         freedom.append(np.where(cells.fixed[one], np.inf, count - 1.0))
     total, df = satterthwaite(parts[0], freedom[0], parts[1], freedom[1])
     known = (freedom[0] > 0) & (freedom[1] > 0) & np.isfinite(df)
@@ -138,7 +150,7 @@ def _welch(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
 
 
 def satterthwaite(v1: Floats, df1: Floats, v2: Floats, df2: Floats) -> tuple[Floats, Floats]:
-    """The sum of two independent variances, and the degrees of freedom that it is worth."""
+    """The sum of two independent variance estimates, and its degrees of freedom (Satterthwaite 1946)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         total = v1 + v2
         parts = [np.where(v > 0, (v / total) ** 2 / df, 0.0) for v, df in ((v1, df1), (v2, df2))]
@@ -146,26 +158,30 @@ def satterthwaite(v1: Floats, df1: Floats, v2: Floats, df2: Floats) -> tuple[Flo
 
 
 def p_values(mean: Floats, se: Floats, df: Floats) -> Floats:
-    """Two-sided; NaN where the noise is unknown or none was seen."""
+    """Two-sided p values of t tests; NaN if the noise is unknown (df 0) or the standard error is 0."""
     known = (df > 0) & (se > 0)
     statistic = np.divide(np.abs(mean), se, out=np.full(len(mean), np.nan), where=known)
     return np.where(known, 2 * stats.t.sf(statistic, np.where(known, df, 1.0)), np.nan)
 
 
 def half_width(se: Floats, df: Floats, confidence: float) -> Floats:
+    """Half the width of t intervals, in the units of `se`; NaN if the noise is unknown (df 0)."""
     known = df > 0
     return np.where(known, se * stats.t.isf((1 - confidence) / 2, np.where(known, df, 1.0)), np.nan)
 
 
-def mean_of(rows: Floats) -> Floats:
-    """Row means without NaN; NaN for an empty row."""
+def row_means(rows: Floats) -> Floats:
+    """The mean of each row, NaN left out; NaN for a row without numbers."""
     count = np.isfinite(rows).sum(1)
     return np.divide(np.nansum(rows, 1), count, out=np.full(len(rows), np.nan), where=count > 0)
 
 
-def spread(rows: Floats) -> Floats:
-    """Row variances (n - 1) without NaN; NaN where there are fewer than two values, 0 where they differ by rounding."""
+def row_variances(rows: Floats) -> Floats:
+    """The sample variance (n - 1) of each row, NaN left out.
+
+    NaN for fewer than two values; 0 if the values differ by no more than rounding.
+    """
     count = np.isfinite(rows).sum(1)
-    squares = np.nansum((rows - mean_of(rows)[:, None]) ** 2, 1)
+    squares = np.nansum((rows - row_means(rows)[:, None]) ** 2, 1)
     squares = np.where(squares > 1e-20 * np.nansum(rows**2, 1), squares, 0.0)
     return np.divide(squares, count - 1, out=np.full(len(rows), np.nan), where=count > 1)

@@ -1,4 +1,4 @@
-"""What other items of the same tasks would add to the noise of a mean."""
+"""The variance that a mean over items has because the items are a sample of all items of their tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ Floats = NDArray[np.float64]
 
 
 def item_variance(values: Floats, starts: NDArray[np.int64]) -> tuple[float, float]:
-    """What other items of the same tasks would add to the variance of a macro-average over tasks, and its degrees of
-    freedom. NaN if a task has a single item.
+    """The variance that the choice of items adds to a macro-average over tasks, and its degrees of freedom.
 
-    `values` is n seeds x M items, scores or paired differences. In each task the mean over seeds varies from item to
-    item by var(item) + var(rest)/n (see differences); the rest, estimated from the interaction of seed and item, is
-    taken off, because the variance over seeds holds it already. With one seed it cannot be told apart and stays.
+    `values` is n seeds x M items, scores or paired differences; the items of a task are neighbours and begin at
+    `starts`. Within a task, the mean over seeds varies from item to item by var(item) + var(rest)/n (see the module
+    differences). The second term, estimated from the interaction of seed and item, is subtracted, because the variance
+    over seeds already contains it. With one seed it cannot be estimated, and stays in. NaN and 0 if a task has a
+    single item.
     """
     seeds, count = values.shape
     sizes = np.diff(np.append(starts, count))

@@ -1,7 +1,7 @@
-"""Planning: the smallest difference that so many seeds show, and how many seeds show a given one. Needs only SciPy.
+"""Power: the smallest difference that a number of seeds can show, and how many seeds a given difference needs.
 
-Power is that of a two-sided t test, from the noncentral t distribution; the chance to be significant in the wrong
-direction, below 0.1 % wherever the power is near 80 %, is left out.
+Power is that of a two-sided t test, from the noncentral t distribution. The chance of a significant result in the wrong
+direction is left out: it is below 0.1 % wherever the power is near 80 %.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ MOST_SEEDS = 10_000
 
 
 def noncentrality(df: ArrayLike, alpha: ArrayLike = 0.05, power: float = POWER) -> NDArray[np.float64]:
-    """How many standard errors a true difference must measure to be found significant at `alpha` with `power`."""
+    """The size of a true difference, in standard errors, that is significant at `alpha` with the chance `power`."""
     limit = stats.t.isf(np.asarray(alpha) / 2, df)
     found: NDArray[np.float64] = special.nctdtrinc(df, 1 - power, limit)
     return found
 
 
-def detectable(sd: float, seeds: int, alpha: float = 0.05, power: float = POWER) -> float:
+def detectable_difference(sd: float, seeds: int, alpha: float = 0.05, power: float = POWER) -> float:
     """The smallest true difference between two arms with `seeds` runs each that a two-sample t test shows with `power`.
 
     `sd` is the standard deviation of one arm's score over seeds, in the metric's units, and so is the answer.
-    Infinite for one seed: nothing can be shown without knowing the noise.
+    Infinite for one seed or an unknown `sd`, because without knowing the noise no difference can be shown.
     """
     if seeds < 2 or math.isnan(sd):
         return math.inf
@@ -44,11 +44,12 @@ def seeds_needed(
     power: float = POWER,
     samples: int = 1,
 ) -> NDArray[np.float64]:
-    """Seeds per arm with which a true difference as large as `effect` is shown; NaN if MOST_SEEDS are too few.
+    """Seeds per arm that show a true difference of the size `effect` with `power`; NaN if MOST_SEEDS are too few.
 
-    The variance of the difference with n seeds is seed_variance / n + fixed_variance (what more seeds do not mend:
-    the items); it is known with samples * (n - 1) + more_df degrees of freedom (one sample of paired differences, or
-    two of independent scores). Arrays are broadcast; NaN in, NaN out.
+    With n seeds the difference has the variance seed_variance / n + fixed_variance, all in the metric's units; the
+    second part is noise that more seeds do not reduce, as that of the items. The variance is known with
+    samples * (n - 1) + more_df degrees of freedom: `samples` is 1 for paired differences and 2 for independent scores,
+    and `more_df` are borrowed. Arrays are broadcast; a NaN among the arguments gives NaN. The answer is at least 2.
     """
     effect, varying, fixed, more, alpha = np.broadcast_arrays(effect, seed_variance, fixed_variance, more_df, alpha)
 
@@ -56,6 +57,7 @@ def seeds_needed(
         wanted = noncentrality(np.maximum(samples * (n - 1) + more, 1.0), alpha, power)
         return np.abs(effect) >= wanted * np.sqrt(varying / n + fixed)
 
+    # Bisection, for all elements at once: more seeds always show more.
     low, high = np.ones(effect.shape), np.full(effect.shape, float(MOST_SEEDS))
     possible = shown(high)
     while (high - low > 1).any():
@@ -66,9 +68,9 @@ def seeds_needed(
 
 
 def pooled_spread(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation within groups (the scores of an arm over seeds), pooled, and its degrees of freedom.
+    """The pooled standard deviation within groups (the scores of an arm over seeds), and its degrees of freedom.
 
-    Groups of one value say nothing; NaN and 0 where all are.
+    Groups of one value are left out; NaN and 0 if no group has two.
     """
     some = [group for group in groups if len(group) > 1]
     df = sum(map(len, some)) - len(some)

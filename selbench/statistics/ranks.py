@@ -1,4 +1,4 @@
-"""Average ranks over blocks, and how far apart they must lie: Friedman's test and Nemenyi's distance."""
+"""Average ranks over blocks (settings or tasks), Friedman's test, and Nemenyi's critical difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 
 def score_ranks(scores: ArrayLike, higher_is_better: bool) -> Floats:
-    """Ranks from 1 for the best score; equal scores share the mean of theirs."""
+    """The rank of each score, 1 for the best; equal scores share the mean of their ranks."""
     return stats.rankdata(-np.asarray(scores) if higher_is_better else np.asarray(scores))
 
 
@@ -30,7 +30,10 @@ def critical_distance(ranks: Floats, confidence: float) -> tuple[float, float]:
 
 
 def tied_runs(ranks: ArrayLike, distance: float) -> list[tuple[int, int]]:
-    """The longest runs of ascending average ranks whose ends are nearer than `distance`, as (first, one past last)."""
+    """The longest stretches of ascending average `ranks` whose ends differ by less than `distance`.
+
+    Each is (first, one past last), at least two long, and none lies within another.
+    """
     ranks = np.asarray(ranks)
     found: list[tuple[int, int]] = []
     reach = 0

@@ -1,4 +1,4 @@
-"""The axes of a run: what tells it apart from others on a leaderboard, and the names made from them."""
+"""The axes of a run, which tell it apart from others on a leaderboard, and the names made from them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from selbench.errors import UserError
 class Axes:
     """The words that tell runs apart on a leaderboard; None where an arm does not have that axis.
 
-    `selector` is the label of the arm, `selector_key` the selector's name with the options that differ from their
-    defaults: two arms with one label differ in it (None in records made before there was one). `pool_key`,
-    `trainer_key` and `suite_keys` are hashes of what the names stand for: runs whose names agree may differ in them.
+    The keys are hashes of what the names stand for: two runs with the same names may differ in their keys.
     """
 
     pool: str = ""
-    selector: str = ""
+    selector: str = ""  # the arm's label
     budget: int | float | None = None  # a float is a share of the pool
     budget_unit: str = "examples"
     scorer: str | None = None
-    target: str | None = None  # the capabilities, joined by +
+    target: str | None = None  # the names of the capabilities, joined by +
     model: str = ""
     trainer: str | None = None
-    match: str | None = None
+    match: str | None = None  # what the trainer holds equal between arms: epochs, steps or tokens
     suites: tuple[str, ...] = ()
     seed: int | None = None
     pool_key: str = ""
     trainer_key: str | None = None
     suite_keys: Mapping[str, str] = field(default_factory=dict)
+    # The selector's name with the options that differ from their defaults; None in records of format 1. Two different
+    # arms under one label differ in it.
     selector_key: str | None = None
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Axes:
-        """From plain data; what this version does not know is left out."""
+        """From the plain data of a record; fields that this version does not know are left out."""
         known = {item.name for item in dataclasses.fields(cls)}
         values = {name: value for name, value in data.items() if name in known}
         return cls(
@@ -45,6 +45,7 @@ class Axes:
         )
 
     def plain(self) -> dict[str, Any]:
+        """As record.json holds them."""
         return dataclasses.asdict(self)
 
     @property
@@ -54,7 +55,7 @@ class Axes:
 
     @property
     def budget_label(self) -> str:
-        """`15%`, `7800`, `50k tok`; empty for an arm without a budget (base, full)."""
+        """`15%`, `7800`, `50000 tok`; empty for an arm without a budget (base, full)."""
         if self.budget is None:
             return ""
         amount = f"{100 * self.budget:.6g}%" if isinstance(self.budget, float) else f"{self.budget}"
@@ -62,23 +63,26 @@ class Axes:
 
     @property
     def name(self) -> str:
-        """A readable name of one run, e.g. `mads 15% big via small s3`; scorer and seed only where they tell something."""
+        """A readable name of one run, e.g. `mads 15% big via small s3`.
+
+        The scorer is named only where it is not the model, the seed only where the arm has one.
+        """
         seed = "" if self.seed is None else f" s{self.seed}"
         words = " ".join(f"{self.selector} {self.budget_label} {self.model}".split())
-        return words + _via(self.scorer, self.model) + seed
+        return words + _via_scorer(self.scorer, self.model) + seed
 
 
 def arm_name(selector: str, scorer: str | None, model: str) -> str:
-    """The selector's label, and the scorer where it is not the model."""
-    return selector + _via(scorer, model)
+    """`SELECTOR via SCORER`, or the selector's label alone where the model is its own scorer."""
+    return selector + _via_scorer(scorer, model)
 
 
-def _via(scorer: str | None, model: str) -> str:
+def _via_scorer(scorer: str | None, model: str) -> str:
     return f" via {scorer}" if scorer and scorer != model else ""
 
 
 def require_distinct_labels(arms: Iterable[Axes]) -> None:
-    """Raises UserError if two different selectors stand under one label: their runs would be taken for one arm's."""
+    """Raises UserError if two different selectors have one label: their runs would be taken for those of one arm."""
     known: dict[str, str] = {}
     for axes in arms:
         if axes.selector_key is None:

@@ -1,4 +1,4 @@
-"""What a stage cost, measured around it, the same way for every method."""
+"""The cost of a stage, measured around it in the same way for every method."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-Cost = dict[str, float]
-FLOPS = "flops"  # what a plugin logs under this name is its estimate of the stage's floating-point operations
+Cost = dict[str, float]  # wall_s, cpu_s (seconds), peak_bytes, gpu_peak_bytes; and flops where a plugin logs them
+FLOPS = "flops"  # the name under which a plugin logs its estimate of the stage's floating-point operations
 
 
-# The stages being measured just now, outermost first: a stage computed inside another is not counted twice.
+# The costs of the stages that are being measured now, outermost first. What a stage inside another takes is added to the
+# outer one's entry, and taken off the outer one's cost: it is not counted twice.
 _open: ContextVar[tuple[Cost, ...]] = ContextVar("open stages", default=())
 
 
 @contextmanager
 def measure() -> Iterator[Cost]:
-    """Fills the dictionary it yields: wall_s and cpu_s (all threads) without those of stages measured inside;
-    peak_bytes of this process, gpu_peak_bytes."""
+    """Yield a dictionary that holds the cost of the block once it has ended, also if the block raises.
+
+    wall_s and cpu_s (of all threads) are seconds, without those of measurements inside the block; peak_bytes is the
+    peak memory of this process, gpu_peak_bytes that of torch on a GPU.
+    """
     cost: Cost = {}
     inside: Cost = {"wall_s": 0.0, "cpu_s": 0.0}
     outer = _open.get()
@@ -41,13 +45,13 @@ def measure() -> Iterator[Cost]:
             cost[name] = value - inside[name]
             if outer:
                 outer[-1][name] += value
-        cost["peak_bytes"] = _peak()
+        cost["peak_bytes"] = _peak_bytes()
         if gpu:
             cost["gpu_peak_bytes"] = gpu.max_memory_allocated()
 
 
-def total(costs: list[Cost]) -> Cost:
-    """Times add up; of peaks the highest counts."""
+def total_cost(costs: list[Cost]) -> Cost:
+    """The cost of several stages: times and operations add up, of peaks the highest counts."""
     result: Cost = {}
     for cost in costs:
         for name, value in cost.items():
@@ -57,13 +61,15 @@ def total(costs: list[Cost]) -> Cost:
 
 
 def _reset_peak() -> None:
-    with suppress(OSError):  # Linux only; elsewhere the peak is that of the process so far
+    """Let the peak memory of this process start anew. Linux only; elsewhere the peak since its start is reported."""
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> float:
+def _peak_bytes() -> float:
+    """The peak resident memory of this process in bytes."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024.0 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-    scale = 1 if sys.platform == "darwin" else 1024
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in kilobytes elsewhere
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale)

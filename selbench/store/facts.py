@@ -1,4 +1,4 @@
-"""What a record says of a run's scores, its selection and its leaks, as types; read from and written as plain data."""
+"""The types of a record's parts: scores, facts of the selection, leaks. Each is read from and written as plain data."""
 
 from __future__ import annotations
 
@@ -14,27 +14,24 @@ FEW = 0.05  # where more than this share of the examples or of their response to
 
 
 def read_fields(cls: type[T], data: Mapping[str, Any]) -> T:
-    """An instance of a dataclass from plain data; what this version does not know is left out."""
+    """An instance of a dataclass from plain data; fields that this version does not know are left out."""
     known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**{name: value for name, value in data.items() if name in known})
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One number a suite gave the model on one task; `items` is a count, their values lie beside the record.
-
-    Of `cut` items some text did not fit into the model; `left_out` ones are not in the value.
-    """
+    """One score that a suite gave the model on one task."""
 
     suite: str
     task: str
     metric: str
     value: float
     higher_is_better: bool = True
-    headline: bool = True
-    items: int = 0
-    cut: int = 0
-    left_out: int = 0
+    headline: bool = True  # whether it counts in the suite's headline, the mean of such scores
+    items: int = 0  # the number of test items; their values are in a file beside the record
+    cut: int = 0  # items that were scored although some of their text did not fit into the model
+    left_out: int = 0  # items that are not in the value
 
     def out_of(self, items: int | None) -> ScoreRow:
         """The same where the suite is known to have so many items in this task: those without a value are left out."""
@@ -149,67 +146,66 @@ def _said(logged: Mapping[str, float]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class SelectionFacts:
-    """What a reader wants to know of a selection; None where nothing was selected, or where it is not known.
-
-    `composition` is the count of each value of source, category, response length and hidden labels; `leaked` the
-    distinct selected examples that leak into any suite.
-    """
+    """The facts of a selection; None where nothing was selected, or where a fact is not known."""
 
     examples: int | None = None
     response_tokens: int | None = None
-    exact_duplicates: int | None = None
+    exact_duplicates: int | None = None  # selected examples that only repeat another selected one
     mean_prompt_chars: float | None = None
     mean_response_chars: float | None = None
+    # Source, category, response length or hidden label -> value -> number of selected examples.
     composition: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    leaked: int | None = None
+    leaked: int | None = None  # distinct selected examples that leak into any suite
 
     def plain(self) -> dict[str, Any]:
-        """Empty where nothing was selected."""
+        """As record.json holds them; empty where nothing was selected."""
         return dataclasses.asdict(self) if self != SelectionFacts() else {}
 
 
 @dataclass(frozen=True)
 class LeakedTask:
-    """One task that leaks: of its items those leaked, their share, how (kind -> items), into how many examples; of
-    these the selected ones, with how many items in them; and the items leaked into each target, where any are."""
+    """One task with test items that stand in the pool, in the selection or in the target examples (docs/leaks.md)."""
 
-    items: int
-    leaked: int
-    share: float
-    kinds: Mapping[str, int]
-    examples: int
-    selected: int
-    selected_items: int
-    target: Mapping[str, int] = field(default_factory=dict)
+    items: int  # test items of the task
+    leaked: int  # of these, found in the pool
+    share: float  # leaked / items
+    kinds: Mapping[str, int]  # kind of leak -> items
+    examples: int  # of the pool that hold a leaked item
+    selected: int  # of these examples, selected
+    selected_items: int  # items in the selected examples
+    target: Mapping[str, int] = field(default_factory=dict)  # capability -> items found in its target examples
 
     def plain(self) -> dict[str, Any]:
+        """As record.json holds it; `target` is left out where no target example holds an item."""
         data = dataclasses.asdict(self)
         return data if self.target else {name: value for name, value in data.items() if name != "target"}
 
 
 @dataclass(frozen=True)
 class LeakSummary:
-    """What the leak check found of one suite (see data.leaks.summary); `checked` false: unknown, not none."""
+    """What the leak check found of one suite (see data.leaks.leak_summary)."""
 
-    checked: bool
+    checked: bool  # false: the suite gives no texts of its items, so that leaks are unknown, not absent
     items: int = 0
-    short: int = 0
+    short: int = 0  # items that are too short to be searched for
     leaked: int = 0
-    examples: int = 0
-    selected: int = 0
-    selected_items: int = 0
-    target: Mapping[str, int] = field(default_factory=dict)
-    tasks: Mapping[str, LeakedTask] = field(default_factory=dict)
-    selected_examples: tuple[str, ...] = ()
+    examples: int = 0  # of the pool that hold a leaked item
+    selected: int = 0  # of these examples, selected
+    selected_items: int = 0  # items in the selected examples
+    target: Mapping[str, int] = field(default_factory=dict)  # capability -> items found in its target examples
+    tasks: Mapping[str, LeakedTask] = field(default_factory=dict)  # the tasks that leak
+    selected_examples: tuple[str, ...] = ()  # ids
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> LeakSummary:
+        """From the plain data of a record; fields that this version does not know are left out."""
         tasks = {name: read_fields(LeakedTask, row) for name, row in (data.get("tasks") or {}).items()}
         return read_fields(
             cls, {**data, "tasks": tasks, "selected_examples": tuple(data.get("selected_examples") or ())}
         )
 
     def plain(self) -> dict[str, Any]:
+        """As record.json holds it."""
         if not self.checked:
             return {"checked": False}
         return {**dataclasses.asdict(self), "tasks": {name: task.plain() for name, task in self.tasks.items()}}

@@ -1,4 +1,4 @@
-"""The store's files: JSON and arrays, checksums, and a full disk in one sentence."""
+"""The store's files: JSON and arrays, their checksums, and a one-sentence error for a full or unwritable disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Checksum(TypedDict):
 
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
-    """The folder, made if need be; an unwritable or full disk becomes one sentence."""
+    """The folder, made if need be. An OSError in the block, such as a full disk, becomes a UserError of one sentence."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
@@ -36,24 +36,25 @@ def writing(folder: Path) -> Iterator[Path]:
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
+    """The error to raise for a file that cannot be written; `path` is named if `error` does not name the file."""
     return UserError(
         f"cannot write {error.filename or path}: {error.strerror or error}. Nothing half-written was kept."
     )
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether the disk is full or closed for writing, which is nobody's bug."""
+    """Whether the disk is full or read-only, which is no fault of the code that writes."""
     return error.errno in _DISK
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
-    """A reader sees the old file or the new one, never half of it; for `durable` see selbench.files."""
+    """Write data as JSON. A reader sees the old file or the new one, never half of it; for `durable` see selbench.files."""
     with written_aside(path, durable=durable) as aside:
         aside.write_text(json.dumps(data, indent=1, default=_as_json) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """None where there is no such file, or none that is whole."""
+    """What a JSON file holds; None if there is no such file, or if it is not whole."""
     try:
         data: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -62,13 +63,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _as_json(value: Any) -> Any:
+    """NumPy values as numbers and lists; anything else that JSON does not know as text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return str(value)
 
 
 def checksums(folder: Path) -> dict[str, Checksum]:
-    """Relative name -> bytes and sha256 of every file under the folder."""
+    """Relative name -> size and SHA-256 of every file under the folder."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(f.relative_to(folder)): {"bytes": f.stat().st_size, "sha256": file_hash(f)} for f in files}
 
@@ -76,7 +78,7 @@ def checksums(folder: Path) -> dict[str, Checksum]:
 def damage(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
     """What is wrong with the first file that is not as it was written; None if all are.
 
-    A process reads a file once, for as long as its size and time of change stay the same (see hashing).
+    A process reads a file only once while its size and time of change stay the same (see hashing).
     """
     for name, about in files.items():
         path = folder / name
@@ -90,12 +92,12 @@ def damage(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """One .npy file an array, so that each can be mapped into memory on its own."""
+    """One .npy file per array, so that each can be mapped into memory on its own."""
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", np.asarray(array))
 
 
 def load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of a stage; large ones are mapped into memory read-only."""
+    """Name -> array, of all .npy files in the folder; those above 64 KiB are mapped into memory, read-only."""
     files = sorted(folder.glob("*.npy"))
     return {file.stem: np.load(file, mmap_mode="r" if file.stat().st_size > 1 << 16 else None) for file in files}

@@ -1,4 +1,4 @@
-"""What the store holds, what rests on what, what is damaged, and what nobody needs any more."""
+"""An inventory of the store: its stages, the runs that rest on them, damaged stages, and those that no run needs."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from selbench.store.files import read_json
 from selbench.store.locks import Locks
 from selbench.store.stages import DROPPED, MANIFEST, verify
 
-# What the folder of a kind of stage was called by versions that wrote records without a format version.
+# Kind of stage -> the name of its folder in versions that wrote records without a format number.
 FORMER_FOLDERS = {"training": "model"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One stage, or what an interrupted process left (`state` is then "left behind").
-
-    `bytes` on disk; `age_s` since it was made; `inputs` ("kind/name") it was made from; `runs` (keys) that rest on it.
-    """
+    """One stage, or a folder that an interrupted process left behind."""
 
     kind: str
-    name: str
+    name: str  # its folder under the kind
     path: Path
-    state: str
-    bytes: int
-    age_s: float
-    inputs: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
+    state: str  # "whole", "dropped" (files deleted, manifest kept), "unfinished" (no manifest) or "left behind"
+    bytes: int  # on disk
+    age_s: float  # seconds since it was made
+    inputs: tuple[str, ...] = ()  # the stages ("kind/name") that it was made from
+    runs: tuple[str, ...] = ()  # the keys of the runs that rest on it, directly or through other stages
 
 
 def stage_path(root: Path, label: str, name: str) -> Path:
-    """The folder of a stage as a record names it: `features/0`, `selection`, `training`, `evaluation/planted`."""
+    """The folder of a stage, from its label in a record (`features/0`, `selection`, `evaluation/planted`) and its name."""
     kind = label.partition("/")[0]
     former = root / FORMER_FOLDERS.get(kind, kind) / name
     return former if former.is_dir() else root / kind / name
 
 
 def damaged(root: Path, stages: Mapping[str, str]) -> str | None:
-    """What is wrong with the first damaged one of a record's stages; one whose space was given back is not damaged."""
+    """What is wrong with the first damaged stage of a record (`stages`: label -> name); None if all are as written.
+
+    A stage whose files were dropped to save space does not count as damaged.
+    """
     for label, name in stages.items():
         path = stage_path(root, label, name)
         if (path / MANIFEST).is_file() and (wrong := verify(path, read_json(path / MANIFEST))):
@@ -52,29 +52,30 @@ def damaged(root: Path, stages: Mapping[str, str]) -> str | None:
 
 
 def entries(root: Path, records: Iterable[Any] = ()) -> list[Entry]:
-    """All stages under `root`, largest first; `records` tell which runs rest on them, directly or through others."""
-    found = {f"{path.parent.name}/{path.name}": path for path in _folders(root)}
+    """All stages under `root`, largest first, each with those of the `records` that rest on it."""
+    found = {f"{path.parent.name}/{path.name}": path for path in _stage_folders(root)}
     inputs = {id: tuple((_manifest(path) or {}).get("inputs", ())) for id, path in found.items()}
     users: dict[str, list[str]] = {}
     for record in records:
         named = [stage_path(root, label, name) for label, name in record.stages.items()]
-        for id in _closure([f"{path.parent.name}/{path.name}" for path in named], inputs):
+        for id in _with_inputs([f"{path.parent.name}/{path.name}" for path in named], inputs):
             users.setdefault(id, []).append(record.key)
-    rows = [_entry(path, inputs[id], tuple(users.get(id, ()))) for id, path in found.items()]
-    return sorted([*rows, *_left(root)], key=lambda entry: -entry.bytes)
+    rows = [_stage_entry(path, inputs[id], tuple(users.get(id, ()))) for id, path in found.items()]
+    return sorted([*rows, *_left_behind(root)], key=lambda entry: -entry.bytes)
 
 
 def unneeded(found: Iterable[Entry], older_than_s: float = 0.0, since: float | None = None) -> list[Entry]:
-    """What may go: stages on which no record rests, and what killed processes left.
+    """The entries that may be deleted: stages on which no record rests, and what killed processes left behind.
 
-    `since`: when the oldest run under way began (seconds since 1970); what is younger may be its own.
+    `since` is the time (seconds since 1970) at which the oldest run under way began: an entry made later may be that
+    run's, and is kept.
     """
     least = max(older_than_s, time.time() - since if since is not None else 0.0)
     return [entry for entry in found if not entry.runs and entry.age_s >= least]
 
 
 def remove(root: Path, entry: Entry, locks: Locks) -> bool:
-    """Delete one entry unless a process is at work on it; whether it was deleted."""
+    """Delete one entry unless a process is at work on it. Returns whether it was deleted."""
     key = entry.name.lstrip(".").partition(".")[0].partition("-")[0]
     if not locks.free(f"{entry.kind}-{key}") or not locks.free(f"use-{entry.kind}-{key}"):
         return False
@@ -82,42 +83,44 @@ def remove(root: Path, entry: Entry, locks: Locks) -> bool:
     return not entry.path.exists()
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def _stage_folders(root: Path) -> Iterator[Path]:
+    """The folders of all stages; names with a dot in front are working folders, checkpoints and locks."""
     for kind in sorted(root.glob("[!.]*")):
         yield from (path for path in sorted(kind.glob("[!.]*")) if path.is_dir())
 
 
-def _left(root: Path) -> list[Entry]:
+def _left_behind(root: Path) -> list[Entry]:
     """Working folders of stages that were never finished, and checkpoints of interrupted work."""
     rows = []
     for path in [*root.glob("[!.]*/.*"), *root.glob(".checkpoints/*")]:
         kind, _, name = (
             path.name.partition("-") if path.parent.name == ".checkpoints" else (path.parent.name, "", path.name)
         )
-        size, age = _size(path), time.time() - path.stat().st_mtime
+        size, age = _bytes_under(path), time.time() - path.stat().st_mtime
         rows.append(Entry(kind, name, path, "left behind", size, age))
     return rows
 
 
-def _entry(path: Path, inputs: tuple[str, ...], runs: tuple[str, ...]) -> Entry:
+def _stage_entry(path: Path, inputs: tuple[str, ...], runs: tuple[str, ...]) -> Entry:
     manifest = _manifest(path)
     state = "whole" if (path / MANIFEST).is_file() else "dropped" if (path / DROPPED).is_file() else "unfinished"
     age = time.time() - path.stat().st_mtime
     if manifest and "created" in manifest:
         age = (datetime.now(timezone.utc) - datetime.fromisoformat(manifest["created"])).total_seconds()
-    return Entry(path.parent.name, path.name, path, state, _size(path), age, inputs, runs)
+    return Entry(path.parent.name, path.name, path, state, _bytes_under(path), age, inputs, runs)
 
 
 def _manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of a whole stage, or that of one whose files were dropped; None of an unfinished one."""
     return read_json(path / MANIFEST) or read_json(path / DROPPED)
 
 
-def _size(path: Path) -> int:
+def _bytes_under(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def _closure(ids: Iterable[str], inputs: Mapping[str, tuple[str, ...]]) -> set[str]:
-    """The stages named and all that they were made from."""
+def _with_inputs(ids: Iterable[str], inputs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """These stages, and all stages that they were made from, directly or through others."""
     seen: set[str] = set()
     todo = list(ids)
     while todo:

@@ -1,4 +1,4 @@
-"""One process at a time, and the others know for whom they wait.
+"""Locks: one process at a time does a piece of work, and the others say for which process they wait.
 
 On one machine the operating system holds the lock and frees it when its holder dies. On a file system that several
 machines share, that cannot be relied on: there the holder renews a lease (filelock's SoftFileLease), and a lease that
@@ -18,13 +18,17 @@ from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from selbench.store.files import read_json, write_json, writing
 
-LEASE_S = 60.0  # how long a holder on another machine may be silent before it counts as dead
-REPEAT_S = 60.0  # how often a waiting process says so
-SHARED = "shared"  # a file in the folder: leases are in use here, whatever another process was told
+LEASE_S = 60.0  # seconds without a renewal after which a holder on another machine counts as dead
+REPEAT_S = 60.0  # seconds between two messages of a process that waits
+SHARED = "shared"  # a file in the folder of locks: leases are in use here, also for processes started without `shared`
 
 
 class Locks:
-    """Named locks in one folder. `shared`: the folder is on a file system that several machines write to."""
+    """Named locks in one folder.
+
+    `shared` says that several machines write to the folder's file system. `say` is called with a sentence while a
+    process waits.
+    """
 
     def __init__(
         self, folder: Path, *, shared: bool = False, say: Callable[[str], None] = lambda message: None
@@ -34,7 +38,7 @@ class Locks:
 
     @contextmanager
     def hold(self, name: str, work: str = "") -> Iterator[None]:
-        """Wait for the lock, saying who has it, and hold it; `work` tells others what for."""
+        """Wait for the lock, saying who has it, and hold it for the block; `work` is what the processes waiting are told."""
         with writing(self.folder):
             if self.shared:
                 (self.folder / SHARED).touch()
@@ -51,7 +55,7 @@ class Locks:
             lock.release()
 
     def free(self, name: str) -> bool:
-        """Whether nobody holds the lock just now."""
+        """Whether no process holds the lock at this moment."""
         lock = self._lock(self.folder / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
@@ -61,12 +65,12 @@ class Locks:
         return True
 
     def oldest(self, prefix: str) -> float | None:
-        """When (seconds since 1970) the oldest of the locks named like this that are held was taken; None if none is."""
+        """When (seconds since 1970) the oldest held lock whose name begins with `prefix` was taken; None if none is held."""
         found = {path.stem: read_json(path) for path in self.folder.glob(f"{prefix}*.json")}
         return min((about["since"] for name, about in found.items() if about and not self.free(name)), default=None)
 
     def holder(self, name: str) -> str:
-        """Who has the lock, since when and for what, as far as is known."""
+        """A phrase that says which process has the lock, for what work and for how long, as far as that is known."""
         about = read_json(self.folder / f"{name}.json")
         if not about:
             return "another process"

@@ -1,4 +1,4 @@
-"""The record: the typed result of one run, kept as a small file that explains itself."""
+"""The record of one run: its identity, result and cost, kept as JSON in a folder of the run's own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, Training
 from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
-# What record.json means; raised when a field changes its meaning. Records without a number are of format 1.
+# The format of record.json, raised when a field changes its meaning. Records without a number are of format 1.
 FORMAT = 2
-# The files in the folder of one run.
+# The files in the folder of a run.
 RECORD = "record.json"
 SELECTION = "selection.json"
 ITEMS = "items.parquet"
@@ -32,36 +32,32 @@ TRACEBACK = "traceback.txt"
 
 @dataclass
 class Record:
-    """One run: (pool, selector, budget, scorer, model, trainer, suites, seed), what it gave and what it cost.
+    """One run: (pool, selector, budget, scorer, model, trainer, suites, seed), its result and its cost."""
 
-    `axes` tell runs apart on a leaderboard; item-level results of `scores` are in items.parquet beside the record;
-    `cost` is per stage (selection, of which features; training; evaluation), as when it was computed; `files` are
-    the checksums of what lies beside the record; `leaks` what the leak check found, per suite (docs/leaks.md).
-    """
-
-    key: str
+    key: str  # the hash of everything that the result depends on
     status: Status
-    axes: Axes
-    config: dict[str, Any]
-    comparison: str = "default"
-    sweep: str | None = None
-    reason: str = ""
-    created: str = ""
+    axes: Axes  # what tells runs apart on a leaderboard
+    config: dict[str, Any]  # the resolved configuration
+    comparison: str = "default"  # the name of the comparison that the run belongs to
+    sweep: str | None = None  # the sweep that carried it out
+    reason: str = ""  # why the run failed or was skipped
+    created: str = ""  # ISO time in UTC
     command: str = ""
-    seeds: dict[str, int] = field(default_factory=dict)
-    stages: dict[str, str] = field(default_factory=dict)
-    scores: list[ScoreRow] = field(default_factory=list)
+    seeds: dict[str, int] = field(default_factory=dict)  # axis (selection, training, evaluation) -> derived seed
+    stages: dict[str, str] = field(default_factory=dict)  # label (kind, or kind/part) -> name of its folder
+    scores: list[ScoreRow] = field(default_factory=list)  # results by test item are in items.parquet beside the record
     selection: SelectionFacts = field(default_factory=SelectionFacts)
     training: TrainingFacts = field(default_factory=TrainingFacts)
-    leaks: dict[str, LeakSummary] = field(default_factory=dict)
-    logged: dict[str, float] = field(default_factory=dict)
+    leaks: dict[str, LeakSummary] = field(default_factory=dict)  # by suite (docs/leaks.md)
+    logged: dict[str, float] = field(default_factory=dict)  # `selection/...` and `training/...`: numbers of the plugins
+    # Of the selection with its features, of training and of evaluation; as measured when they were computed.
     cost: dict[str, Cost] = field(default_factory=dict)
-    versions: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, Checksum] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)  # what versions() gives
+    files: dict[str, Checksum] = field(default_factory=dict)  # file beside the record -> its checksum
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Record:
-        """From what `plain` gives, in this format or an earlier one; what this version does not know is left out."""
+        """From what `plain` gives, in this format or an earlier one; fields that this version does not know are left out."""
         parts = {
             "axes": Axes.read(data["axes"]),
             "scores": [read_fields(ScoreRow, row) for row in data.get("scores", ())],
@@ -89,12 +85,12 @@ class Record:
         return self.axes.name
 
     def headlines(self, suite: str) -> list[ScoreRow]:
-        """The suite's headline scores, one a task."""
+        """The suite's headline scores, mostly one per task."""
         return [row for row in self.scores if row.suite == suite and row.headline]
 
     @property
     def headline(self) -> dict[str, float]:
-        """The mean of each suite's headline scores: the macro-average over its tasks."""
+        """Suite -> the mean of its headline scores (the macro-average over its tasks)."""
         suites: dict[str, list[float]] = {}
         for row in self.scores:
             if row.headline:
@@ -103,7 +99,7 @@ class Record:
 
 
 class Records:
-    """All records under one output folder, one folder each."""
+    """All records of one output folder; each run has a folder named by its key."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -112,19 +108,19 @@ class Records:
         return self.root / key
 
     def read(self, key: str) -> Record | None:
-        """None where there is no record, or something else than one."""
+        """The record of a run; None if there is none, or if its file holds something else."""
         data = read_json(self.folder(key) / RECORD)
         if not isinstance(data, dict) or not {"key", "status", "axes"} <= data.keys():
             return None
         return Record.read(data)
 
     def write(self, record: Record) -> None:
-        """Last of a run's files: once the record is there, the run is done."""
+        """Write the record, as the last of a run's files: a run whose record exists has ended."""
         with writing(self.folder(record.key)) as folder:
             write_json(folder / RECORD, record.plain())
 
     def damage(self, record: Record) -> str | None:
-        """What is wrong with the files beside a record; None if they are as they were written."""
+        """What is wrong with the first damaged file beside a record; None if all are as they were written."""
         return damage(self.folder(record.key), record.files)
 
     def keys(self) -> list[str]:
@@ -132,19 +128,22 @@ class Records:
         return sorted(path.parent.name for path in self.root.glob(f"*/{RECORD}"))
 
     def all(self) -> list[Record]:
-        """Oldest first."""
+        """All records that can be read, oldest first."""
         found = map(self.read, self.keys())
         return sorted((record for record in found if record), key=lambda record: (record.created, record.key))
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
-    """Each run once, in the order first seen."""
+    """Each run once, in the order in which it is first seen; of several records of one run the last counts."""
     return list({record.key: record for record in records}.values())
 
 
 @cache
 def versions() -> dict[str, Any]:
-    """Package, git state, dependencies and hardware."""
+    """The versions of selbench, Python and the libraries, the commit, and the hardware. Computed once per process.
+
+    The GPU is known only once torch has been imported.
+    """
     names = (
         "torch",
         "transformers",
@@ -167,15 +166,15 @@ def versions() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else None
     return {
         "selbench": selbench.__version__,
-        "git": _git(),
+        "git": _git_commit(),
         "python": platform.python_version(),
         "packages": installed,
         "hardware": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu},
     }
 
 
-def _git() -> str | None:
-    """The commit of the checkout that selbench runs from, with "+changes"; None for an installed package."""
+def _git_commit() -> str | None:
+    """The commit of the checkout that selbench runs from, with "+changes" if it was edited since; None outside one."""
     here = Path(__file__).parent
     ask = ["git", "-C", str(here), "describe", "--always", "--dirty=+changes", "--abbrev=12", "--exclude=*"]
     try:

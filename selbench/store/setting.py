@@ -1,4 +1,4 @@
-"""When two runs may be compared: the one definition."""
+"""The one definition of when two runs may be compared."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from selbench.store.records import Record
 
-# The columns of a table of scores that say the same: what the arms of one table share, and what an arm that is not
-# fine-tuned does not have (it stands beside any).
+# The columns of a table of scores that hold the setting. The arms of one table share the first group; the second group is
+# empty for an arm that is not fine-tuned, and such an arm may be compared with any.
 SHARED = ("comparison", "pool", "pool_key", "suite", "suite_key", "task", "metric", "model")
 TRAINING = ("trainer", "match", "trainer_key")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What runs share whose scores may be compared; empty where an arm does not have it (the base model has no trainer,
-    `full` no budget). Keys decide, whatever the names say."""
+    """What runs whose scores may be compared have in common.
+
+    A field is empty where an arm does not have it: the base model has no trainer, `full` no budget. Keys decide, not
+    names: `pool`, `trainer` and `match` are not compared.
+    """
 
     comparison: str
     pool_key: str
     model: str
     suites: tuple[tuple[str, str], ...]  # name and key of each, sorted
     trainer_key: str
-    budget: str
+    budget: str  # as a label, `15%`
     pool: str = field(compare=False)
     trainer: str = field(compare=False)
     match: str = field(compare=False)
 
     @classmethod
     def of(cls, record: Record) -> Setting:
+        """The setting of a recorded run."""
         axes = record.axes
         return cls(
             comparison=record.comparison,
@@ -45,7 +49,7 @@ class Setting:
         )
 
     def meets(self, other: Setting) -> bool:
-        """Whether scores under both may be compared: all is the same, but for a trainer or a budget that one lacks."""
+        """Whether scores of both settings may be compared: all fields agree, except a trainer or budget that one lacks."""
         return (
             self.shares_pool(other)
             and (self.comparison, self.model, self.suites) == (other.comparison, other.model, other.suites)
@@ -59,11 +63,11 @@ class Setting:
         return self.pool_key == other.pool_key
 
     def shares_suite(self, other: Setting, suite: str) -> bool:
-        """Whether the suite's settings, data and code are the same on both sides."""
+        """Whether the options, data and code of the suite are the same in both settings."""
         return dict(self.suites).get(suite) == dict(other.suites).get(suite)
 
     def columns(self, suite: str) -> dict[str, str]:
-        """Of SHARED and TRAINING what does not depend on a score."""
+        """The columns of SHARED and TRAINING for this suite, without `task` and `metric`, which belong to a score."""
         return {
             "comparison": self.comparison,
             "pool": self.pool,

@@ -1,4 +1,4 @@
-"""The stage store: a folder per stage, named by its key, made once, atomic, its manifest written last."""
+"""The store of stages: a folder for each stage, named by its key, computed once, and whole or not there at all."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ from selbench.store.locks import Locks
 
 log = logging.getLogger("selbench.store")
 
-MANIFEST = "manifest.json"
-DROPPED = "dropped.json"
-EXECUTED = "executed.jsonl"
+MANIFEST = "manifest.json"  # written last: a folder that has it is whole
+DROPPED = "dropped.json"  # the manifest of a stage whose other files were deleted to save space
+EXECUTED = "executed.jsonl"  # one line for each computed stage
 
 Reuse = Literal["missing", "verify", "none"]
 Compute = Callable[[Path], Mapping[str, float] | None]
 
-# What the stage being computed just now has asked for: its inputs.
+# The stages ("kind/name") that the stage being computed has asked for so far: its inputs.
 _asked: ContextVar[list[str] | None] = ContextVar("inputs of the stage being computed", default=None)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One finished stage: where it is, what it cost when it was computed, and what it logged.
-
-    `key` is its folder under its kind; for a ranking it also says how far it goes, `KEY-7800`.
-    """
+    """One finished stage."""
 
     kind: str
-    key: str
+    key: str  # the name of its folder; for a ranking with its length, `KEY-7800`
     path: Path
-    cost: Cost
+    cost: Cost  # as measured when it was computed
     logged: Mapping[str, float]
-    reused: bool
+    reused: bool  # whether it was in the store already
 
 
 class Store:
-    """Stages under one folder. Several processes may share it: one computes, the others wait.
+    """The stages under one folder. Several processes may share it: one computes a stage, the others wait for it.
 
-    reuse: missing: a stage that is there is used, once its files have been compared with their checksums; a damaged
-        one is named and computed again. verify: a damaged one is refused instead, as a UserError. none: only stages
-        made after `since` are used (an ISO time; by default when this object was made).
-    shared: the folder is on a file system that several machines write to (see locks).
+    A stage is used again only if its files agree with their checksums. What happens otherwise depends on `reuse`:
+
+    - "missing": a damaged stage is reported and computed again.
+    - "verify": a damaged stage raises a UserError.
+    - "none": as "missing", but only stages made after `since` are used (an ISO time; by default the time at which
+      this object was made).
+
+    `shared` says that several machines write to the folder's file system (see locks). `say` is called with a sentence
+    while a process waits for another.
     """
 
     def __init__(
@@ -76,22 +78,23 @@ class Store:
 
     @staticmethod
     def key(kind: str, identity: Mapping[str, Any]) -> str:
+        """The hash of a kind of stage and everything that its files depend on."""
         return digest({"kind": kind, "format": FORMAT, **identity})
 
     def stage(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, inputs: Sequence[str] = ()) -> Stage:
-        """The stage with this identity, computed if it is not there yet.
+        """The stage with this identity, computed if the store does not have it.
 
         `compute` writes files into the folder it is given and returns the numbers to log. `inputs` are stages
-        ("kind/name") it rests on besides those asked for while it is computed. Raises UserError when the disk
-        cannot be written; whatever `compute` raises leaves no stage behind.
+        ("kind/name") that this one rests on, besides those that `compute` asks for. Raises UserError if the disk
+        cannot be written. If `compute` raises, its error passes through, and no stage is left behind.
         """
         key = self.key(kind, identity)
         return self._stage(kind, key, lambda: [], key, identity, compute, inputs)
 
     def ranking(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, least: int, reach: int) -> Stage:
-        """A stage that comes in lengths: one that goes at least as far as `least`, or else a new one to `reach`.
+        """A stage that comes in lengths: the shortest one at least `least` long, else a new one of length `reach`.
 
-        A longer ranking begins with the shorter one, so any that is long enough will do; the shortest is used.
+        A longer ranking begins with the shorter one, so that any ranking that is long enough will do.
         """
         key = self.key(kind, identity)
 
@@ -111,7 +114,10 @@ class Store:
         compute: Compute,
         inputs: Sequence[str],
     ) -> Stage:
-        """The stage `name`, or another that will do: `others` are asked for once the lock is held, not before."""
+        """The first of `others` that is in the store, else the stage `name`, computed if need be.
+
+        `others` is called once the lock is held: another process may have just made one of them.
+        """
         with self.lock(kind, key):
             for candidate in dict.fromkeys([*others(), name]):
                 if found := self._read(kind, candidate):
@@ -136,7 +142,7 @@ class Store:
         try:
             with measure() as cost:
                 logged = dict(compute(work) or {})
-            if FLOPS in logged:  # an estimate by whoever did the work
+            if FLOPS in logged:  # the plugin's estimate
                 cost[FLOPS] = logged.pop(FLOPS)
             manifest = {
                 "kind": kind,
@@ -164,16 +170,16 @@ class Store:
         return Stage(kind, name, path, cost, logged, reused=False)
 
     def _note(self, manifest: Mapping[str, Any]) -> None:
-        """One line per computed stage, for whoever counts the work."""
+        """Add a line about a computed stage to EXECUTED, from which plans are compared with what was done."""
         about = {name: manifest[name] for name in ("kind", "key", "created")}
         line = {**about, "wall_s": manifest["cost"]["wall_s"], "host": socket.gethostname(), "pid": os.getpid()}
         with (self.root / EXECUTED).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def checkpoint(self, kind: str, identity: Mapping[str, Any]) -> Path:
-        """A folder for what a long computation wants to find again after an interruption; gone once it is done.
+        """A folder that survives an interruption of the stage's computation, and is deleted once the stage is done.
 
-        Only for the holder of the stage's lock: inside its `compute`.
+        Only for the holder of the stage's lock, that is inside its `compute`.
         """
         with writing(self._checkpoint(kind, self.key(kind, identity))) as folder:
             return folder
@@ -182,7 +188,7 @@ class Store:
         return self.root / ".checkpoints" / f"{kind}-{name}"
 
     def drop(self, kind: str, name: str) -> None:
-        """Give a stage's space back; what it cost and logged can still be recalled."""
+        """Delete the files of a stage but its manifest, so that `recall` still gives what it cost and logged."""
         path = self.root / kind / name
         if not (path / MANIFEST).is_file():
             return
@@ -194,7 +200,7 @@ class Store:
                 entry.unlink()
 
     def recall(self, kind: str, name: str) -> Stage | None:
-        """What is known of a stage that was computed once, whether or not its files are still there."""
+        """A stage that was computed once, whether or not its files are still there; None if it never was."""
         path = self.root / kind / name
         for file in (MANIFEST, DROPPED):
             if manifest := read_json(path / file):
@@ -202,7 +208,7 @@ class Store:
         return None
 
     def lock(self, kind: str, key: str, work: str = "") -> AbstractContextManager[None]:
-        """One process at a time; a lock dies with its holder."""
+        """A lock that one process holds at a time, for the block; it is freed when its holder dies."""
         return self.locks.hold(f"{kind}-{key}", work or kind)
 
     def _read(self, kind: str, name: str) -> Stage | None:
@@ -224,14 +230,15 @@ class Store:
 
 
 def verify(path: Path, manifest: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with the stage at `path`; None if it is as it was written."""
+    """What is wrong with the stage at `path`, whose manifest was read as `manifest`; None if it is as it was written."""
     if not manifest or manifest.get("seal") != _seal(manifest):
         return f"{MANIFEST} is not what was written"
     return damage(path, manifest["files"])
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
-    # Through JSON and back: what is read again must give the seal of what was written.
+    """A hash of the manifest without its seal, which shows later whether the manifest was altered."""
+    # Through JSON and back, so that the manifest read from the file has the seal of the one that was written.
     plain = json.loads(json.dumps({k: v for k, v in manifest.items() if k != "seal"}, default=str))
     return digest(plain)
 

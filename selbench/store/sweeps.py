@@ -1,10 +1,11 @@
-"""One `selbench -m` command: its cells, how each of them stands, and what is left to do."""
+"""A sweep, one `selbench -m` command: its cells, the state of each, and the time that is left."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,16 +22,16 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of `cells` stand how; `left_s` is a guess from the cells that were run, None before the first."""
+    """How many cells are in which state."""
 
-    cells: int
-    done: int
+    cells: int  # of the sweep
+    done: int  # ended, whether finished, failed, skipped or reused
     running: int
-    waiting: int
+    waiting: int  # for another process
     failed: int
     skipped: int
-    reused: int
-    left_s: float | None
+    reused: int  # had a record already
+    left_s: float | None  # estimated seconds to the end, by the mean of the cells that were run; None before the first
 
     @property
     def line(self) -> str:
@@ -42,11 +43,32 @@ class Progress:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How many cells of a sweep ended in which way."""
+
+    cells: int  # of the sweep
+    finished: int
+    reused: int  # of the finished cells, those whose record another cell or an earlier command had made
+    skipped: int
+    failed: int
+
+    @property
+    def ended(self) -> int:
+        return self.finished + self.skipped + self.failed
+
+    @property
+    def not_started(self) -> int:
+        """Cells that fail_fast stopped, or that an interruption left."""
+        return self.cells - self.ended
+
+
 class Sweep:
     """The cells of one `selbench -m` command, in a folder that any of its processes may write to.
 
-    sweep.json: id, command, comparison, started, `cells` (how many), `rows` (name, run key and overrides of each) and
-    `reach` (see steps.select). running/N.json says what cell N is at; done/N.json how it ended.
+    Cells are numbered from 0 here. sweep.json holds id, command, comparison, time of the start, `cells` (their number),
+    `rows` (name, run key and overrides of each cell) and `reach` (the budgets of each ranking, see run/reach.py).
+    running/N.json says what cell N is doing, done/N.json how it ended.
     """
 
     def __init__(self, root: Path, id: str) -> None:
@@ -60,15 +82,17 @@ class Sweep:
         rows: Sequence[Mapping[str, Any]],
         reach: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
+        """Write sweep.json; `reach` maps a ranking group to its budgets."""
         about = {"id": self.id, "command": command, "comparison": comparison, "started": now(), "cells": len(rows)}
         with writing(self.folder) as folder:
             write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}})
 
     def begin(self, cell: int, name: str) -> None:
+        """Note that a cell has begun."""
         self._running(cell, {"name": name, "since": time.time(), "work": ""})
 
     def note(self, cell: int, work: str) -> None:
-        """What the cell is at just now."""
+        """Note what a cell is doing now."""
         about = read_json(self.folder / "running" / f"{cell}.json") or {"name": "", "since": time.time()}
         self._running(cell, {**about, "work": work})
 
@@ -79,7 +103,7 @@ class Sweep:
             )
 
     def done(self, cell: int, key: str, status: str, reused: bool) -> None:
-        """`status` is a record's, or `stopped` for a cell that fail_fast did not start."""
+        """Note how a cell has ended: `status` is that of its record, or `stopped` if fail_fast did not start it."""
         begun = read_json(self.folder / "running" / f"{cell}.json") or {}
         seconds = time.time() - begun.get("since", time.time())
         with writing(self.folder / "done") as folder:
@@ -95,11 +119,11 @@ class Sweep:
         return about
 
     def results(self) -> dict[int, dict[str, Any]]:
-        """Cell number -> key, status, reused, seconds."""
+        """Cell number -> key, status, reused and seconds of the cells that have ended."""
         return self._numbered("done")
 
     def running(self) -> dict[int, dict[str, Any]]:
-        """Cell number -> name, since, work, pid, host of those under way."""
+        """Cell number -> name, since, work, pid and host of the cells that are running or waiting."""
         return self._numbered("running")
 
     def _numbered(self, name: str) -> dict[int, dict[str, Any]]:
@@ -125,4 +149,16 @@ class Sweep:
             skipped=sum(result["status"] == "skipped" for result in results.values()),
             reused=sum(bool(result["reused"]) for result in results.values()),
             left_s=left * sum(took) / len(took) / at_once if took else None,
+        )
+
+    def outcome(self) -> Outcome:
+        """How the cells have ended so far; `progress` counts those under way as well."""
+        ended = list(self.results().values())
+        statuses = Counter(result["status"] for result in ended)
+        return Outcome(
+            cells=self.about["cells"],
+            finished=statuses["finished"],
+            reused=sum(bool(result["reused"]) for result in ended if result["status"] == "finished"),
+            skipped=statuses["skipped"],
+            failed=statuses["failed"],
         )

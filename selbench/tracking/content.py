@@ -1,4 +1,4 @@
-"""What MLflow is told of a record: tags, parameters and metrics, under names that are the same for every run."""
+"""A record as MLflow tags, parameters and metrics, under names that are the same for every run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from selbench.store.records import Record
 
-LONG = 5000  # characters; MLflow refuses tags and parameters of more than some 6,000
+LONG = 5000  # characters kept of a value; MLflow refuses tags and parameters of more than about 6,000
 
 
-def tags(record: Record) -> dict[str, str]:
-    """One per axis that the run has, and what finds it again."""
-    axes = {f"selbench.{name}": _text(value) for name, value in record.axes.plain().items() if value is not None}
+def mlflow_tags(record: Record) -> dict[str, str]:
+    """A tag for each axis that the run has, and the tags by which selbench finds the MLflow run again."""
+    axes = {f"selbench.{name}": _tag_text(value) for name, value in record.axes.plain().items() if value is not None}
     return {
         **axes,
         "selbench.key": record.key,
@@ -27,19 +27,19 @@ def tags(record: Record) -> dict[str, str]:
     }
 
 
-def _text(value: Any) -> str:
+def _tag_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={item}" for name, item in value.items())[:LONG]
     return ("+".join(map(str, value)) if isinstance(value, list | tuple) else str(value))[:LONG]
 
 
-def params(record: Record) -> dict[str, str]:
-    """The full configuration, one parameter per option."""
-    return {safe(key): str(value)[:LONG] for key, value in _flat(record.config)}
+def mlflow_params(record: Record) -> dict[str, str]:
+    """The full configuration: option, named as on the command line -> value."""
+    return {safe_name(key): str(value)[:LONG] for key, value in _flat_options(record.config)}
 
 
-def metrics(record: Record) -> dict[str, float]:
-    """Scores as suite/task/metric and suite/mean, facts of selection and training, leaks, costs, and what plugins logged."""
+def mlflow_metrics(record: Record) -> dict[str, float]:
+    """Scores (suite/task/metric and suite/mean), facts of selection and training, costs, leaks, and what plugins logged."""
     found = {f"{row.suite}/{row.task}/{row.metric}": row.value for row in record.scores}
     found |= {f"{suite}/mean": value for suite, value in record.headline.items()}
     found |= {f"selection/{k}": float(v) for k, v in record.selection.plain().items() if isinstance(v, int | float)}
@@ -48,25 +48,25 @@ def metrics(record: Record) -> dict[str, float]:
     for suite, about in record.leaks.items():
         if about.checked:
             found |= {f"leaks/{suite}/leaked": about.leaked, f"leaks/{suite}/selected": about.selected}
-    return {safe(key): float(value) for key, value in {**found, **record.logged}.items()}
+    return {safe_name(key): float(value) for key, value in {**found, **record.logged}.items()}
 
 
 def milliseconds(time: str) -> int:
-    """An ISO time as MLflow counts; 0 for what is none."""
+    """An ISO time in milliseconds since 1970, as MLflow counts; 0 if the text is no time."""
     try:
         return int(datetime.fromisoformat(time).timestamp() * 1000)
     except ValueError:
         return 0
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat_options(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flat_options(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def safe(key: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in a name."""
+def safe_name(key: str) -> str:
+    """The name with `_` for every character that MLflow refuses: it takes letters, digits and `_-. :/`."""
     return re.sub(r"[^\w\-. :/]", "_", key)[:250]

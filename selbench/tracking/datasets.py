@@ -1,4 +1,4 @@
-"""The data of a run as MLflow data sets: pool, target examples and suites, each with a digest of what it holds."""
+"""The data of a run as MLflow data sets: pool, target examples and suites, each with a digest of its content."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 from selbench.store.records import Record
 from selbench.tracking.previews import pool_of, target_of
 
-SOURCE = 60_000  # characters; a database column holds 65,535
+SOURCE = 60_000  # characters kept of a source; MLflow's database column holds 65,535
 
 
-def inputs(record: Record) -> list[Any]:
-    """What `MlflowClient.log_inputs` takes; the context says which is pool, target or suite."""
+def dataset_inputs(record: Record) -> list[Any]:
+    """The DatasetInputs of a run, for `MlflowClient.log_inputs`; their context is pool, target or suite."""
     axes, config = record.axes, record.config
     pool = pool_of(record)
     found = [_input("pool", axes.pool, axes.pool_key, config.get("pool") or {}, len(pool) if pool else None)]
     if axes.target:
         for capability, options in (config.get("target") or {}).items():
             examples = target_of(record, capability)
-            digest = examples.fingerprint[:20] if examples else _digest(options)
+            digest = examples.fingerprint[:20] if examples else _options_digest(options)
             found.append(_input("target", capability, digest, options, len(examples) if examples else None))
-    items = {suite: _items(record, suite) for suite in axes.suite_keys}
+    items = {suite: _item_count(record, suite) for suite in axes.suite_keys}
     for suite, key in axes.suite_keys.items():
         found.append(_input("suite", suite, key, (config.get("suite") or {}).get(suite) or {}, items[suite]))
     return found
 
 
-def _items(record: Record, suite: str) -> int | None:
+def _item_count(record: Record, suite: str) -> int | None:
     rows = record.headlines(suite)
     return sum(row.items for row in rows) if rows else None
 
@@ -44,7 +44,7 @@ def _input(context: str, name: str, digest: str, options: Mapping[str, Any], siz
 
 
 def _source(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """MLflow's source types: a local file, the hub, or the code that makes the data from these options."""
+    """MLflow's type of source, and the source: local files, a Hub data set, or the code that made it from options."""
     if path := options.get("path"):
         return "local", {"uri": path if isinstance(path, str) else ", ".join(map(str, path))}
     if options.get("hub"):
@@ -53,5 +53,5 @@ def _source(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return "code", {"tags": dict(options)}
 
 
-def _digest(options: Mapping[str, Any]) -> str:
+def _options_digest(options: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:20]

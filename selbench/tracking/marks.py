@@ -1,4 +1,4 @@
-"""What has been sent where: a small file beside a record or a sweep, with an entry per server."""
+"""Marks of what has been sent to which server: a small file beside a record or a sweep."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ MARKS = "mlflow.json"
 
 
 class Marks:
-    """server -> name -> what was sent. Forgetting them costs a look at the server, and nothing is sent twice."""
+    """The marks of one folder: server -> name -> what was sent.
+
+    If they are lost, what they name is looked up on the server and sent again into the same MLflow run.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MARKS
 
     def get(self, server: str, name: str) -> Any:
+        """The mark of this name for a server; None if there is none."""
         entry = self._read().get(server)
         return entry.get(name) if isinstance(entry, dict) else None
 
     def set(self, server: str, name: str, value: Any) -> None:
+        """Set a mark. Raises UserError if its file cannot be written."""
         marks = self._read()
         entry = marks.get(server)
         with writing(self.path.parent):

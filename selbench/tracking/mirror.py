@@ -1,4 +1,4 @@
-"""Mirrors records to MLflow; nothing else imports it. The record is the truth: without a server a run still finishes."""
+"""Sending records to MLflow. The record on disk is the original: without a server a run still finishes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from selbench.settings import Run
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, RECORD, SELECTION, TRACEBACK, Record
-from selbench.tracking.content import LONG, metrics, milliseconds, params, tags
-from selbench.tracking.datasets import inputs
+from selbench.tracking.content import LONG, milliseconds, mlflow_metrics, mlflow_params, mlflow_tags
+from selbench.tracking.datasets import dataset_inputs
 from selbench.tracking.marks import Marks
-from selbench.tracking.server import Server, default_uri, reason, shown
+from selbench.tracking.server import Server, default_uri, error_text, uri_without_password
 from selbench.tracking.table import write_tables
 
 log = logging.getLogger("selbench.tracking")
 
-KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # of a record's folder
+KEPT = (RECORD, SELECTION, ITEMS, TRACEBACK)  # files of a record's folder that are sent as artifacts
 
 
 def tracking_uri(run: Run) -> str:
@@ -29,19 +29,23 @@ def tracking_uri(run: Run) -> str:
     return run.tracking.uri or default_uri(run.output_dir)
 
 
-def mirror(record: Record, folder: Path, run: Run, reused: bool) -> None:
-    """One MLflow run for the record, under the parent run of its sweep. A server that is away costs a warning only."""
+def mirror_record(record: Record, folder: Path, run: Run, reused: bool) -> None:
+    """Send a record as an MLflow run below the parent run of its sweep, unless tracking is off.
+
+    `reused` says that the record comes from an earlier run of the same key. If the server does not answer, there is
+    only a warning.
+    """
     if not run.tracking.enabled:
         return
     uri = tracking_uri(run)
     try:
         server = _server(uri, run.output_dir.resolve())
         if not (reused and is_sent(record, folder, server, run.sweep)):
-            send(record, folder, server, run.sweep, reused)
+            send_record(record, folder, server, run.sweep, reused)
     except Exception as error:  # whatever a tracking server does, the run has been recorded
         log.warning(
-            f"MLflow at {shown(uri)} did not take {record.name}: {reason(error)}. The record is complete without it; "
-            f"`selbench sync` sends it later."
+            f"MLflow at {uri_without_password(uri)} did not take {record.name}: {error_text(error)}. "
+            f"The record is complete without it; `selbench sync` sends it later."
         )
 
 
@@ -51,23 +55,23 @@ def _server(uri: str, outputs: Path) -> Server:
 
 
 def is_sent(record: Record, folder: Path, server: Server, sweep: str | None) -> bool:
-    """Whether this very record (not an earlier try) is known to be on the server, under this sweep."""
+    """Whether the marks say that this record, and not one of an earlier try, is on the server under this sweep."""
     mark = Marks(folder).get(server.name, sweep or "")
     return bool(mark) and mark.get("created") == record.created
 
 
-def send(record: Record, folder: Path, server: Server, sweep: str | None, reused: bool = False) -> str:
-    """Send a record from its folder; the run's id. Sent again, or after a broken-off try, it is the same MLflow run.
+def send_record(record: Record, folder: Path, server: Server, sweep: str | None, reused: bool = False) -> str:
+    """Send a record with the files of its folder; gives the id of its MLflow run.
 
-    Raises whatever MLflow raises.
+    Sending it again, also after a failed attempt, updates the same MLflow run. Raises whatever MLflow raises.
     """
     client = server.client
     with tempfile.TemporaryDirectory() as scratch, server.writing():
         tables = write_tables(record, folder, Path(scratch))
-        above = parent(server, sweep, record.comparison) if sweep else None
-        id = _child(record, server, sweep, above, reused)
-        _log(client, id, record)
-        client.log_inputs(id, inputs(record))
+        above = sweep_run(server, sweep, record.comparison) if sweep else None
+        id = _record_run(record, server, sweep, above, reused)
+        _log_options_and_numbers(client, id, record)
+        client.log_inputs(id, dataset_inputs(record))
         for path in [*(folder / name for name in KEPT), *tables]:
             if path.is_file():
                 client.log_artifact(id, str(path))
@@ -82,10 +86,13 @@ def send(record: Record, folder: Path, server: Server, sweep: str | None, reused
     return id
 
 
-def _child(record: Record, server: Server, sweep: str | None, above: str | None, reused: bool) -> str:
-    """The MLflow run of this record in this sweep, below `above`, found or made, with its tags."""
+def _record_run(record: Record, server: Server, sweep: str | None, above: str | None, reused: bool) -> str:
+    """The id of the MLflow run of a record in a sweep, found or created, with its tags set.
+
+    `above` is the id of the sweep's parent run; None for a run on its own.
+    """
     experiment = server.experiment(record.comparison)
-    about = {**tags(record), "selbench.reused": str(reused).lower()}
+    about = {**mlflow_tags(record), "selbench.reused": str(reused).lower()}
     if sweep and above:
         about |= {"mlflow.parentRunId": above, "selbench.sweep": sweep}
     found = server.find([experiment], {"key": record.key, "sweep": sweep}, limit=1)
@@ -99,14 +106,14 @@ def _child(record: Record, server: Server, sweep: str | None, above: str | None,
     return id
 
 
-def parent(server: Server, sweep: str, comparison: str) -> str:
-    """The parent run of a sweep, found by its tag or made."""
+def sweep_run(server: Server, sweep: str, comparison: str) -> str:
+    """The id of the parent run of a sweep, found by its tag or created."""
     experiment = server.experiment(comparison)
     with server.turn():
         found = server.find([experiment], {"parent_of": sweep}, limit=1)
         if found:
             return str(found[0].info.run_id)
-        about = _about(server.outputs, sweep)
+        about = _sweep_about(server.outputs, sweep)
         told = {
             "selbench.parent_of": sweep,
             "selbench.command": str(about.get("command", ""))[:LONG],
@@ -118,24 +125,24 @@ def parent(server: Server, sweep: str, comparison: str) -> str:
     return str(made)
 
 
-def _about(outputs: Path, sweep: str) -> dict[str, Any]:
+def _sweep_about(outputs: Path, sweep: str) -> dict[str, Any]:
     try:
         return Outputs(outputs).sweeps.open(sweep).about
     except OSError:
-        return {}  # its folder was removed; the records still say which sweep they are of
+        return {}  # the sweep's folder was removed; the records still name their sweep
 
 
-def _log(client: Any, id: str, record: Record) -> None:
+def _log_options_and_numbers(client: Any, id: str, record: Record) -> None:
     from mlflow.entities import Metric, Param
 
-    options = [Param(key, value) for key, value in params(record).items()]
-    for part in _parts(options, 100):  # the limits of one request
+    options = [Param(key, value) for key, value in mlflow_params(record).items()]
+    for part in _batches(options, 100):  # the limits of one request
         client.log_batch(id, params=part)
     when = milliseconds(record.created)
-    numbers = [Metric(key, value, when, 0) for key, value in metrics(record).items()]
-    for part in _parts(numbers, 1000):
+    numbers = [Metric(key, value, when, 0) for key, value in mlflow_metrics(record).items()]
+    for part in _batches(numbers, 1000):
         client.log_batch(id, metrics=part)
 
 
-def _parts(items: list[Any], size: int) -> Iterable[list[Any]]:
+def _batches(items: list[Any], size: int) -> Iterable[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,4 +1,4 @@
-"""The pool of a record read once more, for the texts of its examples; only where that is quick and still the same data."""
+"""Reading the pool of a record again for the texts of its examples, if that is quick and the data are unchanged."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from selbench.errors import UserError
 from selbench.plugins import Registry, discover, recorded_plugin_path, recorded_pools
 from selbench.store.records import Record
 
-LENGTH = 200  # characters shown of a text
+LENGTH = 200  # characters of a text that a preview shows
 
 
 def pool_of(record: Record) -> Any:
-    """The pool (api.Pool) that the record selected from; None if reading it takes long or a network, or it has changed."""
+    """The pool (api.Pool) that the record selected from.
+
+    None if its plugin is missing or says that reading it is not quick, or if the data have changed since.
+    """
     kind, _ = recorded_pools(record.config)
-    return _load(record, kind, record.config.get("pool") or {}, record.axes.pool_key)
+    return _quick_pool(record, kind, record.config.get("pool") or {}, record.axes.pool_key)
 
 
 def target_of(record: Record, capability: str) -> Any:
-    """The target examples of a capability, under the same conditions."""
+    """The target examples (api.Pool) of a capability; None if their plugin is missing or reading them is not quick."""
     _, kinds = recorded_pools(record.config)
-    return _load(record, kinds.get(capability, ""), (record.config.get("target") or {}).get(capability) or {}, "")
+    return _quick_pool(record, kinds.get(capability, ""), (record.config.get("target") or {}).get(capability) or {}, "")
 
 
 def preview(text: str) -> str:
@@ -34,25 +37,25 @@ def preview(text: str) -> str:
     return line if len(text) <= LENGTH and len(line) <= LENGTH else line[: LENGTH - 1] + "…"
 
 
-def _load(record: Record, kind: str, options: Mapping[str, Any], key: str) -> Any:
-    from selbench.run.inputs import load_pool  # in the process that has just run the cell, the pool is still there
+def _quick_pool(record: Record, kind: str, options: Mapping[str, Any], key: str) -> Any:
+    from selbench.run.inputs import load_pool  # cached: the process that has just run the cell does not read it again
 
-    plugin = _plugins(tuple(recorded_plugin_path(record.config))).plugins.get(("pool", kind))
+    plugin = _pool_plugins(tuple(recorded_plugin_path(record.config))).plugins.get(("pool", kind))
     if plugin is None or not set(options) <= {item.name for item in dataclasses.fields(plugin.cls)}:
         return None
     told = logging.getLogger("selbench.data")
     level = told.level
-    told.setLevel(logging.ERROR)  # what there is to say of the data was said when it was selected from
+    told.setLevel(logging.ERROR)  # warnings about the data have been shown when the examples were selected
     try:
         named = plugin.cls(**options)
         pool = load_pool(named).pool if getattr(named, "quick", False) else None
     except (UserError, OSError):
-        return None  # moved or gone since
+        return None  # moved or removed since
     finally:
         told.setLevel(level)
     return pool if pool and (not key or pool.fingerprint.startswith(key)) else None
 
 
 @lru_cache(maxsize=4)
-def _plugins(folders: tuple[str, ...]) -> Registry:
+def _pool_plugins(folders: tuple[str, ...]) -> Registry:
     return discover(folder for folder in folders if Path(folder).expanduser().is_dir())

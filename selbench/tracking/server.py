@@ -1,4 +1,4 @@
-"""One MLflow server: reaching it, its experiments, its parent runs, and taking turns where it is a file."""
+"""A connection to one MLflow server: its experiments and runs, and a lock for writing if it is an SQLite file."""
 
 from __future__ import annotations
 
@@ -18,42 +18,46 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that its pages are about runs, not about chats
+# Tells MLflow's pages to show an experiment's training runs, not traces of chats.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def default_uri(outputs: Path) -> str:
-    """The SQLite file under an output folder."""
+    """The URI of the SQLite file in an output folder."""
     return f"{SQLITE}{Outputs(outputs).mlflow.resolve()}"
 
 
-def shown(uri: str) -> str:
-    """The URI without a password, as it may be printed and written down."""
+def uri_without_password(uri: str) -> str:
+    """The URI without user name and password, which may be printed and stored."""
     return re.sub(r"//[^/@\s]+@", "//", uri)
 
 
-def reason(error: Exception) -> str:
-    """What a library says over many lines, in one, without a password."""
-    return shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
+def error_text(error: Exception) -> str:
+    """The first line of an error's message, or the error's class; without passwords."""
+    return uri_without_password(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 class Server:
-    """A tracking server for the runs of one output folder. Artifacts of an SQLite file lie beside it."""
+    """A tracking server for the runs of one output folder.
+
+    If the server is an SQLite file, artifacts are stored in the folder mlartifacts beside it.
+    """
 
     def __init__(self, uri: str, outputs: Path) -> None:
         self.uri, self.outputs = uri, outputs
         self._file = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-        with self.writing():  # the first one lays out the tables, and two at once break them
-            self.client = _client(uri)
+        with self.writing():  # the first process creates the tables, which two at the same time would break
+            self.client = _quiet_client(uri)
         self._experiments: dict[str, str] = {}
 
     @property
     def name(self) -> str:
-        """What marks and messages call it."""
-        return shown(self.uri)
+        """The server's name in marks and messages."""
+        return uri_without_password(self.uri)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """One process at a time looks for what may not be made twice; into an SQLite file also one at a time writes."""
+        """Hold a lock, under which one process at a time looks something up and creates it if it is missing."""
         if self._file:
             folder, name = self._file.parent, f".{self._file.name}"
         else:
@@ -63,7 +67,7 @@ class Server:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around many requests: a turn where the server is a file, nothing where it keeps order itself."""
+        """Around requests that write: hold the lock if the server is an SQLite file; a real server needs none."""
         if self._file:
             with self.turn():
                 yield
@@ -76,7 +80,7 @@ class Server:
             self.client.search_experiments(max_results=1)
 
     def experiment(self, comparison: str) -> str:
-        """The id of the experiment of a comparison, made if need be."""
+        """The id of the experiment of a comparison, created if it does not exist."""
         if comparison not in self._experiments:
             self._experiments[comparison] = self._experiment(comparison)
         return self._experiments[comparison]
@@ -89,14 +93,19 @@ class Server:
         try:
             return str(self.client.create_experiment(comparison, artifact_location=beside, tags=KIND))
         except Exception:
-            found = self.client.get_experiment_by_name(comparison)  # another process was faster
+            found = self.client.get_experiment_by_name(comparison)  # another process may have created it meanwhile
             if not found:
                 raise
             return str(found.experiment_id)
 
     def find(self, experiments: Sequence[str], tags: Mapping[str, str | None], limit: int = 0) -> list[Any]:
-        """The runs with these tags (selbench.NAME), newest first; None: without that tag. `limit` 0: all."""
-        wanted = [f"tags.`selbench.{name}` = '{_quoted(value)}'" for name, value in tags.items() if value is not None]
+        """The runs of the experiments (ids) with these tags, newest first.
+
+        `tags` is NAME -> value of the tag selbench.NAME; None for runs without it. `limit` 0: all runs.
+        """
+        wanted = [
+            f"tags.`selbench.{name}` = '{_filter_value(value)}'" for name, value in tags.items() if value is not None
+        ]
         found: list[Any] = []
         token = None
         while True:
@@ -111,18 +120,18 @@ class Server:
                 return found[: limit or None]
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "")  # a filter has no way to write a quote; keys and sweeps have none
+def _filter_value(text: str) -> str:
+    return text.replace("'", "")  # MLflow's filters cannot express a quote; keys and ids of sweeps contain none
 
 
-def _client(uri: str) -> MlflowClient:
-    # MLflow's own defaults keep a run waiting for minutes, seven times over, for a server that is away.
+def _quiet_client(uri: str) -> MlflowClient:
+    # By default MLflow tries a server that does not answer eight times, and waits two minutes each time.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # standard output is for results
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
-    for chatty in ("alembic", "mlflow", "mlflow.store.db.utils"):  # after the import, which sets their levels
+    for chatty in ("alembic", "mlflow", "mlflow.store.db.utils"):  # after the import of mlflow, which sets their levels
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return MlflowClient(uri)

@@ -1,4 +1,4 @@
-"""The selection as a table that MLflow shows: id, rank, score, source where known, and how prompt and response begin."""
+"""The selection as a table that MLflow shows: id, rank, score, source and category if known, beginnings of the texts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from selbench.tracking.previews import pool_of, preview
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 5000  # MLflow reads a whole JSON table into the browser; of a larger selection it gets the first so many
-TABLE, WHOLE = "selected.json", "selected.parquet"
+ROWS = 5000  # rows of the JSON table, which MLflow loads into the browser as a whole
+TABLE, WHOLE = "selected.json", "selected.parquet"  # the first ROWS, and, if there are more, all rows
 
 
 def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
-    """selected.json in MLflow's table format, and for a large selection selected.parquet with all of it, under `to`.
+    """Write the selection in `folder`, a record's folder, as tables into the folder `to`; gives their paths.
 
-    Nothing for a run that selected nothing. Texts are left out where the pool cannot be read quickly.
+    selected.json is in MLflow's table format; a selection of more than ROWS examples is also written to
+    selected.parquet, with all rows. A run that selected nothing has no tables. Texts are left out if the pool cannot be
+    read quickly.
     """
     chosen = read_json(folder / SELECTION)
     if not chosen or not chosen["ids"]:
         return []
-    table = _table(record, chosen["ids"], chosen.get("scores"))
+    table = _selection_table(record, chosen["ids"], chosen.get("scores"))
     written = [to / TABLE]
     table.head(ROWS).to_json(to / TABLE, orient="split", index=False)
     if len(table) > ROWS:
@@ -33,7 +35,7 @@ def write_tables(record: Record, folder: Path, to: Path) -> list[Path]:
     return written
 
 
-def _table(record: Record, ids: list[str], scores: list[float] | None) -> pd.DataFrame:
+def _selection_table(record: Record, ids: list[str], scores: list[float] | None) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {"id": ids, "rank": range(1, len(ids) + 1), "score": scores or [None] * len(ids)}

@@ -106,5 +106,33 @@ def test_an_output_folder_that_cannot_be_written(selbench, settings, tmp_path):
     _refused(selbench(*kept, f"output_dir={tmp_path / 'file'}"), tmp_path, "cannot write", "file")
 
 
+@pytest.mark.parametrize("verb", ["select", "inspect", "plan"])
+def test_a_word_that_is_no_setting(selbench, settings, tmp_path, verb):
+    ran = selbench(verb, *settings, "random")
+    _refused(ran, tmp_path, "'random' is not a setting: write key=value")
+    assert "hydra.cc" not in ran.err
+
+
+@pytest.mark.parametrize("verb", ["select", "inspect"])
+def test_several_values_where_a_verb_takes_one_run(selbench, settings, tmp_path, verb):
+    ran = selbench(verb, *settings, "selector=random,longest")
+    _refused(ran, tmp_path, "selector=random,longest names several values where one is needed", "selector=[a,b]")
+    assert "--multirun" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--items", "many", "many is not a whole number"),
+        ("--price", "dear", "dear is not a number"),
+        ("--price", "-1", "-1 is not above 0"),
+    ],
+)
+def test_a_number_that_is_none(selbench, capfd, option, value, words):
+    with pytest.raises(SystemExit) as stopped:
+        selbench("plan", option, value)
+    assert stopped.value.code == 2 and words in capfd.readouterr().err
+
+
 def test_an_unknown_verb(selbench, tmp_path):
     _refused(selbench("lederboard"), tmp_path, "Did you mean 'leaderboard'?")

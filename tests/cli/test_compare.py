@@ -135,6 +135,12 @@ def test_the_page_shows_text_as_text(bench, capfd):
     assert "Jaccard 0.250, by chance 0.155" in out
 
 
+def test_the_help_shows_commands_that_can_be_typed(capfd):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--budget 10% --model" in " ".join(capfd.readouterr().out.split())
+
+
 def test_items_and_pools_that_differ_are_said(bench, capfd):
     bench.run("cc1", "x", 0, {"one": [1, 0, 1], "two": [1, 1]}, [1])
     bench.pool_key = "another"

@@ -16,7 +16,7 @@ from selbench.store.axes import Axes
 from selbench.store.records import Record, Records
 from selbench.store.sweeps import Sweep
 from selbench.tracking.reports import report_artifacts
-from selbench.tracking.server import shown
+from selbench.tracking.server import uri_without_password
 
 
 @pytest.fixture(scope="module")
@@ -120,20 +120,20 @@ def test_a_server_that_is_away_costs_a_warning_only(selbench, tracked):
 
 
 def test_a_password_is_not_shown():
-    assert shown("https://me:word@host:5000/x@y") == "https://host:5000/x@y"
-    assert shown("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert uri_without_password("https://me:word@host:5000/x@y") == "https://host:5000/x@y"
+    assert uri_without_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 SENDER = """
 import sys
 from pathlib import Path
 from selbench.store.records import Records
-from selbench.tracking.mirror import send
+from selbench.tracking.mirror import send_record
 from selbench.tracking.server import Server
 
 outputs = Path(sys.argv[1])
 for record in Records(outputs / "runs").all():
-    send(record, outputs / "runs" / record.key, Server(f"sqlite:///{outputs}/mlflow.db", outputs), "s")
+    send_record(record, outputs / "runs" / record.key, Server(f"sqlite:///{outputs}/mlflow.db", outputs), "s")
 """
 
 

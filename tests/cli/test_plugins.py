@@ -14,7 +14,7 @@ from helpers.toy_runs import TOYS
 
 from selbench.declare import option_help
 from selbench.errors import PluginError, UserError
-from selbench.plugins import discover
+from selbench.plugins import discover, plugin_path
 
 SAMPLE = Path(__file__).parents[1] / "sample_plugin"
 GOOD = '''
@@ -261,3 +261,19 @@ def test_a_pool_of_ones_own_is_a_target_too_and_in_the_record(selbench, settings
     assert again.status == 0 and "identical: 3 ids" in again.out, again.err
     refused = selbench(*chosen, "target=tables", "target.tables.sise=5")
     assert refused.status == 2 and "Did you mean 'target.tables.size'?" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "folders"),
+    [
+        ("mine", ["mine"]),
+        ("[a, b]", ["a", "b"]),
+        ("[ 'a' , \"b\"]", ["a", "b"]),
+        ("'with a blank'", ["with a blank"]),
+        (r"with\ a\ blank", ["with a blank"]),
+        (r"[with\ a\ blank,'b, c']", ["with a blank", "b, c"]),
+        ("null", []),
+    ],
+)
+def test_the_folders_are_read_as_hydra_writes_them(typed, folders):
+    assert plugin_path([f"plugin_path={typed}", "seed=0"]) == folders

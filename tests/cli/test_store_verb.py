@@ -17,10 +17,12 @@ def test_what_records_rest_on_stays_and_the_rest_goes(selbench, outputs, setting
     (outputs / "store" / "selection" / ".x-4.killed").mkdir()
     listed = selbench("store", "ls", "--outputs", str(outputs))
     assert listed.status == 0 and "selection" in listed.out and "made from" in listed.out
+    assert "no record rests on 2 of them" in listed.err
     assert "would delete" in selbench("store", "gc", "--outputs", str(outputs), "--dry-run").err
     assert spare.is_dir()
     cleaned = selbench("store", "gc", "--outputs", str(outputs))
     assert cleaned.status == 0 and not spare.exists()
+    assert "records rest on all of them" in selbench("store", "ls", "--outputs", str(outputs)).err
     assert not (outputs / "store" / "selection" / ".x-4.killed").exists()
     before = (outputs / "store" / "executed.jsonl").read_text()
     assert selbench(*settings, "comparison=other", "reuse=verify").status == 0

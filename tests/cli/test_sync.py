@@ -43,7 +43,7 @@ def server(tmp_path_factory):
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=lean, stdout=log, stderr=log, start_new_session=True)
     try:
-        for _ in range(240):
+        for _ in range(720):  # three minutes: on a busy machine its imports alone have taken one
             try:
                 urllib.request.urlopen(f"{uri}/health", timeout=1).close()
                 break
@@ -140,7 +140,7 @@ def test_another_server_and_a_run_made_anew_are_sent_too(outputs, server, reques
 def test_a_send_that_broke_off_is_gone_on_with(outputs, server, monkeypatch, request):
     from selbench.tracking import mirror
 
-    monkeypatch.setattr(mirror, "inputs", lambda record: 1 / 0)
+    monkeypatch.setattr(mirror, "dataset_inputs", lambda record: 1 / 0)
     with pytest.raises(UserError, match="division by zero"):
         syncing.sync(outputs, server)
     monkeypatch.undo()

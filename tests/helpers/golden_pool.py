@@ -1,4 +1,4 @@
-"""The pool of 24 on which selections are pinned."""
+"""The pool of 24 examples for which the tests state the exact selections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a checkout as text: its modules, what each imports and when, and the knots in that. Runs none of it."""
+"""Reads the modules of a checkout as text: what each imports and when, and the import cycles. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-# The folder of a package in the checkout, by the name it is imported under.
+# Name under which a package is imported -> its folder in the checkout.
 PACKAGES = {"selbench": "selbench", "selbench_plugins": "plugins"}
-When = Literal["import", "call", "typing"]  # as the module is imported; inside a function; only for a type checker
+When = Literal["import", "call", "typing"]  # when the module is imported; inside a function; only for a type checker
 
 
 @dataclass(frozen=True)
 class Import:
-    """One imported name, absolute (`selbench.api.Pool`; the module may be only a part of it), and when it is imported."""
+    """One import."""
 
-    name: str
+    name: str  # absolute: `selbench.api.Pool`, whose module is the longest beginning that is one
     when: When
     line: int
 
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file; `name` is dotted, without `.__init__`."""
+    """One Python file."""
 
-    name: str
+    name: str  # dotted, without `.__init__`
     path: Path
 
     @property
     def room(self) -> str:
-        """The folder it stands in: `selbench.report.page`; a free module's room is the package."""
+        """The package that it stands in, such as `selbench.report.page`."""
         return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
 
     @cached_property
@@ -61,7 +61,7 @@ class SourceTree:
                 self.modules[name] = Module(name, path)
 
     def edges(self, *when: When) -> dict[str, set[str]]:
-        """The modules of this tree that each imports at these times. A parent package is not counted as imported."""
+        """Module -> the modules of this tree that it imports at these times. A parent package is not counted as imported."""
         return {
             name: {
                 target
@@ -72,28 +72,28 @@ class SourceTree:
         }
 
     def module_of(self, name: str) -> str | None:
-        """The module that an absolute name stands in: the longest beginning that is one."""
+        """The module that an absolute name belongs to, the longest beginning that is one; None if it is of another package."""
         while name and name not in self.modules:
             name = name.rpartition(".")[0]
         return name or None
 
     def cycles(self, *when: When) -> list[list[str]]:
-        """Sets of modules that import each other, directly or in a round; sorted."""
+        """The sets of modules that import each other, directly or through others; each sorted."""
         return [sorted(knot) for knot in knots(self.edges(*when)) if len(knot) > 1]
 
     def longest_chain(self) -> list[str]:
-        """The longest row of modules of which each imports the next when it is imported (a knot counts as one step)."""
+        """The longest row of modules in which each imports the next at import time; a cycle counts as one step."""
         edges = self.edges("import")
         knot_of = {name: tuple(sorted(knot)) for knot in knots(edges) for name in knot}
         best: dict[tuple[str, ...], list[str]] = {}
-        for knot in knots(edges):  # what a knot imports comes before it
+        for knot in knots(edges):  # knots() gives what a knot imports before the knot itself
             below = [best[knot_of[target]] for name in knot for target in edges[name] if target not in knot]
             best[knot_of[knot[0]]] = [knot[0], *max(below, key=len, default=[])]
         return max(best.values(), key=len, default=[])
 
 
 def knots(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components (Tarjan 1972), each after those that it points at."""
+    """The strongly connected components of a graph (Tarjan 1972), each after those that it points at."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -119,7 +119,7 @@ def knots(edges: dict[str, set[str]]) -> list[list[str]]:
 
 
 def path_parts(tree: ast.AST, names: Callable[[str], bool]) -> list[ast.Constant]:
-    """String constants joined to a path with `/` or given to Path, joinpath or glob, where a part of them is wanted."""
+    """The string constants that are joined with `/` or given to Path, joinpath or glob, and have a part that `names` picks."""
     found: dict[int, ast.Constant] = {}
     for node in ast.walk(tree):
         given: list[ast.expr] = []

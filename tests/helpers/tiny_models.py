@@ -1,4 +1,4 @@
-"""Tiny random models of every family and a word-level tokenizer, for the tests of features and selectors."""
+"""Tiny random models of several architectures and a word-level tokenizer, for the tests of features and selectors."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ FAMILIES = {
 
 
 def make_tokenizer():
+    """A tokenizer of whole words with a chat template."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -53,7 +54,7 @@ def make_tokenizer():
 
 
 def make_model(folder: Path, family: str = "llama", seed: int = 0) -> ModelRef:
-    """A random model of the family, its weights large enough that layers differ, saved with the tokenizer."""
+    """A random model of the family, saved with the tokenizer; its weights are large enough that layers differ."""
     import torch
     import transformers
 
@@ -72,7 +73,7 @@ def make_model(folder: Path, family: str = "llama", seed: int = 0) -> ModelRef:
 
 
 def make_pool(size: int, seed: int = 0) -> Pool:
-    """Short word salads; about every eighth repeats an earlier one, and some have a history or an empty input."""
+    """Examples of random words. About every eighth repeats an earlier one; some have a history, some an input."""
     rng = random.Random(seed)
     examples: list[Example] = []
     for i in range(size):

@@ -1,4 +1,4 @@
-"""A toy model, a toy pool and the settings that make a run a toy run: whole runs in milliseconds."""
+"""A toy model, a toy pool, and settings with which a whole run takes milliseconds."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def toy_pool(folder: Path) -> Path:
 
 
 def toy_settings(model: Path, pool: Path, outputs: Path) -> list[str]:
+    """Overrides for a run with the toy plugins, this model and this pool."""
     return [
         f"plugin_path={TOYS}",
         "pool=file",

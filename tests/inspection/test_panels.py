@@ -1,4 +1,4 @@
-"""`selbench inspect`: what it writes agrees with the selection, and what does not apply is said."""
+"""`selbench inspect`: its files agree with the selection, and panels that do not apply are named with a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from selbench.api import UserError
-from selbench.inspection.figures import bins
+from selbench.inspection.figures import bin_edges
 from selbench.inspection.panels import PANELS, write_panels
 from selbench.inspection.view import View
 
@@ -25,7 +25,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def inspect(outputs: Path, name: str, *settings: str) -> tuple[View, Path, dict[str, str]]:
-    """The view, the folder, and what was left out."""
+    """The view, the folder with its files, and the panels that were left out (name -> why)."""
     from selbench.config import compose_run, register
     from selbench.inspection.of_run import view_of
     from selbench.plugins import discover
@@ -116,10 +116,11 @@ def test_panels_without_tags_are_left_out_and_old_files_removed(outputs):
     _, folder, left_out = inspect(outputs, "longest", "selector=longest", "selector.unit=characters")
     assert set(left_out) == {"neurons", "tag_frequency", "shared_tags", "tag_pca", "coverage"}
     assert left_out["tag_pca"] == "this selector uses no tags" and not (folder / "tag_pca.png").exists()
-    assert len(pd.read_csv(folder / "scores.csv")) == 30  # characters are counted on the way and kept for nobody
+    # Numbers of characters are not stored, so only the scores of the selected examples are known.
+    assert len(pd.read_csv(folder / "scores.csv")) == 30
 
 
-def test_scores_of_the_whole_pool_are_found_where_they_were_kept(outputs):
+def test_scores_of_the_whole_pool_are_found_if_they_were_stored(outputs):
     _, folder, _ = inspect(outputs, "tokens", "selector=longest")
     scores = pd.read_csv(folder / "scores.csv")
     assert len(scores) == 120 and (scores["rank"] > 0).sum() == 30
@@ -159,7 +160,7 @@ def test_help_loads_nothing_heavy():
     "values", [[3], [1, 2, 3], [0, 5, 1000, 2, 1, 1], [0.5, 1e6, 0.2], [-4, 9.5], list(range(500)), [np.nan]]
 )
 def test_bins_hold_every_value(values):
-    edges = bins(np.array(values))
+    edges = bin_edges(np.array(values))
     assert (np.diff(edges) > 0).all() and len(edges) <= 43
     finite = np.array(values)[np.isfinite(values)]
     assert np.histogram(np.clip(finite, edges[0], edges[-1]), edges)[0].sum() == len(finite)

@@ -1,4 +1,4 @@
-"""The parts of a plan: model sizes, extrapolation, power, sums, and what was planned against what was done."""
+"""The parts of a plan: model sizes, extrapolation, power, totals, and the comparison with what was then done."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from selbench.api import ModelRef
 from selbench.config import compose_run
 from selbench.planning.demands import Cell
 from selbench.planning.detectable import detectables
-from selbench.planning.estimates import Estimates, line
-from selbench.planning.flops import count, parameters
+from selbench.planning.estimates import Estimator, fitted_seconds
+from selbench.planning.flops import count_parameters, parameters
 from selbench.planning.past import Past
 from selbench.planning.plan import Detectable, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.planned_and_actual import compare_plan, compare_sweep
 from selbench.planning.planner import plan_of
-from selbench.planning.suites import reading
+from selbench.planning.suites import suite_reading
 from selbench.planning.tables import markdown
 from selbench.planning.work import Work
 from selbench.plugins import discover
@@ -49,23 +49,25 @@ def test_parameters_are_those_of_the_weights(registry):
 def test_parameters_of_known_architectures():
     llama = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
              "intermediate_size": 14336, "vocab_size": 128256, "tie_word_embeddings": False}  # fmt: skip
-    assert count(llama) == pytest.approx(8.03e9, rel=0.001)
+    assert count_parameters(llama) == pytest.approx(8.03e9, rel=0.001)
     gpt2 = {"n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
-    assert count(gpt2) == pytest.approx(124e6, rel=0.01)
-    assert count({"model_type": "unheard-of"}) is None
+    assert count_parameters(gpt2) == pytest.approx(124e6, rel=0.01)
+    assert count_parameters({"model_type": "unheard-of"}) is None
 
 
 @pytest.mark.parametrize(
     "name, size", [("qwen2.5-0.5b", 5e8), ("llama-2-7b", 7e9), ("stories-260k", 2.6e5), ("gpt2", None), ("q4bit", None)]
 )
-def test_a_model_that_is_not_here_is_as_large_as_its_name_says(name, size):
+def test_the_size_of_a_model_that_is_not_on_this_machine_comes_from_its_name(name, size):
     assert parameters(ModelRef(name=name, path=f"nobody/{name}")) == size
 
 
-def test_a_fixed_cost_is_told_from_a_rate_and_the_first_slow_stage_is_passed_over():
+def test_fitted_seconds_tell_a_fixed_cost_from_a_rate_and_ignore_the_first_slow_stage():
     points = [(100.0, 9.0), *((n, 2.0 + n / 100) for n in (100.0, 100.0, 200.0, 200.0, 400.0))]
-    assert line(points, 1000.0) == pytest.approx(12.0)
-    assert line([(100.0, 1.0), (100.0, 1.2), (100.0, 5.0)], 200.0) == pytest.approx(2.4)  # one size: proportional
+    assert fitted_seconds(points, 1000.0) == pytest.approx(12.0)
+    assert fitted_seconds([(100.0, 1.0), (100.0, 1.2), (100.0, 5.0)], 200.0) == pytest.approx(
+        2.4
+    )  # one size: proportional
 
 
 def _stage(store: Store, n: int, seconds: float, model: str = "m") -> None:
@@ -77,39 +79,39 @@ def _stage(store: Store, n: int, seconds: float, model: str = "m") -> None:
     (store.root / "training" / key / "dropped.json").write_text(json.dumps(manifest))
 
 
-def test_estimates_follow_the_past_of_the_same_model_else_the_operations(tmp_path):
+def test_estimates_come_from_past_stages_of_the_same_model_else_from_operations(tmp_path):
     store = Store(tmp_path)
     work = Work("training", "trl", model="m", parameters=1e9, sizes={"tokens": 4000.0}, tokens=4000, flops=6e9 * 4000)
-    without = Estimates(Past(tmp_path, []), Settings(flops_per_s=1e12)).of(work)
+    without = Estimator(Past(tmp_path, []), Settings(flops_per_s=1e12)).of(work)
     assert without.seconds == pytest.approx(24.0) and without.source.startswith("FLOPs model at 1,000 GFLOP/s as set")
     for n in (1000, 2000):
         _stage(store, n, 3.0 + n / 1000)
-    guess = Estimates(Past(tmp_path, []), Settings()).of(work)
+    guess = Estimator(Past(tmp_path, []), Settings()).of(work)
     assert guess.seconds == pytest.approx(7.0) and guess.source == "like 2 past stages"
     assert guess.bytes == 4000
     other = Work("training", "trl", model="unseen", parameters=1e9, sizes={"tokens": 4000.0}, flops=6e9 * 4000)
-    assert Estimates(Past(tmp_path, []), Settings()).of(other).source.startswith("FLOPs model")
+    assert Estimator(Past(tmp_path, []), Settings()).of(other).source.startswith("FLOPs model")
     nothing = Work("training", "trl", model="unseen", sizes={"tokens": 4000.0})
-    assert Estimates(Past(tmp_path, []), Settings()).of(nothing).seconds is None
+    assert Estimator(Past(tmp_path, []), Settings()).of(nothing).seconds is None
 
 
-def test_suites_read_as_much_as_their_tasks_have(registry):
+def test_how_much_a_suite_reads_comes_from_its_tasks(registry):
     cells = {name: compose_run([f"suite=[{name}]"], registry).suites[name] for name in ("mmlu", "gsm8k", "planted")}
-    mmlu, gsm8k, planted = (reading(suite, 1000) for suite in cells.values())
+    mmlu, gsm8k, planted = (suite_reading(suite, 1000) for suite in cells.values())
     assert (mmlu.items, mmlu.lengths, mmlu.known) == (14_042, 14_042 * 4 * 6, True)
     assert (gsm8k.items, gsm8k.lengths) == (1_319, 1_319 * 9)
     assert (planted.items, planted.lengths, planted.known) == (1000, 1000, False)
     few = compose_run(["suite=[mmlu]", "suite.mmlu.limit=100"], registry).suites["mmlu"]
-    assert reading(few, 1000).items == 5700
+    assert suite_reading(few, 1000).items == 5700
 
 
-def test_what_the_seeds_can_show(registry):
+def test_the_detectable_difference_follows_from_the_seeds_and_the_spread(registry):
     runs = [
         compose_run([f"seed={seed}", f"selector={name}"], registry) for name in ("random", "base") for seed in range(3)
     ]
     cells = [Cell(number, run, str(number), "", None) for number, run in enumerate(runs, 1)]
     typical, poor = detectables(cells, [])
-    assert (typical.seeds, round(100 * typical.difference, 1)) == (3, 1.4)  # peers.md, section 2.1
+    assert (typical.seeds, round(100 * typical.difference, 1)) == (3, 1.4)  # points, of a published spread of 0.47
     assert round(100 * poor.difference, 1) == 6.4
     past = [_past(arm, seed, score) for arm in "abc" for seed, score in enumerate((0.1, 0.14))] + [_past("d", 0, 0.9)]
     (seen,) = detectables(cells, past)
@@ -145,7 +147,7 @@ def test_totals_count_time_money_and_space_of_what_is_to_run():
     assert _plan().fits and not _plan(free_bytes=150.0).fits and not _plan(peak_bytes=1e9).fits
 
 
-def test_a_plan_survives_json():
+def test_a_plan_is_read_back_from_its_json():
     plan = _plan(detectable=(Detectable("planted", "m", 3, 0.01, None, "published"),), warnings=("careful",))
     assert Plan.from_json(plan.to_json()) == plan
     for text in ("{}", "[]", '{"totals": [], "cells": 3}'):
@@ -159,7 +161,7 @@ def test_markdown_is_one_table_with_as_many_cells_in_every_row():
     assert "60 min + 1 unknown" in rows[-1] and "2.50 EUR" in rows[-1] and "≤ 2" in rows[-1]
 
 
-def test_planned_against_actual(tmp_path):
+def test_a_plan_is_compared_with_the_stages_made_since(tmp_path):
     stages = {"selection": "s1-80", "training": "t9", "evaluation/planted": "e9"}
     cost = {"selection": {"wall_s": 5.0}, "training": {"wall_s": 1800.0}, "evaluation": {"wall_s": 60.0}}
     record = Record("k", "finished", Axes(), {}, stages=stages, cost=cost)
@@ -201,7 +203,7 @@ def test_the_features_that_a_selector_names_are_planned_with_those_they_are_buil
     }
 
 
-def test_a_budget_in_tokens_is_planned_before_tokens_were_counted(registry, tmp_path):
+def test_a_budget_in_tokens_can_be_planned_before_the_tokens_are_counted(registry, tmp_path):
     plan = plan_of(
         [compose_run([f"output_dir={tmp_path}", "pool.size=50", "budget=60", "budget_unit=tokens"], registry)]
     )

@@ -1,4 +1,4 @@
-"""From records and files to the board and its files: what stands together, what is said, what is printed."""
+"""From records and files of scores to the board and its files: which runs share a row, which figures, which text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from selbench.cli.main import run as command
 from selbench.errors import UserError
 from selbench.report.items import ItemScores
-from selbench.report.leaderboard import board_of, show
+from selbench.report.leaderboard import board_of, show_records
 from selbench.report.plain_scores import parse_map, read_scores
-from selbench.report.tables import frame, markdown
+from selbench.report.tables import board_frame, board_markdown
 from selbench.report.tidy import runs_table, task_table
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow, SelectionFacts, TrainingFacts
@@ -67,7 +67,7 @@ def test_one_seed_has_no_error_and_a_missing_partner_no_difference():
 
 def test_runs_of_another_setting_are_not_averaged_together():
     for key in ("trainer_key", "pool_key"):
-        table = frame(board(record("random", 0, 0.1), record("random", 0, 0.9, **{key: "other"})))
+        table = board_frame(board(record("random", 0, 0.1), record("random", 0, 0.9, **{key: "other"})))
         assert sorted(table["score"]) == [0.1, 0.9]
 
 
@@ -148,7 +148,7 @@ def test_cut_and_dropped_examples_are_shown_and_warned_of(capsys):
     fitting = trained(record("random", 0, 0.1), **whole, response_tokens_trained=600)
     lost = {**whole, "trained": 6, "cut": 8, "dropped": 4, "response_tokens_kept": 50}
     cut = trained(record("longest", 0, 0.1), **lost, response_tokens_trained=150)
-    found = show([fitting, cut, record("base", None, 0.0)])
+    found = show_records([fitting, cut, record("base", None, 0.0)])
     rows = {row.arm: row for row in found.tables[0].rows}
     assert (rows["longest"].trained, rows["longest"].cut, rows["longest"].dropped) == (6, 8, 4)
     assert rows["longest"].tokens_trained == 150 and rows["longest"].tokens_lost == 0.75
@@ -158,7 +158,7 @@ def test_cut_and_dropped_examples_are_shown_and_warned_of(capsys):
     assert "dropped" in capsys.readouterr().out
 
     few = {**whole, "cut": 0, "response_tokens_kept": 191}  # 4.5 %
-    quiet = show([fitting, trained(record("longest", 0, 0.1), **few, response_tokens_trained=573)])
+    quiet = show_records([fitting, trained(record("longest", 0, 0.1), **few, response_tokens_trained=573)])
     assert not any("context" in line for line in quiet.warnings)
     assert "dropped" not in capsys.readouterr().out  # a column that says nothing
 
@@ -169,7 +169,7 @@ def test_items_that_are_cut_or_left_out_are_shown_and_warned_of(capsys):
         one.scores = [replace(one.scores[0], **counts), ScoreRow("s", "u", "acc", 0.2, items=5, cut=1)]
         return one
 
-    found = show([scored("random", left_out=198, cut=2), scored("a", left_out=198, cut=2)])
+    found = show_records([scored("random", left_out=198, cut=2), scored("a", left_out=198, cut=2)])
     row = found.tables[0].rows[0]
     assert (row.items_left_out, row.items_cut) == (198, 3)
     (warning,) = [line for line in found.warnings if "items" in line]
@@ -193,19 +193,19 @@ def test_records_made_before_there_were_facts_of_training_tell_what_was_logged()
     assert any("8 of 10 examples cut" in line for line in board(read).warnings)
 
 
-def test_leaks_are_shown_where_they_were_looked_for(capsys):
+def test_leaks_are_shown_if_they_were_checked(capsys):
     checked, unchecked = record("random", 0, 0.1), record("mads", 0, 0.1)
     checked.selection = replace(checked.selection, leaked=3)
-    found = {row.arm: row for row in show([checked, unchecked]).tables[0].rows}
+    found = {row.arm: row for row in show_records([checked, unchecked]).tables[0].rows}
     assert (found["random"].leaked, found["mads"].leaked) == (3, None)
     assert "leaked" in capsys.readouterr().out
 
 
 def test_text_from_data_is_never_markup(capsys, caplog, tmp_path):
-    shown = show([record("[red]x[/red]", 0, 0.5), record("<b>|`", 0, 0.4)], csv=tmp_path / "board.csv")
+    shown = show_records([record("[red]x[/red]", 0, 0.5), record("<b>|`", 0, 0.4)], csv=tmp_path / "board.csv")
     out = capsys.readouterr()
     assert "[red]x[/red]" in out.out and "no arm `random`" in caplog.text
-    assert r"| \<b\>\|\` |" in markdown(shown)
+    assert r"| \<b\>\|\` |" in board_markdown(shown)
     assert list(pd.read_csv(tmp_path / "board.csv")["selector"]) == ["[red]x[/red]", "<b>|`"]
     assert {path.name for path in tmp_path.iterdir()} == {"board.csv", "board.parquet", "board.md", "board.html"}
 
@@ -213,13 +213,13 @@ def test_text_from_data_is_never_markup(capsys, caplog, tmp_path):
 def test_published_figures_stand_beside_the_measured(capsys):
     item = record("random", 0, 0.5)
     item.config["published"] = {"source": "a paper", "rows": [{"selector": "mads", "score": 37.7}]}
-    show([item])
+    show_records([item])
     out = capsys.readouterr().out
     assert "published, not measured here: a paper" in out and "37.7" in out
 
 
-def test_json_is_all_that_stands_on_standard_output(capsys):
-    show([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
+def test_standard_output_holds_nothing_but_the_json(capsys):
+    show_records([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["tables"][0]["rows"][0]["vs_baseline"]["p"] is None
     assert found["counts"]["verdicts"] == {"better": 0, "worse": 0, "tied": 1}

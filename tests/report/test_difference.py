@@ -1,4 +1,4 @@
-"""A difference seen from the other side."""
+"""`Difference.turned`: a against b becomes b against a."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def test_turned_twice_is_the_same():
     assert dataclasses.replace(FOUND, verdict="tied").turned().verdict == "tied"
 
 
-def test_what_is_unknown_stays_unknown():
+def test_unknown_figures_stay_unknown_when_turned():
     turned = Difference("a", "b", math.nan).turned()
     assert all(math.isnan(value) for value in (turned.mean, turned.low, turned.high)) and turned.verdict == "tied"

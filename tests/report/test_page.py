@@ -1,4 +1,4 @@
-"""The report page: one file that works offline, that says what the board says, and that no name can turn into code."""
+"""The report page: one offline file, its sentences agree with the board, and text from data never becomes markup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference, Table
 from selbench.report.page import write_page
-from selbench.report.page.sentences import headline, verdict_word
+from selbench.report.page.sentences import table_sentence, verdict_word
 from selbench.store.axes import Axes
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
 from selbench.store.records import Record, Records
@@ -219,14 +219,14 @@ def test_names_are_text_in_the_markup_and_in_the_data(page, read):
 
 
 def test_sentences_claim_what_was_tested(board):
-    said = headline(board.tables[0], board)
+    said = table_sentence(board.tables[0], board)
     assert f"2 of 4 methods are tied for first place ({HOSTILE} and mads)" in said
     assert f"{HOSTILE} beats random by 0.0600 (95 % interval 0.0400 to 0.0800)" in said
     assert "longest falls behind random by 0.1500" in said and "mads cannot be told apart from random" in said
     untested = Difference("a", "b", 0.5)
     arms = (ArmRow("a", "a", budget="1", score=1.5, vs_baseline=untested), ArmRow("b", "b", budget="1"))
     single = Table({}, "1", True, arms, (untested,))
-    assert headline(single, board) == "a scores best, but no difference could be tested."
+    assert table_sentence(single, board) == "a scores best, but no difference could be tested."
     assert [verdict_word(untested, False), verdict_word(None, False), verdict_word(None, True)] == [
         "not tested",
         "not compared",
@@ -332,7 +332,7 @@ def _show_all(browser):
 
 
 def _choose_last(browser):
-    """The last entry of every panel's menus."""
+    """Choose the last entry of every panel's menus."""
     browser.execute_script("""
         for (const menu of document.querySelectorAll("section.panel select")) {
           menu.value = [...menu.options].filter((option) => !option.disabled).at(-1).value;
@@ -348,7 +348,7 @@ def _texts(browser, selector):
 
 
 def _quiet(browser):
-    """Nothing on the console, no request but for the file itself."""
+    """Assert that the console is empty and that the page requested nothing but its own file."""
     assert browser.get_log("browser") == []
     log = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     sent = {m["params"]["request"]["url"] for m in log if m["method"] == "Network.requestWillBeSent"}

@@ -1,4 +1,4 @@
-"""Are verdicts true? Simulated boards: false verdicts, coverage and power (benchmarks/bench_calibration.py has more)."""
+"""Simulated boards: false verdicts, coverage and power (benchmarks/bench_calibration.py has more conditions)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SPEC.loader.exec_module(bench)
 
 CONDITIONS = {condition.name: condition for condition in bench.CONDITIONS}
 BOARDS = 25
-LOOSE = 3  # standard errors of the simulation: 20 conditions, a few figures each
+LOOSE = 3  # standard errors of the simulation that are tolerated: a few figures are checked in each of 20 conditions
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])

@@ -1,4 +1,4 @@
-"""The mean of values in clusters."""
+"""The mean of values in clusters: against the t test, with repeated values, and with too few clusters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 from selbench.statistics.clusters import clustered_mean
 
 
-def test_with_a_value_a_cluster_it_is_the_t_test_of_one_sample():
+def test_with_one_value_per_cluster_it_is_the_one_sample_t_test():
     values = [0.3, 0.1, -0.2, 0.4]
     mean, low, high, p = clustered_mean(values, "abcd", 0.95)
     test = stats.ttest_1samp(values, 0.0)
@@ -20,12 +20,12 @@ def test_with_a_value_a_cluster_it_is_the_t_test_of_one_sample():
     assert (low, high) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
-def test_saying_a_value_twice_in_its_cluster_makes_nothing_surer():
+def test_repeating_a_value_within_its_cluster_changes_nothing():
     once = clustered_mean([0.3, 0.1, -0.2], "abc", 0.95)
     assert clustered_mean([0.3, 0.3, 0.1, 0.1, -0.2, -0.2], "aabbcc", 0.95) == pytest.approx(once)
 
 
-def test_one_cluster_gives_a_mean_only_and_no_values_nothing():
+def test_one_cluster_gives_only_a_mean_and_no_values_give_nothing():
     mean, *rest = clustered_mean([0.2, 0.4], "aa", 0.95)
     assert mean == pytest.approx(0.3) and all(map(math.isnan, rest))
     assert all(map(math.isnan, clustered_mean([], [], 0.95)))

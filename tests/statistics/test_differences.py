@@ -1,4 +1,4 @@
-"""Tests, corrections and power against scipy and against worked examples."""
+"""Tests of differences, corrections and power, against SciPy, statsmodels and worked examples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from selbench.report.build import build_board
-from selbench.statistics.agreement import agreement
+from selbench.statistics.agreement import seed_correlations
 from selbench.statistics.borrowing import _log_sum, inverse_trigamma
 from selbench.statistics.item_noise import item_variance
-from selbench.statistics.multiplicity import adjust, holm
-from selbench.statistics.power import detectable, pooled_spread, seeds_needed
+from selbench.statistics.multiplicity import adjust_p_values, holm_adjusted
+from selbench.statistics.power import detectable_difference, pooled_spread, seeds_needed
 
 
 def scores(rows: dict[str, list[float]], **more) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def test_pairing_uses_the_seeds_that_both_have():
     assert (pair.a, pair.seeds) == ("mads", 2) and pair.mean == pytest.approx(0.15)
 
 
-def test_equal_differences_say_nothing_of_the_noise():
+def test_equal_differences_leave_the_noise_unknown():
     pair = build_board(scores({"random": [0.1, 0.2], "mads": [0.2, 0.3]}), test="paired").tables[0].pairs[0]
     assert math.isnan(pair.p) and pair.verdict == "tied"
 
@@ -110,18 +110,18 @@ def test_full_as_baseline_is_compared_with_every_arm_of_the_budget(correction):
 
 def test_corrections_over_their_families():
     p = np.array([0.01, 0.02, 0.03, np.nan])
-    assert holm(p[:3]) == pytest.approx([0.03, 0.04, 0.04])
+    assert holm_adjusted(p[:3]) == pytest.approx([0.03, 0.04, 0.04])
     family = np.zeros(4, int)
-    bh = adjust(p, family, "bh")
+    bh = adjust_p_values(p, family, "bh")
     assert bh.p[:3] == pytest.approx([0.03, 0.03, 0.03]) and np.isnan(bh.p[3])
     assert bh.level[0] == pytest.approx(0.05)
-    assert adjust(p, np.arange(4), "holm-table").p[:3] == pytest.approx(p[:3])
+    assert adjust_p_values(p, np.arange(4), "holm-table").p[:3] == pytest.approx(p[:3])
 
 
 def test_holm_is_that_of_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     p = np.random.default_rng(0).random(40) ** 3
-    assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+    assert holm_adjusted(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
 
 
 def test_inverse_trigamma():
@@ -146,22 +146,22 @@ def test_agreement_is_the_correlation_that_other_tables_show():
     shared = np.repeat(rng.normal(size=(tables, seeds)), arms, axis=0)
     scores_ = np.sqrt(0.5) * shared + np.sqrt(0.5) * rng.normal(size=shared.shape)
     table = np.repeat(np.arange(tables), arms)
-    assert agreement(scores_, table) == pytest.approx(np.full(tables * arms, 0.5), abs=0.08)
-    assert agreement(scores_[: 3 * arms], table[: 3 * arms]).max() == 0  # two other tables say too little
+    assert seed_correlations(scores_, table) == pytest.approx(np.full(tables * arms, 0.5), abs=0.08)
+    assert seed_correlations(scores_[: 3 * arms], table[: 3 * arms]).max() == 0  # two other tables say too little
 
 
 def test_detectable_difference_is_found_at_eighty_percent():
-    assert detectable(0.47, 3) == pytest.approx(1.44, abs=0.01)
-    rng, truth = np.random.default_rng(0), detectable(1.0, 4)
+    assert detectable_difference(0.47, 3) == pytest.approx(1.44, abs=0.01)
+    rng, truth = np.random.default_rng(0), detectable_difference(1.0, 4)
     draws = rng.normal(0, 1, (2, 20_000, 4))
     power = (stats.ttest_ind(draws[0] + truth, draws[1], axis=1).pvalue < 0.05).mean()
     assert power == pytest.approx(0.8, abs=0.015)
-    assert math.isinf(detectable(1.0, 1))
+    assert math.isinf(detectable_difference(1.0, 1))
 
 
 def test_seeds_needed_turns_detectable_round():
     for seeds in (2, 5, 40):
-        effect = detectable(1.0, seeds)
+        effect = detectable_difference(1.0, seeds)
         assert seeds_needed(effect * 1.0001, 2.0, 0.0, 0.0, samples=2) == seeds
     assert np.isnan(seeds_needed(0.1, 1.0, 1.0, 0.0))  # the items alone are too noisy
 
@@ -177,7 +177,7 @@ def test_item_noise_is_what_other_items_change_and_not_what_seeds_do():
     assert single == pytest.approx(29 / items, rel=0.1)
 
 
-def test_the_spread_over_seeds_is_pooled_over_arms_and_single_seeds_say_nothing():
+def test_the_spread_over_seeds_is_pooled_over_arms_and_ignores_single_seeds():
     assert pooled_spread([[1.0, 3.0], [0.0, 0.0, 3.0], [7.0]]) == (pytest.approx(math.sqrt((2 + 6) / 3)), 3)
     assert pooled_spread([[4.0, 4.0]]) == (0.0, 1)
     sd, df = pooled_spread([[7.0], []])

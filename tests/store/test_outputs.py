@@ -1,4 +1,4 @@
-"""The output folder: every form of a name finds what it stands for, or says why not."""
+"""The output folder: every form of a name finds its run, stage or sweep, or the error says why not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, NEW = "20260101-000000-aaaaaa-1", "20260202-000000-bbbbbb-2"
 
 @pytest.fixture
 def outputs(tmp_path) -> Outputs:
-    """Two sweeps, the later of two cells of which one has ended; runs aa1, aa2 and bb1; a stage."""
+    """Two sweeps (of one cell, and of two cells one of which has ended), the runs aa1, aa2 and bb1, and a stage."""
     made = Outputs(tmp_path)
     for key in ("aa1", "aa2", "bb1"):
         made.records.write(Record(key, "finished", Axes(selector=key, model="m"), {}))
@@ -63,7 +63,7 @@ def test_a_stage_and_a_sweep_are_found(outputs):
         ("nosuch/1", "unknown run, stage or sweep 'nosuch'"),
     ],
 )
-def test_what_cannot_be_found_is_said(outputs, name, said):
+def test_a_name_that_finds_nothing_or_too_much_is_an_error(outputs, name, said):
     with pytest.raises(UserError, match=said):
         outputs.find(name)
 
@@ -78,7 +78,7 @@ def test_a_sweep_is_not_a_run(outputs):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"key": "bb1"}', ""])
-def test_a_broken_record_is_named_and_spoils_no_other(outputs, text):
+def test_a_broken_record_is_reported_and_the_others_are_still_read(outputs, text):
     (outputs.records.folder("bb1") / RECORD).write_text(text)
     assert [record.key for record in outputs.records.all()] == ["aa1", "aa2"]
     with pytest.raises(UserError, match="the record of run bb1 cannot be read: "):
@@ -87,7 +87,7 @@ def test_a_broken_record_is_named_and_spoils_no_other(outputs, text):
         outputs.find("latest/1")
 
 
-def test_an_empty_or_missing_folder_has_nothing(tmp_path):
+def test_an_empty_or_missing_folder_has_no_runs_and_stays_as_it_is(tmp_path):
     for outputs in (Outputs(tmp_path), Outputs(tmp_path / "missing")):
         assert outputs.sweeps.names() == [] and outputs.sweeps.latest is None and outputs.records.all() == []
         for name in ("latest", "latest/1", "abc"):
@@ -98,7 +98,7 @@ def test_an_empty_or_missing_folder_has_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []  # asking makes nothing
 
 
-def test_a_key_is_taken_from_a_path_or_a_cell_and_else_left_as_it_is(outputs):
+def test_run_key_takes_the_key_from_a_path_or_a_cell_and_leaves_other_names_unchanged(outputs):
     folder = outputs.records.folder("aa1")
     for name, key in (
         (str(folder), "aa1"),

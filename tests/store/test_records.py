@@ -1,4 +1,4 @@
-"""Records: written and read back, in this format and in the one before; names, settings and labels made from them."""
+"""Records are read back as written, in this format and the one before; their names, settings and labels."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_fields_of_a_newer_format_are_left_out(tmp_path):
         (Axes(selector="mads", budget=1.0, model="m", scorer="", seed=1), "100%", "mads 100% m s1"),
     ],
 )
-def test_names_say_what_tells_runs_apart(axes, label, name):
+def test_the_name_of_a_run_has_the_axes_that_tell_it_apart(axes, label, name):
     assert (axes.budget_label, axes.name) == (label, name)
 
 
@@ -142,7 +142,7 @@ def test_runs_are_comparable_by_keys_whatever_the_names_say():
     assert not mine.meets(Setting.of(dataclasses.replace(_record(), comparison="other")))
 
 
-def test_a_board_takes_one_pool_under_two_names_for_one():
+def test_a_board_shows_one_pool_under_one_name():
     from selbench.report.tidy import runs_table
 
     rows = [ScoreRow("s", "t", "m", 0.5)]
@@ -152,7 +152,7 @@ def test_a_board_takes_one_pool_under_two_names_for_one():
     assert list(runs_table([*records, other])["pool"]) == ["p", "p", "other"]
 
 
-def test_two_arms_under_one_label_are_named():
+def test_two_arms_with_one_label_are_an_error_that_names_both():
     last, every = (Axes(selector="short", selector_key=f"mads(layers={layers})") for layers in ("last", "all"))
     with pytest.raises(UserError, match=r"'short': mads\(layers=last\) and mads\(layers=all\)"):
         require_distinct_labels([last, every])

@@ -1,4 +1,4 @@
-"""Stages: made once, whole or not at all; costs counted once; records and sweeps read back."""
+"""Stages are computed once, whole or not at all; locks, keys, costs, the inventory of the store, and sweeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers import lock_holders
 
 from selbench.errors import UserError
 from selbench.store.axes import Axes
-from selbench.store.cost import measure, total
+from selbench.store.cost import measure, total_cost
 from selbench.store.files import load_arrays, save_arrays
 from selbench.store.inventory import damaged, entries, remove, unneeded
 from selbench.store.keys import derive_seed, digest
@@ -86,7 +86,7 @@ def _manifest_cut(path):
 
 
 @pytest.mark.parametrize("spoil", [_cut, _altered, _gone, _manifest_altered, _manifest_cut])
-def test_a_damaged_stage_is_named_and_made_again_or_refused(store, spoil, caplog):
+def test_a_damaged_stage_is_reported_and_computed_again_or_refused(store, spoil, caplog):
     stage = store.stage("kind", {}, _write("complete"))
     spoil(stage.path / "data.txt")
     with pytest.raises(UserError, match=rf"{stage.key} is damaged: .*reuse=verify refuses"):
@@ -98,7 +98,7 @@ def test_a_damaged_stage_is_named_and_made_again_or_refused(store, spoil, caplog
     assert damaged(store.root, {"kind": stage.key}) is None
 
 
-def test_nothing_is_reused_but_what_this_command_has_made(store):
+def test_reuse_none_reuses_only_stages_that_this_command_has_made(store):
     store.stage("kind", {}, _write("old"))
     time.sleep(0.002)
     anew = Store(store.root, reuse="none")
@@ -108,7 +108,7 @@ def test_nothing_is_reused_but_what_this_command_has_made(store):
     assert (anew.stage("kind", {}, _write("newer")).path / "data.txt").read_text() == "new"
 
 
-def test_a_ranking_serves_all_that_ask_for_less(store):
+def test_a_ranking_serves_every_budget_up_to_its_length(store):
     first = store.ranking("selection", {}, _write("thirty"), least=10, reach=30)
     assert first.key.endswith("-30") and not first.reused
     assert store.ranking("selection", {}, _write("other"), least=20, reach=20).key == first.key
@@ -117,7 +117,7 @@ def test_a_ranking_serves_all_that_ask_for_less(store):
     assert store.ranking("selection", {}, _write("other"), least=5, reach=5).key == first.key
 
 
-def test_what_a_stage_asks_for_are_its_inputs(store):
+def test_the_stages_that_a_stage_asks_for_are_its_inputs(store):
     def outer(folder):
         store.stage("kind", {"inner": 1}, _write("inner"))
 
@@ -129,14 +129,14 @@ def test_what_a_stage_asks_for_are_its_inputs(store):
     assert rows[inner].runs == rows[stage.key].runs == ("run",)
 
 
-def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
+def test_stages_without_a_record_are_removed_unless_a_process_is_at_work_on_them(store):
     kept, spare = store.stage("kind", {"a": 1}, _write("a")), store.stage("kind", {"a": 2}, _write("b"))
     (store.root / "kind" / f".{spare.key}.killed").mkdir()
     record = Record("run", "finished", Axes(), {}, stages={"kind": kept.key})
     spares = unneeded(entries(store.root, [record]))
     assert {entry.path.name for entry in spares} == {spare.key, f".{spare.key}.killed"}
     assert unneeded(spares, older_than_s=3600) == []
-    busy = multiprocessing.get_context("spawn").Process(target=lock_holders.hold, args=(store.root, spare.key))
+    busy = multiprocessing.get_context("spawn").Process(target=lock_holders.hold_stage, args=(store.root, spare.key))
     busy.start()
     while Locks(store.root / ".locks").free(f"kind-{spare.key}"):
         assert busy.is_alive()
@@ -149,7 +149,7 @@ def test_what_no_record_rests_on_may_go_and_work_under_way_may_not(store):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_who_waits_says_for_whom(tmp_path, shared):
+def test_a_waiting_process_says_which_process_holds_the_lock(tmp_path, shared):
     said = []
     locks = Locks(tmp_path / ".locks", shared=shared, say=said.append)
     holder = multiprocessing.get_context("spawn").Process(target=lock_holders.hold_a_second, args=(tmp_path, shared))
@@ -164,7 +164,7 @@ def test_who_waits_says_for_whom(tmp_path, shared):
 
 
 def test_a_lease_that_is_not_renewed_is_taken_over(tmp_path, monkeypatch):
-    """As when another machine dies: its lock file stays, and its process cannot be looked up."""
+    """As after the death of another machine: its lock file stays, and its process cannot be looked up from here."""
     monkeypatch.setattr("selbench.store.locks.LEASE_S", 0.5)
     locks = Locks(tmp_path / ".locks", shared=True)
     with locks.hold("kind-x"):
@@ -177,7 +177,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over(tmp_path, monkeypatch):
         assert 0.4 < time.monotonic() - start < 20
 
 
-def test_a_checkpoint_outlives_a_failure_and_goes_with_success(store):
+def test_a_checkpoint_survives_a_failure_and_is_deleted_after_success(store):
     def compute(fail):
         def work(folder):
             checkpoint = store.checkpoint("kind", {})
@@ -195,7 +195,7 @@ def test_a_checkpoint_outlives_a_failure_and_goes_with_success(store):
     assert not list((store.root / ".checkpoints").iterdir())
 
 
-def test_a_sweep_says_how_it_stands(tmp_path):
+def test_a_sweep_reports_the_states_of_its_cells(tmp_path):
     sweep = Sweep(tmp_path, "id")
     sweep.start("selbench -m", "default", [{"name": str(i)} for i in range(5)])
     assert sweep.progress().line == "0 of 5 done"
@@ -210,7 +210,7 @@ def test_a_sweep_says_how_it_stands(tmp_path):
     assert sweep.failed
 
 
-def test_a_dropped_stage_is_remembered(store):
+def test_the_cost_of_a_dropped_stage_can_be_recalled(store):
     stage = store.stage("kind", {}, _write("heavy"))
     store.drop("kind", stage.key)
     assert not (stage.path / "data.txt").exists()
@@ -222,7 +222,7 @@ def test_a_dropped_stage_is_remembered(store):
 def test_of_several_processes_one_computes_and_the_others_wait(store):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    processes = [context.Process(target=lock_holders.slowly, args=(store.root, results)) for _ in range(4)]
+    processes = [context.Process(target=lock_holders.compute_slowly, args=(store.root, results)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -237,11 +237,11 @@ def test_a_stage_inside_a_stage_is_not_counted_twice():
             time.sleep(0.2)
     assert inner["wall_s"] >= 0.2
     assert 0.05 <= outer["wall_s"] < 0.2
-    assert total([outer, inner])["wall_s"] == pytest.approx(outer["wall_s"] + inner["wall_s"])
-    assert total([outer, inner])["peak_bytes"] == max(outer["peak_bytes"], inner["peak_bytes"])
+    assert total_cost([outer, inner])["wall_s"] == pytest.approx(outer["wall_s"] + inner["wall_s"])
+    assert total_cost([outer, inner])["peak_bytes"] == max(outer["peak_bytes"], inner["peak_bytes"])
 
 
-def test_arrays_survive_also_when_empty(tmp_path):
+def test_arrays_are_read_back_as_written_also_when_empty(tmp_path):
     arrays = {"none": np.zeros((0, 3)), "few": np.arange(5), "many": np.random.default_rng(0).random((300, 40))}
     save_arrays(tmp_path, arrays)
     loaded = load_arrays(tmp_path)
@@ -256,7 +256,7 @@ def test_seeds_of_the_axes_differ_and_keys_are_stable():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
 
 
-def test_code_that_selects_is_in_the_keys_of_selectors_only(monkeypatch):
+def test_the_code_of_features_and_optimisers_is_in_the_keys_of_selectors_and_features_only(monkeypatch):
     from selbench_plugins.selectors.random import Random
     from selbench_plugins.suites.response_loss import ResponseLoss
     from selbench_plugins.trainers.trl import Trl
@@ -301,13 +301,13 @@ def elsewhere():
         process.join()
 
 
-def test_a_shared_store_is_known_as_one_by_whoever_opens_it(tmp_path, elsewhere):
+def test_a_shared_store_is_recognised_by_a_process_that_was_not_told(tmp_path, elsewhere):
     elsewhere(tmp_path, "kind-x", shared=True)
     assert not Locks(tmp_path / ".locks").free("kind-x")  # as `selbench store gc` opens it
     assert Locks(tmp_path / ".locks").free("kind-y")
 
 
-def test_what_was_made_since_a_run_under_way_began_stays(store, elsewhere):
+def test_stages_made_since_the_oldest_running_run_began_are_kept(store, elsewhere):
     before = store.stage("kind", {"a": 1}, _write("before"))
     time.sleep(0.05)
     run = elsewhere(store.root, "run-x")

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: `write_page` is its only door."""
+"""The report as one self-contained HTML page; other packages call only `write_page`."""
 
 from selbench.report.page.write import write_page
 

@@ -1,5 +1,5 @@
 "use strict";
-// Small tools. Text from data reaches the page through textContent only, and plotly through plain().
+// Helpers of the other parts. Text from data reaches the page only as text nodes, and plotly only through plain().
 
 const page = JSON.parse(document.getElementById("page-data").textContent);
 const UNKNOWN = "–";
@@ -18,7 +18,7 @@ function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-// Long names are cut in the middle of figures; the numbers below each figure have them whole.
+// Long names are shortened inside figures; the table of numbers below each figure has them in full.
 function short(text, length = 28) {
   const characters = [...String(text)];
   return plain(characters.length > length ? characters.slice(0, length - 1).join("") + "…" : text);

@@ -1,8 +1,8 @@
-// Figures: from a view's data to plotly traces, a layout, the numbers as a table, and a note on what is shown.
+// Figures. Each function takes a view's data and gives plotly traces, a layout, a table of the numbers, and a note.
 
 const MARKERS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star", "hexagon", "pentagon"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-// Okabe and Ito, in orders that put what stands out from the paper first.
+// The palette of Okabe and Ito, for light and dark paper; the colours of the highest contrast come first.
 const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 const DARK = ["#56B4E9", "#E69F00", "#2FC39B", "#CC79A7", "#F0E442", "#E8813A"];
 
@@ -109,7 +109,7 @@ function curves(data) {
   for (const [arm, value] of Object.entries(data.lines)) {
     if (!known(value)) continue;
     const { color, symbol } = style(arm);
-    // A line far from the curves would flatten them: it can be called up in the legend.
+    // A line far from the curves would flatten them, so it is hidden until its legend entry is clicked.
     const far = isFar(value, reach);
     traces.push({
       type: "scatter", mode: "lines+markers", name: far ? `${short(arm)}: ${number(value, data.places)} (off scale)` : short(arm),
@@ -141,7 +141,7 @@ function curves(data) {
   };
 }
 
-// Points that no other is both cheaper and better than, cheapest first.
+// The Pareto front, cheapest first: the points for which no other point is both cheaper and better.
 function paretoFront(points, cost, turn) {
   const order = [...points].sort((a, b) => a[cost] - b[cost] || turn * (b.y - a.y));
   let best = -Infinity;
@@ -208,7 +208,7 @@ function critical(data, by, width) {
     hovertext: names.map((name, i) => plain(`${name}: average rank ${number(ranks[i], 2)}`)),
   }];
   const groups = data.groups.map((group) => group.map((name) => names.indexOf(name)).filter((i) => i >= 0)).filter((group) => group.length > 1);
-  // Bars stand ten pixels apart, whatever the width; names take a share of it.
+  // The lines of groups are ten pixels apart at every width of the figure; names take a share of the width.
   const step = (10 * (last + 1)) / Math.max(width - 8 * mostLetters(names.map((name) => short(name))) - 30, 150);
   groups.forEach((group, i) => {
     const at = last + 0.6 + step * i;
@@ -219,7 +219,7 @@ function critical(data, by, width) {
     });
   });
   if (known(data.distance)) {
-    const wide = data.distance > last / 2; // no room for the words behind it
+    const wide = data.distance > last / 2; // the label does not fit behind the bar
     const label = `critical difference ${number(data.distance, 2)}`;
     traces.push({
       type: "scatter", mode: "lines+markers+text", x: [1, 1 + data.distance], y: [-1, -1], hoverinfo: "skip", showlegend: false,
@@ -243,7 +243,7 @@ function critical(data, by, width) {
   };
 }
 
-const LARGEST = 30; // values of a label with a line of their own
+const LARGEST = 30; // how many values of a label are drawn
 
 function composition(data, by, width) {
   if (by === "lengths" || !data.labels[by]) return { table: data.facts };

@@ -4,10 +4,11 @@ function mostLetters(names) {
   return Math.max(...names.map((name) => name.length), 1);
 }
 
-// A matrix of numbers with names on both sides. `text` is a matrix too; `signed` puts white at zero.
+// A matrix of coloured cells with names on two sides. `z`, `text` and `hover` have the shape of the matrix; `signed`
+// gives a colour scale that is symmetric about zero.
 function matrix({ rows, columns: across, z, text, hover, signed, height = 30, width }) {
   const sizes = z.flat().filter(known).map(Math.abs).sort((a, b) => a - b);
-  // One odd cell among many must not bleach the rest.
+  // In a large matrix the colour scale ends at the 98th percentile, so that one outlier does not leave the rest pale.
   const most = (sizes.length > 200 ? sizes[Math.floor(0.98 * sizes.length)] : sizes[sizes.length - 1]) || 1e-9;
   const scale = signed
     ? [[0, colour("orange")], [0.5, isDark() ? "#262c34" : "#f4f4f4"], [1, colour("blue")]]

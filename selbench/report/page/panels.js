@@ -1,4 +1,4 @@
-// Panels draw themselves when they come into sight, again when a menu or the colours change, and all before printing.
+// Each panel is drawn when it comes into sight, and again when a menu or the colours change; printing draws them all.
 
 const sections = [...document.querySelectorAll("section.panel")].filter((section) => page.panels[section.id]);
 const drawn = new Set();
@@ -53,7 +53,7 @@ function redrawAll() {
   for (const section of drawn) draw(section);
 }
 
-// Colours: as the system has it, until the button is used.
+// Light or dark: the system's preference until the reader uses the button.
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const themeButton = document.getElementById("theme");
@@ -78,7 +78,7 @@ function print(now) {
   printing = now;
   const before = root.dataset.theme;
   if (now) {
-    root.dataset.theme = "light"; // paper is light, and figures take their colours from the page
+    root.dataset.theme = "light"; // paper is white, and figures read their colours from the page's style
     for (const section of sections) draw(section);
     if (before === undefined) delete root.dataset.theme;
     else root.dataset.theme = before;
@@ -89,7 +89,7 @@ function print(now) {
 addEventListener("beforeprint", () => print(true));
 addEventListener("afterprint", () => print(false));
 
-// Plotly comes after this script, so the table works while the browser reads it.
+// Plotly's large script follows this one, so the verdict table works while the browser still loads it.
 addEventListener("DOMContentLoaded", () => {
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {
@@ -100,6 +100,6 @@ addEventListener("DOMContentLoaded", () => {
     watch.observe(section);
     section.addEventListener("change", () => draw(section));
   }
-  filterRows(); // a browser may keep the menus' values over a reload
+  filterRows(); // after a reload a browser may restore the menus' values
   themeChanged();
 });

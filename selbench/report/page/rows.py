@@ -1,4 +1,4 @@
-"""The verdict table: a row per arm and table, its cells as text with the value to sort by, and the row's details."""
+"""The verdict table of the page: a row per arm and table, cells of text with a value to sort by, and row details."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from typing import Any
 from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, percent_text, seconds_text
 from selbench.report.board import ArmRow, Table
 from selbench.report.page.sentences import is_tested, verdict_word
-from selbench.report.page.source import Source, rankable, spread
+from selbench.report.page.source import Source, interval_ends, rankable
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.report.words import says_something
+from selbench.statistics.power import MOST_SEEDS
 from selbench.store.records import Record
 
 FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
-# The words of a setting that get a column where they vary.
+# The parts of a setting that get a column if they differ within the board.
 _WORDS = ("model", "suite", "task", "metric", "pool", "trainer", "match", "comparison")
 _COUNTS = (
     *("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps"),
     *("items_cut", "items_left_out"),
 )
-SEEDS_LIMIT = 10_000  # the board looks no further
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the verdict table; `kind` is also its cells' class."""
+    """A column of the verdict table."""
 
     name: str
-    label: str
-    about: str
-    kind: str = "number"
+    label: str  # the heading
+    about: str  # the heading's tooltip
+    kind: str = "number"  # how the template draws its cells, and their CSS class
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A point with its interval, and where zero lies if it is in sight: places from 0 to 100."""
+    """A value with its interval, drawn as a bar; all places are in percent of the bar's width."""
 
     low: float
-    at: float
+    at: float  # the value
     high: float
-    zero: float | None = None
+    zero: float | None = None  # where zero lies, if within the bar
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`text` with `below` in small print; `sort` is a number, a word, or None where nothing is known."""
+    """A cell of the verdict table."""
 
     text: str
-    sort: float | str | None
-    below: str = ""
+    sort: float | str | None  # what the column is sorted by; None if unknown
+    below: str = ""  # small print below the text
     bar: Bar | None = None
-    mark: str = ""
+    mark: str = ""  # ▲, ▼ or = before the text
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm in one table: `filters` are what the menus and the text filter look at."""
+    """One arm in one table."""
 
-    id: str
-    cells: tuple[Cell, ...]
-    filters: dict[str, str]
-    verdict: str
-    first: bool
+    id: str  # of its HTML element, and of its details
+    cells: tuple[Cell, ...]  # in the order of the columns
+    filters: dict[str, str]  # name of a menu (FILTERS) -> the row's value
+    verdict: str  # better, worse or tied against the baseline; empty if not tested
+    first: bool  # whether the row is the first of its table
 
 
 def verdict_columns(source: Source) -> list[Column]:
-    """The columns that this board needs: one that would say the same in every row, or nothing, is left out."""
+    """The columns that this board needs: costs that no row knows, and settings that all rows share, get none."""
     board = source.board
     baseline, level = board.baseline, percent_text(board.confidence)
     rows = [row for table in board.tables for row in table.rows]
@@ -81,7 +81,7 @@ def verdict_columns(source: Source) -> list[Column]:
         *(Column(word, word.capitalize(), "", "text") for word in words),
         Column("rank", "Rank", "From best to worst place that the tests allow; ties share ranks.", "rank"),
         Column("verdict", f"Against {baseline}", "Verdict after correction for multiple comparisons.", "verdict"),
-        Column("score", "Score", f"Mean over seeds; the bar spans {source.spread}.", "score"),
+        Column("score", "Score", f"Mean over seeds; the bar spans {source.interval_words}.", "score"),
         Column("difference", f"Difference to {baseline}", f"With its {level} interval; above zero is better.", "score"),
         Column("seeds", "Seeds", "Runs behind the score."),
         Column("detectable", "Detectable", "Smallest difference that these seeds show at 80 % power."),
@@ -112,7 +112,7 @@ def verdict_rows(source: Source) -> list[Row]:
     found = []
     for i, table in enumerate(source.board.tables):
         places = decimals(row.score for row in table.rows)
-        scores = _score_range([(row.score, *spread(row)) for row in rankable(table)])
+        scores = _score_range([(row.score, *interval_ends(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
         reach = _largest_distance([(item.low, item.mean, item.high) for item in differences])
         for j, row in enumerate(table.rows):
@@ -130,13 +130,13 @@ def verdict_rows(source: Source) -> list[Row]:
 
 
 def filter_menus(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The values of each filter that has more than one; arms without a budget match any."""
+    """The values of each menu, for the menus that offer a choice of two or more."""
     menus = {name: list(dict.fromkeys(row.filters[name] for row in rows if row.filters[name])) for name in FILTERS}
     return {name: values for name, values in menus.items() if len(values) > 1}
 
 
-def details(source: Source) -> dict[str, Any]:
-    """What opening a row shows: `rows` by row id, the `runs` they name by key, and `configs`, each text once."""
+def row_details(source: Source) -> dict[str, Any]:
+    """What opening a row shows: `rows` by id, the `runs` that they name by key, and `configs`, each text once."""
     rows: dict[str, Any] = {}
     configs: dict[str, int] = {}
     for i, table in enumerate(source.board.tables):
@@ -150,8 +150,8 @@ def details(source: Source) -> dict[str, Any]:
     return {"rows": rows, "runs": runs, "configs": list(configs)}
 
 
-def findings(record: Record) -> dict[str, Any]:
-    """What the leak check left in a record; empty where there was none."""
+def leak_findings(record: Record) -> dict[str, Any]:
+    """What the leak check has recorded of a run; empty if there was no check."""
     found: dict[str, Any] = {}
     if record.leaks:
         found["leaks"] = {suite: about.plain() for suite, about in record.leaks.items()}
@@ -164,7 +164,7 @@ def _row_cells(
     source: Source, table: Table, row: ArmRow, places: int, scores: tuple[float, float], reach: float
 ) -> dict[str, Cell]:
     baseline = source.board.baseline
-    difference, (low, high) = row.vs_baseline, spread(row)
+    difference, (low, high) = row.vs_baseline, interval_ends(row)
     is_baseline = difference is None and baseline in (row.arm, row.selector)
     cells = {word: Cell(str(table.setting.get(word) or UNKNOWN), str(table.setting.get(word) or "")) for word in _WORDS}
     cells |= {
@@ -212,6 +212,7 @@ def _rank_cell(row: ArmRow) -> Cell:
     if not row.rank_low:
         return Cell(UNKNOWN, None)
     text = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
+    # Sorted by the better end of the range, then by the worse one.
     return Cell(text, row.rank_low + row.rank_high / 1000)
 
 
@@ -220,7 +221,7 @@ def _seeds_needed_cell(row: ArmRow) -> Cell:
     if difference is None or not is_known(difference.detectable):
         return Cell(UNKNOWN, None)
     if difference.seeds_needed is None:
-        return Cell(f"> {SEEDS_LIMIT:,}", SEEDS_LIMIT + 1)
+        return Cell(f"> {count_text(MOST_SEEDS)}", MOST_SEEDS + 1)
     return Cell(count_text(difference.seeds_needed), difference.seeds_needed)
 
 
@@ -229,19 +230,19 @@ def _sort_key(value: float) -> float | None:
 
 
 def _score_range(triples: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """The range of these scores with their intervals."""
+    """The smallest and largest of these scores and ends of intervals."""
     ends = [value for triple in triples for value in triple if is_known(value)]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
 
 def _largest_distance(triples: Sequence[tuple[float, float, float]]) -> float:
-    """How far differences and their intervals reach from zero."""
+    """The largest distance from zero among these differences and ends of intervals."""
     return max((abs(value) for triple in triples for value in triple if is_known(value)), default=0.0)
 
 
 def _interval_bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
     if not is_known(at) or right <= left or not left <= at <= right:
-        return None  # a reference arm may lie far outside of what the others span
+        return None  # a reference arm may lie far outside the range of the others
 
     def place(value: float) -> float:
         return round(2 + 96 * (min(max(value, left), right) - left) / (right - left), 1)
@@ -256,7 +257,7 @@ def _filter_words(table: Table, row: ArmRow) -> dict[str, str]:
 
 
 def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
-    """Names and values that have no column, of which only the known are shown."""
+    """Names and values for the details of a row: its setting, and measures that have no column and are known."""
     places = decimals([row.score, *(other.score for other in table.rows)])
     facts = [(name, str(value)) for name, value in table.setting.items() if value not in (None, "")]
     facts += [("selector", row.selector), ("scorer", row.scorer or UNKNOWN)]
@@ -277,10 +278,13 @@ def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
 
 
 def _run_facts(record: Record, configs: dict[str, int]) -> dict[str, Any]:
-    """The plain facts of one run. A configuration without its seed is the same for all seeds, so it is kept once."""
+    """What the details show of one run. `configs` collects the configurations: text -> number.
+
+    The seed is left out of a configuration, so that all seeds of an arm share one text.
+    """
     plain = {name: value for name, value in record.config.items() if name != "seed"}
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
-    leaks = findings(record)
+    leaks = leak_findings(record)
     return {
         "name": record.name,
         "created": record.created,

@@ -1,4 +1,4 @@
-"""Panels of what runs did and what is known beside them: fairness, leaks, plans, published figures."""
+"""Panels about the runs: equal training, leaks, planned and actual cost, and published figures."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from selbench.numbers import UNKNOWN, count_text, decimals, is_known, seconds_text
 from selbench.report.board import ArmRow, Table
 from selbench.report.notes import token_count
-from selbench.report.page.rows import findings
-from selbench.report.page.source import Panel, Source, View, find_baseline, grid, rankable
+from selbench.report.page.rows import leak_findings
+from selbench.report.page.source import Panel, Source, View, find_baseline, plain_table, rankable
 from selbench.report.page.typeset import number_text, signed_percent_text, signed_text
 from selbench.report.published import published_blocks
 from selbench.store.records import Record
 
-UNFAIR = 0.10  # arms may differ by this share in tokens or steps before it is flagged
-TOTAL = "total"  # a plan's last row, which no bar may dwarf
+UNFAIR = 0.10  # arms whose tokens or steps differ from the baseline's by more than this share are flagged
+TOTAL = "total"  # the last row of a plan; not drawn as a bar, beside which the stages would look small
 
 
 def fairness_panel(source: Source) -> Panel:
-    """Response tokens and steps per arm; where the budget is in tokens too, the two units side by side."""
+    """Response tokens and steps per arm; for budgets that were run in both units, both side by side."""
     views = [View(source.table_label(table), _fairness_table(source, table)) for table in source.board.tables]
     for tables in source.settings:
         data = _both_units_table(tables)
@@ -57,7 +57,7 @@ def _fairness_table(source: Source, table: Table) -> dict[str, Any]:
         "Steps",
         f"against {name}",
     ]
-    return grid(columns, [_fairness_row(row, baseline, field) for row in rows], words=2)
+    return plain_table(columns, [_fairness_row(row, baseline, field) for row in rows], words=2)
 
 
 def _fairness_row(row: ArmRow, baseline: ArmRow | None, field: str) -> list[str]:
@@ -85,7 +85,7 @@ def _relative_difference(value: float, reference: float) -> float:
 
 
 def _both_units_table(tables: list[Table]) -> dict[str, Any]:
-    """The same budget counted in examples and in response tokens: scores and differences side by side."""
+    """Scores and differences under the same budget in examples and in response tokens, side by side."""
     by_budget = {table.budget: table for table in tables}
     rows = []
     for budget, table in by_budget.items():
@@ -96,7 +96,7 @@ def _both_units_table(tables: list[Table]) -> dict[str, Any]:
             if row.arm in other:
                 rows.append([row.arm, budget, *_score_texts(row, places), *_score_texts(other[row.arm], places)])
     names = ["score, examples", "difference, examples", "score, tokens", "difference, tokens"]
-    return grid(["Method", "Budget", *names], rows, words=2)
+    return plain_table(["Method", "Budget", *names], rows, words=2)
 
 
 def _score_texts(row: ArmRow, places: int) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def _score_texts(row: ArmRow, places: int) -> tuple[str, str]:
 
 
 def leaks_panel(source: Source) -> Panel:
-    """Pool or target examples that overlap with the suite's items."""
+    """The findings of the leak check: examples that overlap with the suite's items."""
     where: dict[tuple[str, str, str], list[str]] = {}
     for table in source.board.tables:
         for row in table.rows:
@@ -135,24 +135,24 @@ _LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples")
 
 
 def _finding_text(run: Record) -> str:
-    """What was found, but for the bare count; findings may hold whole examples: the row's details show all of it."""
-    found = {name: value for name, value in findings(run).items() if not isinstance(value, int | float)}
+    """The findings in a line of at most 240 characters, without the count; the row's details show them whole."""
+    found = {name: value for name, value in leak_findings(run).items() if not isinstance(value, int | float)}
     text = "; ".join(_described(value) for value in found.values())
     return text if len(text) <= 240 else f"{text[:239]}…"
 
 
 def _described(value: Any) -> str:
-    """Nested findings in a line; what has `items` and `leaked` as so many of so many items."""
+    """Nested findings in a line; a part with `items` and `leaked` reads `3 of 200 items`."""
     if not isinstance(value, Mapping):
         return str(value)
     if {"items", "leaked"} <= value.keys():
         leaked = value["leaked"]
-        return f"{leaked if isinstance(leaked, int) else len(leaked)} of {value['items']} items"
+        return f"{count_text(leaked if isinstance(leaked, int) else len(leaked))} of {count_text(value['items'])} items"
     return ", ".join(f"{name}: {_described(inner)}" for name, inner in value.items())
 
 
 def plan_panel(source: Source) -> Panel:
-    """Planned against actual cost per stage; without a plan, the actual cost."""
+    """Planned and actual seconds per kind of stage; without a plan, the actual seconds."""
     rows: list[Mapping[str, Any]] = [*source.plan] if source.plan else _spent_seconds(source)
     stages = [
         {"stage": str(row["stage"]), "planned": row.get("planned_s"), "actual": row.get("actual_s")}
@@ -187,7 +187,7 @@ def plan_panel(source: Source) -> Panel:
                 {
                     "runs": len(source.records),
                     "stages": stages,
-                    "table": grid(columns, table),
+                    "table": plain_table(columns, table),
                 },
             ),
         )
@@ -210,14 +210,16 @@ def _spent_seconds(source: Source) -> list[Mapping[str, Any]]:
 
 
 def published_panel(source: Source) -> Panel:
-    """Figures that an experiment stores, beside what was measured here."""
+    """Published figures that an experiment stores, beside those measured here."""
     blocks = published_blocks(source.records.values())
     views = []
     for block in blocks:
         rows = block.get("rows", [])
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = [[str(row.get(name, "")) for name in names] + [_measured_here(source, row)] for row in rows]
-        views.append(View(str(block.get("source", "no source given")), grid([*names, "measured here"], table, 99)))
+        views.append(
+            View(str(block.get("source", "no source given")), plain_table([*names, "measured here"], table, 99))
+        )
     return Panel(
         "published",
         "Published beside measured",
@@ -231,7 +233,7 @@ def published_panel(source: Source) -> Panel:
 
 
 def _measured_here(source: Source, wanted: Mapping[str, Any]) -> str:
-    """Scores of the same selector at the same budget; `100%` is the arm without one."""
+    """The scores measured here for the selector and budget of a published row; `100%` means an arm without a budget."""
     budget = str(wanted.get("budget", ""))
     found = []
     for table in source.board.tables:

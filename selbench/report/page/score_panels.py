@@ -1,4 +1,4 @@
-"""Panels of scores: pairs, budget curves, costs, critical differences, tasks, transfer and aggregates."""
+"""Panels about the scores: pairs, budget curves, costs, critical differences, tasks, transfer and aggregates."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
 from selbench.report.board import Aggregate, ArmRow, Difference, Table
 from selbench.report.page.sentences import is_tested
-from selbench.report.page.source import Panel, Source, View, find_baseline, spread
+from selbench.report.page.source import Panel, Source, View, find_baseline, interval_ends
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
 from selbench.store.records import Record
 
 
 def pairs_panel(source: Source) -> Panel:
-    """Every pair of arms of a table."""
+    """The difference of every pair of arms, one view per table."""
     views = tuple(
         View(source.table_label(table), _pair_matrix(table, source.board.baseline))
         for table in source.board.tables
@@ -45,7 +45,7 @@ def _pair_matrix(table: Table, baseline: str) -> dict[str, Any]:
 
 
 def _pair_texts(pair: Difference, places: int) -> list[str]:
-    """Mark, difference, p, interval."""
+    """A cell of the matrix: verdict (empty if not tested), difference, corrected p, interval."""
     return [
         pair.verdict if is_tested(pair) else "",
         signed_text(pair.mean, places),
@@ -60,7 +60,7 @@ def curves_panel(source: Source) -> Panel:
     return Panel(
         "curves",
         "Score against budget",
-        f"Mean over seeds; bands and whiskers span {source.spread}. Arms without a budget are horizontal lines.",
+        f"Mean over seeds; bands and whiskers span {source.interval_words}. Arms without a budget are horizontal lines.",
         tuple(view for view in views if view.data["series"]),
         menu="Setting",
         missing="No arm has a budget. Runs with budget=0.1,0.2 would draw a curve.",
@@ -82,7 +82,7 @@ def _curve_series(tables: list[Table]) -> dict[str, Any]:
 
 
 def _score_point(row: ArmRow) -> dict[str, Any]:
-    low, high = spread(row)
+    low, high = interval_ends(row)
     return {"y": row.score, "low": low, "high": high, "seeds": row.seeds}
 
 
@@ -95,7 +95,7 @@ COSTS = (("seconds", "seconds"), ("flops", "FLOPs"), ("money", "money"))
 
 
 def costs_panel(source: Source) -> Panel:
-    """Score against what selecting and training cost, one view per setting."""
+    """Score against the cost of selection and training, one view per setting."""
     views = tuple(View(source.setting_label(tables[0].setting), _cost_points(tables)) for tables in source.settings)
     points = [point for view in views for point in view.data["points"]]
     have = {name for name, _ in COSTS if any(is_known(point[name]) and point[name] > 0 for point in points)}
@@ -103,7 +103,7 @@ def costs_panel(source: Source) -> Panel:
         "costs",
         "Score against total cost",
         "Cost is selection plus training, mean per run. No point has another that is both cheaper and better on the "
-        f"line (the Pareto front). Whiskers span {source.spread}.",
+        f"line (the Pareto front). Whiskers span {source.interval_words}.",
         tuple(view for view in views if view.data["points"]) if have else (),
         menu="Setting",
         by=tuple((name, label, "" if name in have else "not recorded") for name, label in COSTS),
@@ -129,13 +129,13 @@ def _cost_points(tables: list[Table]) -> dict[str, Any]:
 
 
 def _total_seconds(row: ArmRow) -> float:
-    """Selection and training; unknown only where neither is known."""
+    """Seconds of selection and training; unknown only if neither is known."""
     parts = [value for value in (row.selection_s, row.training_s) if is_known(value)]
     return sum(parts) if parts else math.nan
 
 
 def critical_panel(source: Source) -> Panel:
-    """Average ranks over tables."""
+    """Average ranks over settings and tasks, with the groups that cannot be told apart."""
     found = source.board.critical
     ranks = sorted(found.ranks.items(), key=lambda item: item[1])
     data = {"ranks": ranks, "groups": found.groups, "distance": found.distance, "p": found.p, "tables": found.tables}
@@ -150,7 +150,7 @@ def critical_panel(source: Source) -> Panel:
 
 
 def tasks_panel(source: Source) -> Panel:
-    """Difference to the baseline per task (from records), and per table (from the board)."""
+    """The difference to the baseline by task, from the records, and by table, from the board."""
     found = [(source.table_label(table), _task_differences(source, table)) for table in source.board.tables]
     views = [View(label, data) for label, data in found if data]
     if len(source.board.tables) > 1:
@@ -190,7 +190,7 @@ Seeds = dict[Any, float]
 
 
 def _task_scores(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
-    """Task -> seed -> value, turned so that more is better."""
+    """Task -> seed -> score, with its sign changed if lower is better."""
     found: dict[str, Seeds] = {}
     for run in runs:
         for row in run.scores:
@@ -201,7 +201,7 @@ def _task_scores(runs: Iterable[Record], suite: Any) -> dict[str, Seeds]:
 
 
 def _paired_difference(arm: Seeds, baseline: Seeds) -> float:
-    """Mean difference over common seeds, or of the means where there are none (base has no seed)."""
+    """The mean difference over common seeds; without one (base has no seed), the difference of the means."""
     common = [arm[seed] - baseline[seed] for seed in arm if seed in baseline]
     if common:
         return sum(common) / len(common)
@@ -224,7 +224,7 @@ def _baseline_difference(table: Table, arm: str) -> float | None:
 
 
 def transfer_panel(source: Source) -> Panel:
-    """Which scorer's choices serve which model."""
+    """The difference to the baseline by scorer and tuned model, one view per method and table."""
     cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for table in source.board.tables:
         model = str(table.setting.get("model") or "")
@@ -234,7 +234,7 @@ def transfer_panel(source: Source) -> Panel:
             if row.scorer and row.vs_baseline and is_known(row.vs_baseline.mean):
                 view = cells.setdefault((row.selector, where), {})
                 view[row.scorer, model] = row.vs_baseline.mean
-    # One scorer that is the model itself says nothing about transfer.
+    # A single pair of scorer and model says nothing about transfer.
     views = tuple(
         View(f"{name[0]} · {name[1]}", _transfer_matrix(found)) for name, found in cells.items() if len(found) > 1
     )
@@ -256,7 +256,7 @@ def _transfer_matrix(found: dict[tuple[str, str], float]) -> dict[str, Any]:
 
 
 def aggregates_panel(source: Source) -> Panel:
-    """One line per method over all tables."""
+    """The aggregates: one line per method over all tables."""
     rows = sorted(
         source.board.aggregates, key=lambda item: item.average_rank if is_known(item.average_rank) else math.inf
     )
@@ -301,5 +301,5 @@ def _aggregate_texts(row: Aggregate, places: int, baseline: str) -> list[str]:
 
 
 def _tallies_by_opponent(row: Aggregate, baseline: str) -> list[tuple[int, int, int]]:
-    """Against the baseline, random and full, each once."""
+    """Tables won, tied and lost against the baseline, random and full; the baseline may be one of these two."""
     return list({baseline: row.wins_baseline, "random": row.wins_random, "full": row.wins_full}.values())

@@ -1,4 +1,4 @@
-"""Panels of what was selected: overlap of selections, and what they are made of."""
+"""Panels about the selections: how much they overlap, and what they are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selbench.numbers import count_text, is_known
-from selbench.report.page.source import Panel, Source, View, grid, rankable
+from selbench.report.page.source import Panel, Source, View, plain_table, rankable
 from selbench.statistics.chance import expected_jaccard
 from selbench.store.records import Record
 
@@ -17,13 +17,15 @@ Group = dict[str, list[Record]]
 
 
 def _runs_by_selection(source: Source) -> dict[str, Group]:
-    """Pool and budget -> arm -> one record per selection (several seeds, but no selection twice)."""
+    """Pool and budget -> arm -> one record per selection.
+
+    Runs of several seeds may have the same selection, and a run may stand in several tables: it counts once.
+    """
     groups: dict[str, Group] = {}
     seen: set[tuple[str, str, str]] = set()
     for table in source.board.tables:
         for row in rankable(table):
             for run in source.runs(row):
-                # Numbers of examples may mean another pool under the same name, so the key goes with it.
                 label = f"{run.axes.pool} · {run.axes.budget_label}"
                 stage = run.stages.get("selection", run.key)
                 if (label, row.arm, stage) not in seen:
@@ -33,7 +35,7 @@ def _runs_by_selection(source: Source) -> dict[str, Group]:
 
 
 def overlap_panel(source: Source) -> Panel:
-    """How much two selections share, and how that compares with chance."""
+    """The Jaccard index of every two arms' selections, and its ratio to the one expected by chance."""
     found = [(label, _jaccard_matrices(source, group)) for label, group in _runs_by_selection(source).items()]
     return Panel(
         "overlap",
@@ -70,7 +72,11 @@ Sets = list[tuple[Record, frozenset[str]]]
 
 
 def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -> tuple[float, float]:
-    """Mean Jaccard index and mean of that expected by chance; NaN for a method with one selection and itself."""
+    """The mean Jaccard index over pairs of runs, and the mean of those expected by chance.
+
+    Pairs are runs under the same seed, or all pairs if no seed is shared; an arm against itself is paired over its
+    seeds. NaN if there is no pair: an arm with one selection against itself.
+    """
     if same_arm:
         couples = [(a, b) for i, (_, a) in enumerate(first) for _, b in first[i + 1 :]]
     else:
@@ -84,7 +90,7 @@ def _mean_overlap(first: Sets, second: Sets, same_arm: bool, pool: int | None) -
 
 
 def _pool_size(source: Source, run: Record) -> int | None:
-    """From the arm `full` on the same pool, else from a budget that is a share of it."""
+    """The pool's number of examples: that of the arm `full`, else inferred from a budget that is a share; else None."""
     for other in source.records.values():
         if other.axes.pool_key == run.axes.pool_key and other.axes.selector == "full":
             return other.selection.examples or None
@@ -95,7 +101,7 @@ def _pool_size(source: Source, run: Record) -> int | None:
 
 
 def composition_panel(source: Source) -> Panel:
-    """What selections are made of: lengths always, labels where the pool has them."""
+    """What selections are made of: shares of labels if the pool has any, and lengths."""
     views = [View(label, _composition_data(source, group)) for label, group in _runs_by_selection(source).items()]
     labels = list(dict.fromkeys(name for view in views for name in view.data["labels"]))
     by = (*((name, name.replace("_", " "), "") for name in labels), ("lengths", "lengths and repeats", ""))
@@ -132,7 +138,7 @@ def _composition_data(source: Source, group: Group) -> dict[str, Any]:
         "arms": list(group),
         "runs": [len(runs) for runs in group.values()],
         "labels": {name: _shares_by_arm(everything, name) for name in labels},
-        "facts": grid(
+        "facts": plain_table(
             ["Method", *(label for _, label in FACTS)],
             [[arm, *(count_text(_mean_fact(runs, name)) for name, _ in FACTS)] for arm, runs in everything.items()],
         ),
@@ -144,7 +150,7 @@ def _label_counts(run: Record) -> Mapping[str, Mapping[str, float]]:
 
 
 def _shares_by_arm(everything: Group, label: str) -> dict[str, Any]:
-    """Values of a label, most frequent in the pool (or in the first arm) first, and each arm's shares."""
+    """The values of a label, those most frequent in the pool (or else in the first arm) first, and each arm's shares."""
     shares = {arm: [_label_shares(run, label) for run in runs] for arm, runs in everything.items()}
     means = {
         arm: {value: sum(row.get(value, 0.0) for row in rows) / len(rows) for row in rows for value in row}

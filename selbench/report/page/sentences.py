@@ -1,4 +1,4 @@
-"""Sentences that say what the board says, and no more: ties are ties, and what was not tested is not claimed."""
+"""The sentences of the page. They claim no more than the board: ties are ties, and untested differences no verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from selbench.numbers import decimals, is_known, percent_text
+from selbench.numbers import count_text, decimals, digits_text, is_known, percent_text
 from selbench.report.board import Board, Difference, Table
 from selbench.report.page.source import rankable
 from selbench.report.page.typeset import interval_text, number_text
@@ -16,12 +16,12 @@ NAMED_UP_TO = 3  # methods listed by name; more are counted
 
 
 def is_tested(difference: Difference | None) -> bool:
-    """Whether a verdict rests on a test: `tied` is also what an untested difference carries."""
+    """Whether the verdict rests on a test; an untested difference is `tied` too."""
     return difference is not None and (is_known(difference.p_adjusted) or is_known(difference.p))
 
 
 def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
-    """The verdict on an arm in words."""
+    """The verdict on an arm in a word or two: better, worse, tied, baseline, not tested, not compared."""
     if is_baseline:
         return "baseline"
     if difference is None or not is_known(difference.mean):
@@ -31,8 +31,8 @@ def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
     return difference.verdict
 
 
-def headline(table: Table, board: Board) -> str:
-    """One sentence about one table: who cannot be told apart from the best, and who differs from the baseline."""
+def table_sentence(table: Table, board: Board) -> str:
+    """One sentence about one table: which arms are tied with the best, and which differ from the baseline."""
     rows = rankable(table)
     if len(rows) < 2:
         return "One arm only, so there is nothing to compare."
@@ -41,13 +41,13 @@ def headline(table: Table, board: Board) -> str:
 
 
 def summary_sentences(board: Board) -> list[str]:
-    """What holds over all tables: how often the best is separated from the runner-up, how the arms stand."""
+    """The sentence about all tables: separated winners, and verdicts against the baseline; none for a single table."""
     tables = [table for table in board.tables if len(rankable(table)) > 1]
     return [_tables_sentence(tables, board.baseline)] if len(tables) > 1 else []
 
 
-def families(board: Board) -> list[tuple[str, str]]:
-    """The same for the tables of each suite and task."""
+def suite_sentences(board: Board) -> list[tuple[str, str]]:
+    """Name and sentence (as of summary_sentences) for the tables of each suite and task."""
     suites: dict[str, list[Table]] = {}
     for table in board.tables:
         if len(rankable(table)) > 1:
@@ -67,15 +67,16 @@ def _tables_sentence(tables: Sequence[Table], baseline: str) -> str:
     text = f"The best method is separated from the runner-up in {separated or 'none'} of {len(tables)} tables"
     if not found:
         return f"{text}."
-    kinds = ", ".join(f"{found[kind]:,} {kind}" for kind in ("better", "worse", "tied"))
-    return f"{text}. Against {baseline}, {sum(found.values()):,} differences tested: {kinds}."
+    kinds = ", ".join(f"{count_text(found[kind])} {kind}" for kind in ("better", "worse", "tied"))
+    return f"{text}. Against {baseline}, {count_text(sum(found.values()))} differences tested: {kinds}."
 
 
 def how_tested(board: Board) -> list[str]:
-    """The board's own notes, or the names of test and correction where it has none; then how to read a verdict."""
+    """The board's notes, or the names of test and correction if it has none, and how to read a verdict."""
     corrected = CORRECTIONS.get(board.correction, board.correction)
     level = percent_text(board.confidence)
-    plain = f"Test: {board.test}; correction: {corrected}; verdicts at p < {1 - board.confidence:.4g}; intervals at {level}."
+    alpha = digits_text(1 - board.confidence, 4)
+    plain = f"Test: {board.test}; correction: {corrected}; verdicts at p < {alpha}; intervals at {level}."
     return [
         *(board.notes or [plain]),
         f"Differences are to {board.baseline} at the same budget; above zero is better, whatever the metric.",
@@ -85,7 +86,7 @@ def how_tested(board: Board) -> list[str]:
 
 
 def count_lines(values: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """The board's counts as words and numbers, a line for each group of numbers."""
+    """The board's counts as (name, numbers), a line for each group of numbers; `above` begins every name."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         label = f"{above}{name}".replace("_", " ")
@@ -101,7 +102,7 @@ def count_lines(values: dict[str, Any], above: str = "") -> list[tuple[str, str]
 
 
 def _count_or_word(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return count_text(value) if isinstance(value, int) else str(value)
 
 
 def _pairs_by_arms(table: Table) -> dict[frozenset[str], Difference]:
@@ -155,7 +156,7 @@ def _against_baseline(table: Table, board: Board) -> str:
 
 
 def _difference_size(difference: Difference, places: int, confidence: float) -> str:
-    # The sentence has said which way it goes, so sizes are positive.
+    # The sentence says "beats" or "falls behind", so the size is given without a sign.
     size = difference if difference.mean >= 0 else difference.turned()
     text = interval_text(size.low, size.high, places, sign=False)
     return number_text(size.mean, places) + (f" ({percent_text(confidence)} interval {text})" if text else "")

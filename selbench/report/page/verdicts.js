@@ -10,14 +10,14 @@ function valueOf(body, column) {
   return value !== "" && !Number.isNaN(Number(value)) ? Number(value) : value;
 }
 
-// Numbers before words, and what is not known last, whichever way it is sorted.
+// Numbers come before words, and unknown values last, in both directions. `turn` is 1 for ascending, -1 for descending.
 function compare(a, b, turn) {
   if (a === null || b === null) return (a === null) - (b === null);
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return turn * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
 }
 
-// A heading goes through ascending, descending, and the order of the report.
+// Clicking a heading again changes from ascending to descending order, then back to the order of the report.
 function sortBy(heading) {
   const headings = [...table.tHead.rows[0].cells];
   const next = { none: "ascending", ascending: "descending", descending: "none" }[heading.getAttribute("aria-sort")];

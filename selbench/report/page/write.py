@@ -1,4 +1,4 @@
-"""Put the page together and write it: one HTML file that needs nothing else, and whose scripts are known by hash."""
+"""Assembling and writing the page: one HTML file without dependencies, whose scripts are allowed by their hashes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import selbench
 from selbench.files import written_aside
+from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
 from selbench.report.page.source import Panel, Source
@@ -19,7 +20,7 @@ from selbench.store.files import writing
 from selbench.store.records import Record
 
 HERE = Path(__file__).parent
-# One script in this order; only the last part does something when it is read.
+# Joined into one script, in this order. The last part draws the page, and needs the functions of all others.
 SCRIPTS = ("dom.js", "verdicts.js", "figures.js", "matrices.js", "tables.js", "panels.js")
 PANELS = (
     score_panels.pairs_panel,
@@ -36,7 +37,7 @@ PANELS = (
     run_panels.plan_panel,
     run_panels.published_panel,
 )
-SENTENCES = 12  # with more tables than this, a sentence per suite stands for them
+SENTENCES = 12  # with more tables than this, the summary has a sentence per suite instead of one per table
 
 
 def write_page(
@@ -48,12 +49,12 @@ def write_page(
     title: str,
     plan: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write the report of a board to `path`, whole or not at all.
+    """Write the report of a board to `path`; the file is complete or not written at all.
 
     `records` are the runs behind the board (none for a table of scores from elsewhere), `runs_root` the folder with
-    their files. `plan` has a row per kind of stage, as `planning.compare_plan` gives them: `stage` (`total` for the
-    sum), `planned_s`, `actual_s` (seconds), and, if known, `planned_n`, `actual_n` (stages).
-    Panels without data say what would fill them. Raises UserError if the file cannot be written.
+    their files. `plan` has a row per kind of stage: `stage` (`total` for the sum), `planned_s`, `actual_s` (seconds),
+    and, if known, `planned_n`, `actual_n` (numbers of stages). Panels without data say what would fill them. Raises
+    UserError if the file cannot be written.
     """
     source = Source(board, {record.key: record for record in records}, runs_root, plan)
     text = page_text(source, title)
@@ -62,7 +63,7 @@ def write_page(
 
 
 def page_text(source: Source, title: str) -> str:
-    """The page as text. Whatever comes from data is escaped by jinja2, or read as JSON and shown as text."""
+    """The page as HTML. Text from data is escaped by jinja2, or read by the script as JSON and shown as text."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -70,7 +71,7 @@ def page_text(source: Source, title: str) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    # Markup in JSON is escaped by jinja2's tojson; NaN would not be JSON.
+    # jinja2's tojson escapes markup; NaN is refused, because browsers do not read it as JSON.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.undefined = jinja2.StrictUndefined
     scripts = {"plotly": get_plotlyjs(), "own": "\n".join(_file_text(name) for name in SCRIPTS)}
@@ -86,7 +87,7 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
     board = source.board
     panels = [build(source) for build in PANELS]
     table = rows.verdict_rows(source)
-    single = [(source.table_label(table), sentences.headline(table, board)) for table in board.tables]
+    single = [(source.table_label(table), sentences.table_sentence(table, board)) for table in board.tables]
     many = len(single) > SENTENCES
     return {
         "title": title,
@@ -95,7 +96,7 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
         "compared": _what_was_compared(source),
         "board": board,
         "summary": sentences.summary_sentences(board),
-        "sentences": sentences.families(board) if many else single,
+        "sentences": sentences.suite_sentences(board) if many else single,
         "more": single if many else [],
         "how": sentences.how_tested(board),
         "counts": sentences.count_lines(board.counts),
@@ -108,18 +109,18 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
 
 
 def _script_data(source: Source, panels: Sequence[Panel]) -> dict[str, Any]:
-    """What the page's script reads."""
+    """The data that the page's script reads."""
     views = {panel.name: [view.data for view in panel.views] for panel in panels if panel.views}
     return {
         "baseline": source.board.baseline,
         "arms": source.arms,
         "panels": _six_digits(views),
-        "details": _six_digits(rows.details(source)),
+        "details": _six_digits(rows.row_details(source)),
     }
 
 
 def _six_digits(value: Any) -> Any:
-    """As JSON takes it and small: six significant digits, None for what is not finite."""
+    """The value as small JSON: numbers in six significant digits, None instead of NaN and infinity."""
     if isinstance(value, dict):
         return {str(name): _six_digits(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -130,7 +131,7 @@ def _six_digits(value: Any) -> Any:
 
 
 def _what_was_compared(source: Source) -> list[tuple[str, str]]:
-    """What was compared, and when, as names and values."""
+    """The head of the page as (name, value): suites, models, pools, methods, budgets, and the dates of the runs."""
     board, found = source.board, []
     for word, label in (("suite", "Suites"), ("task", "Tasks"), ("model", "Models"), ("pool", "Pools")):
         values = sorted({str(table.setting[word]) for table in board.tables if table.setting.get(word)})
@@ -143,12 +144,12 @@ def _what_was_compared(source: Source) -> list[tuple[str, str]]:
     runs = [record.created[:10] for record in source.records.values() if record.created]
     if runs:
         days = min(runs) if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
-        found.append(("Runs", f"{len(source.records):,}, {days}"))
+        found.append(("Runs", f"{count_text(len(source.records))}, {days}"))
     return found
 
 
 def _content_policy(scripts: Any) -> str:
-    """A content security policy: our scripts by hash and nothing else, no request to anywhere."""
+    """The page's content security policy: only our own scripts, named by hash, and no requests."""
     hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
 
