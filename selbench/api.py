@@ -271,11 +271,11 @@ class ModelRef:
     path: str = ""  # a folder, or a name on the Hugging Face hub
     revision: str | None = None  # of a hub model
     adapter: str | None = None  # a folder with a LoRA adapter for the model at `path`
-    template: str = (
-        "auto"  # of prompts: "chat", "alpaca", or "auto" (the tokenizer's chat template if any, else Alpaca)
-    )
+    # How prompts are written: "chat" (the tokenizer's own template), "alpaca", "plain" (prompt and response without any words
+    # around them), "auto" (chat if the tokenizer has a template, else alpaca), or a file with a chat template in Jinja.
+    template: str = "auto"
     dtype: str = "auto"  # of the weights, as transformers names it
-    max_length: int = 2048  # tokens; longer examples are cut
+    max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
 
     def __post_init__(self) -> None:
         if self.path and not self.name:
@@ -298,6 +298,8 @@ class Score:
     headline: bool = True
     items: Mapping[str, float] = field(default_factory=dict)  # test item -> value; comparisons are paired by item
     weights: Mapping[str, float] = field(default_factory=dict)  # test item -> weight in the mean; empty: all equal
+    cut: int = 0  # items that were scored although some of their text did not fit into the model
+    left_out: int = 0  # items that are not in the value
 
 
 # --------------------------------------------------------------------------------------------- context

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +17,110 @@ from typing import TYPE_CHECKING, Any
 from selbench.api import ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE
 from selbench.data.hub import cache_only_if_unreachable
+from selbench.data.templates import template_file, template_identity, template_text
+from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
 from selbench.hashing import folder_hash
 from selbench.libraries import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# What architectures call the number of tokens that they have positions for.
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
+OWN_POSITIONS = "the model's positions"
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """The longest example that a model is fine-tuned on, in tokens, and the `limit` that says so."""
+
+    tokens: int
+    limit: str
+
+    def advice(self, template: str) -> str:
+        """What makes more fit where prompts are written in this template, as an imperative."""
+        shorter = "" if template == "plain" else "use a shorter template (model.template=plain), or "
+        return (
+            f"{shorter}use a model with more positions"
+            if self.limit == OWN_POSITIONS
+            else f"{shorter}raise {self.limit}"
+        )
+
+
+def training_context(model: ModelRef, lower: int | None = None) -> TrainingContext:
+    """`model.max_length`, which a trainer's own max_length (`lower`) may lower, and never more than the model's positions.
+
+    Raises UserError if either is below 1, or if the trainer's is above the model's.
+    """
+    for name, value in (("model", model.max_length), ("trainer", lower)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}.max_length={value} must be at least 1 token.")
+    if lower is not None and lower > model.max_length:
+        raise UserError(
+            f"trainer.max_length={lower} is above model.max_length={model.max_length}, which is the training context: a "
+            f"trainer may only lower it. Set model.max_length={lower}, or leave trainer.max_length out."
+        )
+    own, known = TrainingContext(model.max_length, "model.max_length"), positions(model)
+    if lower is not None and lower < own.tokens:
+        own = TrainingContext(lower, "trainer.max_length")
+    return TrainingContext(known, OWN_POSITIONS) if known and known <= own.tokens else own
+
+
+def positions(ref: ModelRef) -> int | None:
+    """How many tokens the model has positions for; None where its configuration names no end.
+
+    A config.json at hand is read without transformers, which is asked only for what the file leaves to its defaults.
+    """
+    config = config_of(ref)
+    return (positions_in(config) or _default_positions(ref)) if config else None
+
+
+def positions_in(config: Mapping[str, Any]) -> int | None:
+    """The same from the content of a config.json, or from `to_dict()` of a loaded configuration."""
+    config = {**config, **(config.get("text_config") or {})}
+    return next((int(config[name]) for name in POSITIONS if config.get(name)), None)
+
+
+def _default_positions(ref: ModelRef) -> int | None:
+    from transformers import AutoConfig
+
+    try:
+        return positions_in(_load_pretrained(AutoConfig.from_pretrained, ref).to_dict())
+    except UserError:  # loading the model will say what is wrong with it
+        return None
+
+
+def config_of(ref: ModelRef) -> dict[str, Any] | None:
+    """The model's config.json: of a folder, or of a hub model in the local cache; None if there is none to be read."""
+    path = _file_at_hand(ref, "config.json")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text()) if path else {}
+    except (OSError, ValueError):
+        return None
+    return found or None
+
+
+def _file_at_hand(ref: ModelRef, name: str) -> Path | None:
+    """A file of a model's folder, or of a hub model in the local cache, without asking the hub."""
+    if folder := local_folder(ref):
+        return folder / name if (folder / name).is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(ref.path, name, revision=ref.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def light_tokenizer(ref: ModelRef) -> TokenizerFile | None:
+    """The tokenizer as `load_tokenizer` gives it, from files at hand and without transformers; None if that cannot be."""
+    files = {name: path for name in (FILE, SETTINGS, TEMPLATE) if (path := _file_at_hand(ref, name))}
+    tokenizer = TokenizerFile.read(files) if FILE in files else None
+    if tokenizer is None or (ref.template == "chat" and not tokenizer.chat_template):
+        return None
+    own = template_text(ref.template, ref.name)
+    if own or not tokenizer.chat_template:
+        tokenizer.chat_template = own or ALPACA_TEMPLATE
+    return tokenizer
 
 
 TOKENIZER_FILES = ("tokenizer.", "vocab.", "merges.txt", "spiece.", "sentencepiece.", "spm.", "bpe.")
@@ -34,18 +134,25 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = _load_pretrained(AutoTokenizer.from_pretrained, ref)
-    if ref.template not in ("auto", "chat", "alpaca"):
-        raise UserError(f"model '{ref.name}': unknown template '{ref.template}'. Valid: auto, chat, alpaca.")
+    own = template_text(ref.template, ref.name)
     if ref.template == "chat" and not tokenizer.chat_template:
-        raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or auto).")
-    if ref.template == "alpaca" or not tokenizer.chat_template:
-        tokenizer.chat_template = ALPACA_TEMPLATE
+        raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or plain, or auto).")
+    if own or not tokenizer.chat_template:
+        tokenizer.chat_template = own or ALPACA_TEMPLATE
     if not tokenizer.is_fast:
         raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
     # Padding is never attended to nor scored, so any token will do.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def template_name(ref: ModelRef, chat_template: Any) -> str:
+    """What the template in force is called, of a model whose tokenizer has this `chat_template`: auto is resolved."""
+    if ref.template != "auto":
+        path = template_file(ref.template)
+        return path.name if path else ref.template
+    return "alpaca" if chat_template in (None, "", ALPACA_TEMPLATE) else "chat"
 
 
 def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
@@ -147,11 +254,13 @@ def _one_line(text: str) -> str:
 def fingerprint(ref: ModelRef) -> str:
     """A hash of everything that can change what the model computes, for the keys of stages.
 
-    A folder counts by the content of its files, a hub model by its name and commit; template, dtype (what "auto"
-    stands for here), max_length and the content of the adapter count as well.
+    A folder counts by the content of its files, a hub model by its name and commit; template (one of a file by its
+    content), dtype (what "auto" stands for here), max_length and the content of the adapter count as well. Raises
+    UserError for a missing folder or template.
     """
+    template = template_identity(ref.template, ref.name)
     identity: dict[str, Any] = {
-        "template": ref.template,
+        "template": template,
         "dtype": resolved_dtype(ref.dtype),
         "max_length": ref.max_length,
     }

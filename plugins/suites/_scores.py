@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -16,12 +17,15 @@ from selbench.errors import UserError, unknown
 PREFERRED = ("exact_match", "acc_norm", "acc")
 
 
-def scores_of_results(results: Mapping[str, Any], requested: Sequence[str], metric: str) -> list[Score]:
+def scores_of_results(
+    results: Mapping[str, Any], requested: Sequence[str], metric: str, cut: Mapping[str, Collection[int]] | None = None
+) -> list[Score]:
     """All scores of an evaluation, the headline of each requested task or group with its items, all others without.
 
     Args:
         results: what lm-eval's `evaluate` returned, with its samples.
         requested: the names of the suite's option `tasks`. Tasks inside a requested group get no headline of their own.
+        cut: task -> the items (doc_id) of which some text did not fit.
         metric: the headline's metric, as "acc" or "exact_match,strict-match"; "" chooses by PREFERRED.
 
     Raises UserError if a task has no number, or not the metric that is asked for.
@@ -30,12 +34,16 @@ def scores_of_results(results: Mapping[str, Any], requested: Sequence[str], metr
     leaves = {name: _leaf_tasks(name, results["group_subtasks"]) for name in groups}
     # A task inside a requested group is no headline: the group's own headline already counts its items.
     inside = {leaf for members in leaves.values() for leaf in members}
+    counts = {name: len(items) for name, items in (cut or {}).items()}
     found: list[Score] = []
     for name in results["samples"]:
         items = _item_values(results["samples"][name])
-        found += _task_scores(name, results, items, metric, headline=name not in inside)
+        scores = _task_scores(name, results, items, metric, headline=name not in inside)
+        found += [dataclasses.replace(score, cut=counts.get(name, 0)) for score in scores]
     for name in sorted(groups):
-        found += _task_scores(name, results, _group_values(leaves[name], results["samples"]), metric, headline=True)
+        scores = _task_scores(name, results, _group_values(leaves[name], results["samples"]), metric, headline=True)
+        total = sum(counts.get(leaf, 0) for leaf in leaves[name])
+        found += [dataclasses.replace(score, cut=total) for score in scores]
     return found
 
 

@@ -9,18 +9,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from selbench_plugins.suites._counting import counting_model_class
 from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites._tasks import Changes, check_own_tasks, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
 
 from selbench.api import Context, ModelRef, Score, UserError, suite
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_model, load_tokenizer
-
-if TYPE_CHECKING:
-    from lm_eval.models.huggingface import HFLM
+from selbench.models import load_model, load_tokenizer, positions_in
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
@@ -43,7 +41,8 @@ class LmEval:
         batch_size: requests in one forward pass; 0 is 64 on a CPU and as many as fit on a GPU.
         apply_chat_template: put prompts into the model's chat template.
         max_gen_toks: the longest answer that is generated, in tokens; null keeps the task's value.
-        max_length: the longest prompt with its answer, in tokens; null is the model's max_length.
+        max_length: the longest prompt with its answer, in tokens, where it is to be lower than what the model has positions
+            for. A longer prompt is cut on the left; such items are counted.
         add_bos_token: whether prompts begin with the BOS token; null leaves that to the tokenizer.
         unsafe_code: allow tasks that run code which the model writes.
     """
@@ -91,9 +90,10 @@ class LmEval:
             self._refuse_unsafe(loaded["tasks"])
             for task in loaded["tasks"].values():
                 task.set_fewshot_seed(FEWSHOT_SEED)
+            harness = self._harness_model(model)
             try:
                 results: Any = evaluate(
-                    self._harness_model(model),
+                    harness,
                     loaded,
                     limit=self.limit,
                     bootstrap_iters=0,  # no standard errors: verdicts compute their own from items and seeds
@@ -102,8 +102,8 @@ class LmEval:
                 )
             except AssertionError as error:  # lm-eval asserts that prompt and answer fit into the model
                 raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
-        found = scores_of_results(results, self.tasks, self.metric)
-        context.log(items=sum(len(score.items) for score in found))
+        found = scores_of_results(results, self.tasks, self.metric, harness.cut)
+        context.log(items=sum(len(score.items) for score in found), cut=sum(map(len, harness.cut.values())))
         return found
 
     def texts(self) -> dict[str, dict[str, str]]:
@@ -123,15 +123,14 @@ class LmEval:
                     f"task '{name}' runs code that the model writes: allow it with the suite's unsafe_code=true."
                 )
 
-    def _harness_model(self, model: ModelRef) -> HFLM:
-        from lm_eval.models.huggingface import HFLM
-
+    def _harness_model(self, model: ModelRef) -> Any:
         network = load_model(model)
-        positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
-        return HFLM(
+        known = positions_in(network.config.to_dict())
+        return counting_model_class()(
             pretrained=network,
             tokenizer=load_tokenizer(model),
-            max_length=min(self.max_length or model.max_length, positions),
+            # Where the configuration names no end, lm-eval asks the tokenizer, and else takes 2,048.
+            max_length=min(filter(None, (self.max_length, known)), default=None),
             batch_size=self.batch_size or (64 if network.device.type == "cpu" else "auto"),
             add_bos_token=self.add_bos_token,
         )

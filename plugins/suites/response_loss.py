@@ -17,7 +17,7 @@ from selbench.data.chat import RESPONSE, encode
 from selbench.data.pools import QUICK, FilePool, settings_named
 from selbench.hashing import file_hash
 from selbench.libraries import quiet
-from selbench.models import load_model, load_tokenizer
+from selbench.models import load_model, load_tokenizer, positions_in
 
 # Settings of model configurations that change the logits after the head. A model with one of them runs its own forward
 # pass, because applying the head alone would give other logits.
@@ -31,6 +31,7 @@ class ScoredResponse:
     ids: np.ndarray  # T integers: prompt and response, up to the last response token that fits
     start: int  # position of the first scored token; T if none fits
     bytes: float  # UTF-8 bytes that the scored tokens stand for; 0 if none fits
+    cut: bool = False  # whether some of the response does not fit
 
 
 @suite("response_loss")
@@ -47,7 +48,7 @@ class ResponseLoss:
     Options:
         sets: name -> a file of examples, in any form that pools are read from.
         limit: how many examples of each set are scored, always the same ones; 0 for all.
-        max_length: the longest example, in tokens; null is the model's max_length.
+        max_length: the longest example, in tokens, where it is to be lower than what the model has positions for.
         batch_size: tokens in one forward pass, with padding.
     """
 
@@ -77,18 +78,25 @@ class ResponseLoss:
         examples = self._examples_by_set()
         with quiet():
             network, tokenizer = load_model(model), load_tokenizer(model)
-            positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
-            limit = min(self.max_length or model.max_length, positions)
+            known = positions_in(network.config.to_dict()) or sys.maxsize
+            limit = min(self.max_length or sys.maxsize, known)
+            limit_text = (
+                f"{limit:,} tokens, {'the positions of the model' if limit == known else 'the max_length of the suite'}"
+            )
             # All sets are scored together, so that batches are filled across their borders.
             flat = [example for part in examples.values() for example in part]
             rows = scored_responses(flat, tokenizer, limit)
             bits = self._response_bits(network, rows, context)
-        context.log(left_out=sum(row.bytes == 0 for row in rows), tokens=sum(len(row.ids) for row in rows))
+        context.log(
+            left_out=sum(row.bytes == 0 for row in rows),
+            cut=sum(row.cut and row.bytes > 0 for row in rows),
+            tokens=sum(len(row.ids) for row in rows),
+        )
         scores: list[Score] = []
         start = 0
         for name, part in examples.items():
             stop = start + len(part)
-            scores += set_scores(name, part, bits[start:stop], np.asarray([row.bytes for row in rows[start:stop]]))
+            scores += set_scores(name, part, bits[start:stop], rows[start:stop], limit_text)
             start = stop
         return scores
 
@@ -140,7 +148,8 @@ def scored_responses(examples: Sequence[Example], tokenizer: Any, limit: int) ->
         share = len(fits) / max(1, len(spoken))
         stop = fits[-1] + 1 if len(fits) else 1
         size = len(example.response.strip().encode())
-        found.append(ScoredResponse(row.ids[:stop], int(fits[0]) if len(fits) else stop, share * size))
+        start = int(fits[0]) if len(fits) else stop
+        found.append(ScoredResponse(row.ids[:stop], start, share * size, cut=bool((spoken >= limit).any())))
     return found
 
 
@@ -182,42 +191,42 @@ def _logits_at(network: Any, tokens: Any, mask: Any) -> Any:
     return head(network.base_model(input_ids=tokens, use_cache=False).last_hidden_state[mask])
 
 
-def set_scores(name: str, examples: Sequence[Example], bits: np.ndarray, bytes: np.ndarray) -> list[Score]:
+def set_scores(
+    name: str, examples: Sequence[Example], bits: np.ndarray, rows: Sequence[ScoredResponse], limit: str
+) -> list[Score]:
     """The score of a set with its items, then one side score for each category if it has several.
 
     Args:
         name: the set, which is the task of the score.
         examples: N examples of the set.
         bits: N floats.
-        bytes: N floats; 0 leaves an example out.
+        rows: N responses; those without bytes are left out.
+        limit: what has to hold a response, in words.
     """
+    bytes, cut = np.asarray([row.bytes for row in rows]), np.asarray([row.cut for row in rows])
     kept = bytes > 0
     if not kept.any():
-        raise UserError(f"no response of the set '{name}' fits: raise the suite's max_length.")
+        raise UserError(f"no response of the set '{name}' fits into {limit}.")
+
+    def score(
+        task: str, part: np.ndarray, items: Mapping[str, float] | None, weights: Mapping[str, float] | None = None
+    ) -> Score:
+        fits = part & kept
+        return Score(
+            task=task,
+            metric="bits_per_byte",
+            value=float(np.sum(bits[fits]) / np.sum(bytes[fits])),
+            higher_is_better=False,
+            headline=items is not None,
+            items=items or {},
+            weights=weights or {},
+            cut=int((fits & cut).sum()),
+            left_out=int((part & ~kept).sum()),
+        )
+
     items = {e.id: float(b / size) for e, b, size, keep in zip(examples, bits, bytes, kept) if keep}
     weights = {e.id: float(size) for e, size, keep in zip(examples, bytes, kept) if keep}
-    scores = [_bits_per_byte(name, bits[kept], bytes[kept], items, weights)]
     categories = np.asarray([example.category for example in examples])
     named = sorted(set(categories[kept]) - {""})
-    for category in named if len(named) > 1 else []:
-        chosen = kept & (categories == category)
-        scores.append(_bits_per_byte(f"{name}/{category}", bits[chosen], bytes[chosen]))
-    return scores
-
-
-def _bits_per_byte(
-    task: str,
-    bits: np.ndarray,
-    bytes: np.ndarray,
-    items: Mapping[str, float] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> Score:
-    return Score(
-        task=task,
-        metric="bits_per_byte",
-        value=float(np.sum(bits) / np.sum(bytes)),
-        higher_is_better=False,
-        headline=items is not None,
-        items=items or {},
-        weights=weights or {},
-    )
+    sides = [score(f"{name}/{category}", categories == category, None) for category in named if len(named) > 1]
+    return [score(name, np.ones(len(examples), bool), items, weights), *sides]

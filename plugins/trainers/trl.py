@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +16,7 @@ from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_model, load_tokenizer, resolved_dtype
+from selbench.models import load_model, load_tokenizer, resolved_dtype, template_name, training_context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,8 +46,8 @@ class Trl:
         warmup_ratio: the share of the steps in which the learning rate rises.
         weight_decay: the weight decay of AdamW.
         max_grad_norm: gradients with a larger norm are scaled down to this norm.
-        max_length: the longest example, in tokens (null: the model's max_length). Longer ones are cut on the right, and
-            dropped if no token of the response is left.
+        max_length: the longest example, in tokens, where it is to be lower than the model's max_length. Longer ones are
+            cut on the right, and dropped if no token of the response is left.
         gradient_checkpointing: activations are computed twice, which saves memory and costs time.
         precision: mixed = float32 weights with arithmetic in bfloat16 (on a CPU all float32); bfloat16 = weights in
             bfloat16 too; auto = float32 where the model's dtype is float32 (as dtype=auto is on a CPU), else mixed,
@@ -94,8 +93,8 @@ class Trl:
         """
         with quiet(), own_randomness(context.seed):
             tokenizer = load_tokenizer(model)
+            kept, rows = self._encode_examples(examples, tokenizer, model, context)
             network = self._load_network(model)
-            kept, rows = self._encode_examples(examples, tokenizer, self._token_limit(model, network), context)
             # Without the first token, which a causal model does not predict.
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
             plan = plan_steps(
@@ -115,6 +114,7 @@ class Trl:
                 flops=(4.0 if self.lora_rank else 6.0) * sum(p.numel() for p in tuned.parameters()) * tokens_seen,
                 steps=len(plan.steps),
                 epochs=plan.epochs,
+                trained_examples=len(np.unique(seen)),
                 response_tokens_seen=tokens[seen].sum(),
                 tokens_seen=tokens_seen,
                 train_loss=loss,
@@ -135,22 +135,23 @@ class Trl:
             return self.precision
         return "float32" if resolved_dtype(model.dtype) == "float32" else "mixed"
 
-    def _token_limit(self, model: ModelRef, network: Any) -> int:
-        """Tokens per example: the option or the model's, and never more than the model has positions for."""
-        positions = getattr(network.config, "max_position_embeddings", None) or sys.maxsize
-        return min(self.max_length or model.max_length, positions)
-
     def _encode_examples(
-        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, limit: int, context: Context
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        model: ModelRef,
+        context: Context,
     ) -> tuple[list[Example], list[Encoded]]:
-        rows = encode(examples, tokenizer, max_length=limit)
+        longest = training_context(model, self.max_length)
+        rows = encode(examples, tokenizer, max_length=longest.tokens)
         # The model does not predict the first token, so an example with a label only there has no loss.
         pairs = [(example, row) for example, row in zip(examples, rows) if row.in_loss[1:].any()]
         context.log(truncated_examples=sum(row.truncated for row in rows), dropped_examples=len(rows) - len(pairs))
         if not pairs:
+            template = template_name(model, tokenizer.chat_template)
             raise UserError(
-                f"none of the {len(rows)} examples has any response left within {limit} tokens: "
-                "nothing to train on; raise trainer.max_length."
+                f"none of the {len(rows)} examples has any response left within {longest.tokens} tokens "
+                f"({longest.limit}; template {template}): nothing to train on; {longest.advice(template)}."
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
 

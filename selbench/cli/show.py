@@ -94,9 +94,25 @@ def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
         "selection",
         "  ".join(f"{name.replace('_', ' ')} {_short_text(value)}" for name, value in facts.items()) or "–",
     )
+    yield from _training_lines(record)
     yield from _cost_lines(record)
     yield from _stage_lines(record, outputs)
     yield from _score_lines(record)
+
+
+def _training_lines(record: Record) -> Iterator[Line]:
+    facts = record.training
+    if not facts.plain():
+        return
+    words = ("selected", "trained", "cut", "dropped", "response_tokens_kept", "response_tokens_trained")
+    counts = {name.removeprefix("response_"): getattr(facts, name) for name in words}
+    known = [f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count is not None]
+    yield "training", "  ".join(known)
+    if facts.context is not None:
+        yield "", f"context {facts.context:,} tokens ({facts.limit})  template {facts.template}"
+    for sentence in (facts.losses, facts.contradiction):
+        if sentence:
+            yield "", sentence
 
 
 def _cost_lines(record: Record) -> Iterator[Line]:
@@ -150,6 +166,9 @@ def _score_lines(record: Record) -> Iterator[Line]:
         yield "score", f"{suite} {value:.6g}  ({', '.join(metrics)}, mean of {len(tasks)} tasks)"
         for row in tasks if len(tasks) > 1 else []:
             yield "", f"  {row.task:<28} {row.value:.6g}  {row.items} items"
+        for row in tasks:
+            if row.losses:
+                yield "", row.losses
 
 
 def _stage_facts(entry: Entry, outputs: Outputs) -> Iterator[Line]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from selbench.api import ModelRef
-from selbench.models import local_folder
+from selbench.models import config_of
 
 # Operations per parameter and token. Kaplan et al. 2020, arXiv 2001.08361, section 2.1: a forward pass takes two, the
 # backward pass twice as many.
@@ -24,7 +22,7 @@ def parameters(ref: ModelRef) -> float | None:
     The config.json is that of a local folder, or of a hub model in the local cache; else a size in the name (`...-7b`)
     counts. Nothing is downloaded.
     """
-    config = _local_config(ref)
+    config = config_of(ref)
     counted = count_parameters(config) if config else None
     return counted or _size_in_name(ref.name) or _size_in_name(ref.path.rstrip("/").rpartition("/")[2])
 
@@ -53,27 +51,8 @@ def count_parameters(config: Mapping[str, Any]) -> float | None:
 
 def residual_width(ref: ModelRef) -> int | None:
     """The width of the residual stream; None if there is no config.json on this machine."""
-    config = _local_config(ref) or {}
+    config = config_of(ref) or {}
     return config.get("hidden_size") or config.get("n_embd")
-
-
-def _local_config(ref: ModelRef) -> dict[str, Any] | None:
-    """The config.json of a model, from its folder or the local cache of the hub; None if there is none to read."""
-    folder = local_folder(ref)
-    path = folder / "config.json" if folder else _cached_config(ref)
-    try:
-        found: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    except (OSError, ValueError):
-        return None
-    return found or None
-
-
-def _cached_config(ref: ModelRef) -> Path | None:
-    """The path of a hub model's config.json in the local cache; the hub is not asked."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(ref.path, "config.json", revision=ref.revision)
-    return Path(found) if isinstance(found, str) else None
 
 
 @lru_cache(maxsize=256)

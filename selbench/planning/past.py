@@ -30,7 +30,14 @@ _PLUGIN = {
     "features": "spec",
     "autoencoder": "spec",
 }
-_MODEL = {"tokens": "model", "training": "model", "selection": "scorer", "features": "scorer", "autoencoder": "scorer"}
+_MODEL = {
+    "tokens": "model",
+    "lengths": "model",
+    "training": "model",
+    "selection": "scorer",
+    "features": "scorer",
+    "autoencoder": "scorer",
+}
 
 
 @dataclass(frozen=True)

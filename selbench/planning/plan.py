@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 # The kinds of stages, in the order in which a run computes them.
-STAGES = ("tokens", "autoencoder", "features", "selection", "leaks", "training", "evaluation")
+STAGES = ("tokens", "autoencoder", "features", "selection", "leaks", "lengths", "training", "evaluation")
 Status = Literal["cached", "to run"]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimator
+from selbench.planning.fitting import cut_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
@@ -101,7 +102,9 @@ def _nearest_existing(folder: Path) -> Path:
 def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
-    warnings, notes = [], []
+    cuts = list(cut_sentences(grid))
+    warnings = [sentence for much, sentence in cuts if much]
+    notes = [sentence for much, sentence in cuts if not much]
     if warning := dtype_warning([cell.run for cell in grid.cells]):
         warnings.append(warning)
     if not plan.fits:

@@ -20,7 +20,7 @@ from selbench.run.inputs import load_pool
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Assumed seconds per example of the pool, for stages that run no model and were never run here.
-EXAMPLE_S = {"tokens": 1e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
+EXAMPLE_S = {"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
 # Assumed seconds before a stage's work begins. Counting tokens comes first in a process, and loads the libraries.
 START_S = {"tokens": 5.0, "selection": 0.0, "features": 0.5, "autoencoder": 1.0, "training": 1.0, "evaluation": 1.0}
 LOAD_S = 2e-9  # assumed seconds per parameter to load a model: two bytes at a gigabyte per second
@@ -57,6 +57,7 @@ class Workload:
         """The work of one stage."""
         make = {
             "tokens": self._tokens,
+            "lengths": self._token_lengths,
             "selection": self._selection,
             "leaks": self._leaks,
             "training": self._training,
@@ -93,6 +94,13 @@ class Workload:
             sizes={"examples": len(pool)},
             other_s=START_S["tokens"] + EXAMPLE_S["tokens"] * len(pool),
             bytes=8.0 * len(pool),
+        )
+
+    def _token_lengths(self, demand: Demand) -> Work:
+        pool, model = load_pool(demand.run.pool).pool, fingerprint(demand.run.model)
+        other_s = EXAMPLE_S["lengths"] * len(pool)
+        return Work(
+            "lengths", "lengths", model=model, sizes={"examples": len(pool)}, other_s=other_s, bytes=32.0 * len(pool)
         )
 
     def _leaks(self, demand: Demand) -> Work:

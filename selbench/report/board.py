@@ -72,6 +72,13 @@ class ArmRow:
     relative_to_full: float = math.nan  # score / full - 1, as papers quote it
     examples: float = math.nan  # selected
     response_tokens: float = math.nan  # of the selected examples
+    trained: float = math.nan  # examples that were trained on
+    cut: float = math.nan  # examples longer than the training context
+    dropped: float = math.nan  # examples of which no response is left within it
+    tokens_trained: float = math.nan  # response tokens in the loss of the whole training; NaN: the trainer does not say
+    tokens_fit: float = math.nan  # those of the selected examples that fit into the context: of one epoch
+    tokens_lost: float = math.nan  # the share of those of the selected examples that does not fit
+    context: float = math.nan  # the training context in tokens
     steps: float = math.nan  # of the optimiser
     selection_s: float = math.nan  # wall-clock seconds, features included
     training_s: float = math.nan  # wall-clock seconds
@@ -80,6 +87,8 @@ class ArmRow:
     money: float = math.nan  # of all stages, in the currency of the configured prices
     leaked: int | None = None  # selected examples that overlap with the suite's items; None: not checked
     unchanged: float = math.nan  # share of runs whose fine-tuning changed nothing
+    items_cut: float = math.nan  # test items that were scored although some of their text did not fit
+    items_left_out: float = math.nan  # test items that are not in the score
     runs: tuple[str, ...] = ()  # keys, in the order of the seeds
 
 

@@ -16,7 +16,7 @@ from selbench.report.counts import verdict_counts
 from selbench.report.items import ItemScores
 from selbench.report.notes import board_notes, board_warnings
 from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented_values, tested_pairs
-from selbench.report.tidy import ARM, BASELINE, SETTING
+from selbench.report.tidy import ARM, BASELINE, COSTS, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
 from selbench.statistics.multiplicity import CORRECTIONS, Correction
@@ -189,8 +189,7 @@ class _BoardRows:
 
 
 def _arm_costs(unit: dict[Any, Any]) -> dict[str, Any]:
-    names = ("examples", "response_tokens", "steps", "selection_s", "training_s", "evaluation_s", "flops", "money")
-    return {name: float(unit[name]) for name in names}
+    return {name: float(unit[name]) for name in COSTS if name != "leaked"}
 
 
 _VERDICTS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "tied"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # A warning is due if the response tokens that two arms of a table were trained on differ by more than this share.
 TOKENS = 0.10
+# An arm of which more than this share of the examples or of their response tokens was not trained on is named.
+CUT = 0.05
 
 # Libraries on which no score depends.
 HARMLESS = ("mlflow",)
@@ -73,7 +76,8 @@ def _population_sentence(found: Tested) -> str:
 
 
 def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
-    """Sentences on a missing baseline, a missing random arm, and tables whose arms differ in response tokens."""
+    """Sentences on a missing baseline, a missing random arm, examples and test items that
+    do not fit, and tables whose arms differ in response tokens."""
     selectors = {row.selector for table in tables for row in table.rows}
     found = []
     if baseline not in selectors:
@@ -82,6 +86,7 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."
         )
+    cut = [line for table in tables if (line := _cut_warning(table))]
     uneven = [line for table in tables if (line := _uneven_tokens_warning(table))]
     idle = sorted({row.arm for table in tables for row in table.rows if row.unchanged > 0})
     if idle:
@@ -89,7 +94,8 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
             f"fine-tuning changed nothing in {', '.join(idle)}: on a batch of the selected examples the tuned model "
             "gives what its base gives."
         )
-    return (*found, *uneven)
+    missing = [line for table in tables if (line := _missing_items_warning(table))]
+    return (*found, *cut, *missing, *uneven)
 
 
 def mixture_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
@@ -114,20 +120,72 @@ def _mixtures(runs: Sequence[Record]) -> list[str]:
     return [*found, *([f"different devices ({', '.join(devices)})"] if len(devices) > 1 else [])]
 
 
-def _uneven_tokens_warning(table: Table) -> str:
-    rows = [row for row in table.rows if not row.reference and row.response_tokens > 0]
-    if len(rows) < 2:
+def _missing_items_warning(table: Table) -> str:
+    """The most test items of an arm that are not in its score, or not whole."""
+    said = []
+    for field, words in (
+        ("items_left_out", "test items are left out of the score"),
+        ("items_cut", "test items are cut, because they do not fit into the model"),
+    ):
+        counts = [value for row in table.rows if (value := float(getattr(row, field))) > 0]
+        if counts:
+            spread = "" if len(counts) == len(table.rows) and len(set(counts)) == 1 else "up to "
+            said.append(f"{spread}{count_text(max(counts))} {words}")
+    return f"{table.name}: {'; '.join(said)}." if said else ""
+
+
+def _cut_warning(table: Table) -> str:
+    """The arms of which more than CUT of the examples or of their response tokens does not fit into the context."""
+    said = [_losses(row) for row in table.rows if _much_is_cut(row)]
+    if not said:
         return ""
-    most, least = max(rows, key=_response_tokens), min(rows, key=_response_tokens)
-    if most.response_tokens <= (1 + TOKENS) * least.response_tokens:
-        return ""
-    more = count_text(100 * (most.response_tokens / least.response_tokens - 1))
+    contexts = sorted({round(row.context) for row in table.rows if not np.isnan(row.context)})
+    where = " and ".join(f"{length:,}" for length in contexts)
     return (
-        f"{table.name}: response tokens differ between arms by {more} % "
-        f"({most.arm} {count_text(most.response_tokens)}, {least.arm} {count_text(least.response_tokens)}); "
-        "budget_unit=tokens compares at equal tokens."
+        f"{table.name}: the training context{f' of {where} tokens' if where else ''} does not hold all that was selected: "
+        f"{'; '.join(said)}."
     )
 
 
-def _response_tokens(row: ArmRow) -> float:
-    return row.response_tokens
+def _much_is_cut(row: ArmRow) -> bool:
+    shares = (max(row.cut, row.dropped) / row.examples if row.examples else 0.0, row.tokens_lost)
+    return any(share > CUT for share in shares)
+
+
+def _losses(row: ArmRow) -> str:
+    """Means over the arm's runs, in words."""
+    lost = "" if np.isnan(row.tokens_lost) else f", {number_text(100 * row.tokens_lost, 1)} % of its response tokens"
+    return (
+        f"{row.arm} has {count_text(row.cut)} of {count_text(row.examples)} examples cut and "
+        f"{count_text(row.dropped)} dropped{lost}"
+    )
+
+
+# What arms are compared by, the first of these that is known of all: field, and what it is called.
+TOKEN_COUNTS = (
+    ("tokens_trained", "response tokens trained on"),
+    ("tokens_fit", "response tokens of an epoch"),
+    ("response_tokens", "response tokens"),
+)
+
+
+def token_count(rows: Sequence[ArmRow]) -> tuple[str, str]:
+    """The field and the name of the response tokens that these arms can be compared by."""
+    selecting = [row for row in rows if row.examples > 0]
+    known = (pair for pair in TOKEN_COUNTS if all(getattr(row, pair[0]) > 0 for row in selecting))
+    return next(known, TOKEN_COUNTS[-1])
+
+
+def _uneven_tokens_warning(table: Table) -> str:
+    ranked = [row for row in table.rows if not row.reference]
+    field, name = token_count(ranked)
+    rows = [(tokens, row.arm) for row in ranked if (tokens := float(getattr(row, field))) > 0]
+    if len(rows) < 2:
+        return ""
+    (most, longest), (least, shortest) = max(rows, key=itemgetter(0)), min(rows, key=itemgetter(0))
+    if most <= (1 + TOKENS) * least:
+        return ""
+    return (
+        f"{table.name}: {name} differ between arms by {count_text(100 * (most / least - 1))} % "
+        f"({longest} {count_text(most)}, {shortest} {count_text(least)}); budget_unit=tokens compares at equal tokens."
+    )

@@ -14,7 +14,7 @@ from selbench.report.board import Board, Table
 # A board with more than MANY tables prints the first FEW only.
 MANY, FEW = 12, 3
 # The columns that a narrow terminal leaves out, in this order.
-NARROW = ("select s", "steps", "examples", "budget", "response tokens")
+NARROW = ("select s", "steps", "examples", "budget", "tokens trained on", "trained", "response tokens")
 
 
 def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool) -> None:

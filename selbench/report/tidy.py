@@ -20,10 +20,19 @@ SETTING = [*SHARED, *TRAINING]
 ARM = ["scorer", "budget", "target", "selector"]
 # Stands for the seed of an arm that has none: the base model, which is not trained.
 NO_SEED = -1
+# Test items that were cut, or left out of the score: of the suite or task that a row is about.
+LEFT = ("items_cut", "items_left_out")
 # Columns of which the board shows the mean over an arm's runs; NaN if a record does not know the value.
 COSTS = [
     "examples",
     "response_tokens",
+    "trained",
+    "cut",
+    "dropped",
+    "tokens_trained",
+    "tokens_fit",
+    "tokens_lost",
+    "context",
     "steps",
     "selection_s",
     "training_s",
@@ -32,6 +41,7 @@ COSTS = [
     "money",
     "leaked",
     "unchanged",
+    *LEFT,
 ]
 
 Row = dict[str, Any]
@@ -97,6 +107,8 @@ def _suite_rows(record: Record, names: Names) -> Iterable[Row]:
             "metric": metrics[0] if len(metrics) == 1 else "mean",
             "score": score,
             "higher_is_better": tasks[0].higher_is_better,
+            "items_cut": sum(row.cut for row in tasks),
+            "items_left_out": sum(row.left_out for row in tasks),
         }
 
 
@@ -109,6 +121,8 @@ def _task_rows(record: Record, names: Names) -> Iterable[Row]:
                 "metric": row.metric,
                 "score": row.value,
                 "higher_is_better": row.higher_is_better,
+                "items_cut": row.cut,
+                "items_left_out": row.left_out,
             }
 
 
@@ -131,6 +145,7 @@ def _cost_columns(record: Record) -> Row:
     return {
         "examples": record.selection.examples or 0,
         "response_tokens": record.selection.response_tokens or 0,
+        **_trained(record),
         "steps": record.logged.get("training/steps", math.nan),
         **{f"{name}_s": cost.get("wall_s", 0.0) for name, cost in zip(("selection", "training", "evaluation"), stages)},
         # Unknown only if no stage knows its cost; if some do, their sum is a lower bound.
@@ -139,6 +154,22 @@ def _cost_columns(record: Record) -> Row:
         "leaked": _known_sum([record.selection.leaked]),
         "unchanged": math.nan if record.unchanged is None else float(record.unchanged),
     }
+
+
+def _trained(record: Record) -> Row:
+    """Of the selected examples and their response tokens what was trained on; nothing of an arm that is not trained."""
+    facts, untuned = record.training, record.axes.seed is None
+    known = {
+        "trained": facts.trained,
+        "cut": facts.cut,
+        "dropped": facts.dropped,
+        "tokens_trained": facts.response_tokens_trained,
+        "tokens_fit": facts.response_tokens_kept,
+        "tokens_lost": facts.lost,
+    }
+    unknown = 0.0 if untuned else math.nan
+    found = {name: unknown if value is None else float(value) for name, value in known.items()}
+    return {**found, "context": math.nan if facts.context is None else float(facts.context)}
 
 
 def _known_sum(values: Iterable[float | None]) -> float:

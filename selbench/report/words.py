@@ -37,10 +37,19 @@ CORRECTIONS = {
 COSTS = (
     ("examples", "examples", 0),
     ("response tokens", "response_tokens", 0),
+    ("trained", "trained", 0),
+    ("cut", "cut", 0),
+    ("dropped", "dropped", 0),
+    ("tokens trained on", "tokens_trained", 0),
+    ("tokens an epoch", "tokens_fit", 0),
     ("steps", "steps", 0),
     ("select s", "selection_s", 1),
     ("leaked", "leaked", 0),
+    ("items cut", "items_cut", 0),
+    ("items left out", "items_left_out", 0),
 )
+# Costs that have a column only where an arm says something with them, beside what the others say.
+EXCEPTIONS = {"trained", "cut", "dropped", "tokens_fit", "items_cut", "items_left_out"}
 
 
 def table_title(board: Board, table: Table) -> str:
@@ -93,7 +102,7 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
     found += [
         (heading, True, number_text(_cost_or_nan(row, field), places))
         for heading, field, places in COSTS
-        if any(not math.isnan(_cost_or_nan(other, field)) for other in table.rows)
+        if any(says_something(other, field) for other in table.rows)
     ]
     return found
 
@@ -201,6 +210,15 @@ def difference_text(pair: Difference, digits: int) -> str:
     if math.isnan(pair.mean):
         return UNKNOWN
     return f"{_with_interval_text(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
+
+
+def says_something(row: ArmRow, field: str) -> bool:
+    """Whether a cost of this arm is known, and is no exception that does not occur."""
+    value = _cost_or_nan(row, field)
+    if field == "tokens_fit" and not math.isnan(row.tokens_trained):
+        return False  # the tokens of the whole training say more
+    usual = row.examples if field == "trained" else 0.0
+    return not math.isnan(value) and not (field in EXCEPTIONS and value == usual)
 
 
 def _cost_or_nan(row: ArmRow, field: str) -> float:

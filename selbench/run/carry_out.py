@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from selbench.api import LoadedPool, ModelRef
+import numpy as np
+
+from selbench.api import LoadedPool, ModelRef, Pool
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
@@ -20,6 +22,7 @@ from selbench.run.plugin_call import described
 from selbench.run.select import Selected, SelectionStage, selection_facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.training_lengths import TrainingLengths, context_of
 from selbench.settings import Run
 from selbench.store.cost import total_cost
 from selbench.store.facts import LeakSummary, SelectionFacts
@@ -139,11 +142,13 @@ def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, stor
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
     _note_selection(record, folder, selected, selection_facts(chosen, tokens[positions], loaded.labels))
-    _note_leaks(record, check_leaks(pool, load_target(run), run.suites, selected.ids, store), say)
+    checked = check_leaks(pool, load_target(run), run.suites, selected.ids, store)
+    _note_leaks(record, checked, say)
 
     if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
     else:
+        _note_lengths(record, run, pool, np.asarray(positions), store, say)
         training = TrainingStage(run.trainer, chosen, run.model, run.seed)
         rests_on = [f"{SelectionStage.kind}/{selected.stages['selection']}"]
         with training.weights_held(store, keep=run.keep_models):
@@ -152,10 +157,11 @@ def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, stor
         if stage := training.recall(store):
             record.cost["training"] = stage.cost
             record.logged |= {f"training/{name}": value for name, value in stage.logged.items()}
+            record.training = record.training.with_log(stage.logged)
             record.unchanged = is_unchanged(stage.logged.get("output_change"))
         if record.unchanged:
             say(UNCHANGED)
-    _note_scores(record, folder, results)
+    _note_scores(record, folder, results, checked.items, say)
 
 
 def _add_prices(record: Record, per_hour: float | None) -> None:
@@ -185,6 +191,15 @@ def _note_selection(record: Record, folder: Path, selected: Selected, about: Sel
     write_json(folder / SELECTION, {"ids": selected.ids, "scores": scores})
 
 
+def _note_lengths(record: Record, run: Run, pool: Pool, chosen: np.ndarray, store: Store, say: Say) -> None:
+    """What the training context will cut and drop of the chosen examples, before they are trained on."""
+    measured = TrainingLengths(pool, run.model)
+    record.training = measured.result(store).facts(chosen, context_of(run))
+    record.stages[measured.kind] = measured.key
+    if record.training.loses_much:
+        say(f"warning: {record.training.losses}")
+
+
 def _note_leaks(record: Record, found: LeaksFound, say: Say) -> None:
     record.leaks = {suite: LeakSummary.read(about) for suite, about in found.summaries.items()}
     record.stages |= found.stages
@@ -193,12 +208,19 @@ def _note_leaks(record: Record, found: LeaksFound, say: Say) -> None:
         say(warning)
 
 
-def _note_scores(record: Record, folder: Path, results: dict[str, Evaluated]) -> None:
+def _note_scores(
+    record: Record, folder: Path, results: dict[str, Evaluated], items_of: Mapping[str, Mapping[str, int]], say: Say
+) -> None:
     import pandas as pd
 
     record.stages |= {f"evaluation/{name}": result.stage for name, result in results.items()}
     record.cost["evaluation"] = total_cost([result.cost for result in results.values()])
-    record.scores = [row for result in results.values() for row in result.scores]
+    record.scores = [
+        row.out_of(items_of.get(row.suite, {}).get(row.task)) for result in results.values() for row in result.scores
+    ]
+    for row in record.scores:
+        if row.headline and row.losses:
+            say(f"warning: {row.losses}")
     items = pd.concat([pd.read_parquet(result.items).assign(suite=name) for name, result in results.items()])
     with written_aside(folder / ITEMS) as aside:
         items.to_parquet(aside, index=False)

@@ -92,6 +92,10 @@ def checked_scores(given: Any, suite: Any) -> list[Score]:
         raise PluginError(f"{who} returned no headline score.")
     if len({score.higher_is_better for score in headline}) > 1:
         raise PluginError(f"{who} mixes headline scores where higher is better with some where lower is.")
+    for score in scores:
+        for name in ("cut", "left_out"):
+            if not isinstance(count := getattr(score, name), int) or count < 0:
+                raise PluginError(f"{who}: {name} of task '{score.task}' must be a number of items, not {count!r}.")
     seen = [(score.task, score.metric) for score in scores]
     if twice := {pair for pair in seen if seen.count(pair) > 1}:
         raise PluginError(f"{who} returned {'/'.join(min(twice))} more than once.")

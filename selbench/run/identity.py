@@ -13,6 +13,7 @@ from selbench.errors import PluginError
 from selbench.models import fingerprint
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
+from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
 from selbench.store.keys import derive_seed, digest, options_key, plugin_identity
@@ -22,8 +23,10 @@ from selbench.store.stages import now
 
 def checked_key(run: Run) -> str:
     """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, a budget that
-    does not fit the pool."""
+    does not fit the pool, a trainer's max_length above the model's."""
     loaded = load_pool(run.pool)
+    if not run.selector.selects_nothing:
+        context_of(run)
     key = new_record(run, loaded).key
     if run.budget_unit != "tokens":
         make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)

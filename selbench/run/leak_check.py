@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,8 @@ class LeaksFound:
 
     summaries: dict[str, dict[str, Any]]  # suite -> what the record keeps (see data.leaks.leak_summary)
     stages: dict[str, str]  # leaks/SUITE -> the key of the stage with everything that was found
+    # suite -> task -> how many items the suite says it has; nothing of a suite that cannot be checked
+    items: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def selected(self) -> int | None:
@@ -84,8 +86,9 @@ def check_leaks(
 ) -> LeaksFound:
     """Search the pool and the target examples for every suite's items, and count those in the selected ids."""
     chosen = list(selected)
-    summaries, stages = {}, {}
+    summaries, stages, items = {}, {}, {}
     for name, suite in suites.items():
         stages[f"leaks/{name}"], found = LeakStage(pool, target, suite).result(store)
         summaries[name] = leaks.leak_summary(found, chosen)
-    return LeaksFound(summaries, stages)
+        items[name] = {task: int(about["items"]) for task, about in (found.get("pool") or {}).items()}
+    return LeaksFound(summaries, stages, items)

@@ -18,7 +18,7 @@ import selbench
 from selbench.files import written_aside
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
-from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, read_fields
+from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, TrainingFacts, read_fields
 from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
@@ -49,6 +49,7 @@ class Record:
     stages: dict[str, str] = field(default_factory=dict)  # label (kind, or kind/part) -> name of its folder
     scores: list[ScoreRow] = field(default_factory=list)  # results by test item are in items.parquet beside the record
     selection: SelectionFacts = field(default_factory=SelectionFacts)
+    training: TrainingFacts = field(default_factory=TrainingFacts)
     leaks: dict[str, LeakSummary] = field(default_factory=dict)  # by suite (docs/leaks.md)
     unchanged: bool | None = None  # whether the tuned model gives what its base gives; None: not known, or not tuned
     logged: dict[str, float] = field(default_factory=dict)  # `selection/...` and `training/...`: numbers of the plugins
@@ -66,6 +67,9 @@ class Record:
             "axes": Axes.read(data["axes"]),
             "scores": [read_fields(ScoreRow, row) for row in data.get("scores", ())],
             "selection": read_fields(SelectionFacts, data.get("selection") or {}),
+            "training": read_fields(TrainingFacts, data["training"])
+            if "training" in data
+            else TrainingFacts.of_log(data.get("logged") or {}),
             "leaks": {suite: LeakSummary.read(about) for suite, about in (data.get("leaks") or {}).items()},
         }
         return read_fields(cls, {**data, **parts})
@@ -75,6 +79,7 @@ class Record:
         parts = {
             "axes": self.axes.plain(),
             "selection": self.selection.plain(),
+            "training": self.training.plain(),
             "leaks": {suite: about.plain() for suite, about in self.leaks.items()},
         }
         data = {"format": FORMAT, **dataclasses.asdict(self), **parts}

@@ -39,10 +39,11 @@ def mlflow_params(record: Record) -> dict[str, str]:
 
 
 def mlflow_metrics(record: Record) -> dict[str, float]:
-    """Scores (suite/task/metric and suite/mean), facts of the selection, costs, leaks, and what plugins logged."""
+    """Scores (suite/task/metric and suite/mean), facts of selection and training, costs, leaks, and what plugins logged."""
     found = {f"{row.suite}/{row.task}/{row.metric}": row.value for row in record.scores}
     found |= {f"{suite}/mean": value for suite, value in record.headline.items()}
     found |= {f"selection/{k}": float(v) for k, v in record.selection.plain().items() if isinstance(v, int | float)}
+    found |= {f"training/{k}": float(v) for k, v in record.training.plain().items() if isinstance(v, int | float)}
     found |= {f"cost/{stage}/{name}": value for stage, cost in record.cost.items() for name, value in cost.items()}
     for suite, about in record.leaks.items():
         if about.checked:

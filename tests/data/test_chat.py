@@ -50,16 +50,19 @@ def _tiny() -> Any:
     return fast
 
 
-@pytest.fixture(scope="module", params=["chatml", "stories-260k", "tinystories-656k", "stories-0.9m-char"])
+@pytest.fixture(
+    scope="module", params=["chatml", "stories-260k", "stories-260k plain", "tinystories-656k", "stories-0.9m-char"]
+)
 def tokenizer(request: pytest.FixtureRequest) -> Any:
     if request.param == "chatml":
         return _tiny()
     from selbench.models import load_tokenizer
 
-    folder: Path = request.getfixturevalue("shared_data") / "models" / request.param
+    name, _, template = request.param.partition(" ")
+    folder: Path = request.getfixturevalue("shared_data") / "models" / name
     if not folder.is_dir():
         pytest.skip(f"no model at {folder}")
-    return load_tokenizer(ModelRef(name=request.param, path=str(folder), template="alpaca"))
+    return load_tokenizer(ModelRef(name=name, path=str(folder), template=template or "alpaca"))
 
 
 def spelt(tokenizer: Any, encoded: Any, role: int) -> list[str]:

@@ -196,9 +196,10 @@ def test_the_features_that_a_selector_names_are_planned_with_those_they_are_buil
         "features": 1,
         "selection": 1,
         "leaks": 1,
+        "lengths": 1,
         "training": 4,
         "evaluation": 4,
-        "total": 13,
+        "total": 14,
     }
 
 

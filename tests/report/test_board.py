@@ -18,7 +18,7 @@ from selbench.report.plain_scores import parse_map, read_scores
 from selbench.report.tables import board_frame, board_markdown
 from selbench.report.tidy import runs_table, task_table
 from selbench.store.axes import Axes
-from selbench.store.facts import ScoreRow, SelectionFacts
+from selbench.store.facts import ScoreRow, SelectionFacts, TrainingFacts
 from selbench.store.records import Record
 
 
@@ -125,6 +125,72 @@ def test_arms_with_unequal_tokens_are_warned_of():
         "a 111, random 100" in line
         for line in board(record("random", 0, 0.1), record("a", 0, 0.1, tokens=111)).warnings
     )
+
+
+def trained(one: Record, **facts) -> Record:
+    one.training = TrainingFacts(context=128, limit="model.max_length", selected=10, **facts)
+    return one
+
+
+@pytest.mark.parametrize("count", ["response_tokens_trained", "response_tokens_kept"])
+def test_unequal_tokens_are_those_trained_on_not_those_selected(count):
+    """By the trainer's count of the whole training, else by that of one epoch, which is measured for every trainer."""
+    alike = [trained(record(arm, 0, 0.1, tokens=n), **{count: 600}) for arm, n in (("random", 100), ("a", 3553))]
+    assert not any("tokens" in line for line in board(*alike).warnings)
+    differing = [trained(record(arm, 0, 0.1), **{count: n}) for arm, n in (("random", 100), ("a", 111))]
+    assert any("a 111, random 100" in line for line in board(*differing).warnings)
+    mixed = [trained(record("random", 0, 0.1), **{count: 600}), record("a", 0, 0.1, tokens=111)]
+    assert any("a 111, random 100" in line for line in board(*mixed).warnings)  # compared by what both know
+
+
+def test_cut_and_dropped_examples_are_shown_and_warned_of(capsys):
+    whole = dict(trained=10, cut=0, dropped=0, response_tokens=200, response_tokens_kept=200)
+    fitting = trained(record("random", 0, 0.1), **whole, response_tokens_trained=600)
+    lost = {**whole, "trained": 6, "cut": 8, "dropped": 4, "response_tokens_kept": 50}
+    cut = trained(record("longest", 0, 0.1), **lost, response_tokens_trained=150)
+    found = show_records([fitting, cut, record("base", None, 0.0)])
+    rows = {row.arm: row for row in found.tables[0].rows}
+    assert (rows["longest"].trained, rows["longest"].cut, rows["longest"].dropped) == (6, 8, 4)
+    assert rows["longest"].tokens_trained == 150 and rows["longest"].tokens_lost == 0.75
+    (warning,) = [line for line in found.warnings if "context" in line]
+    assert "of 128 tokens" in warning and "random" not in warning
+    assert "longest has 8 of 10 examples cut and 4 dropped, 75.0 % of its response tokens" in warning
+    assert "dropped" in capsys.readouterr().out
+
+    few = {**whole, "cut": 0, "response_tokens_kept": 191}  # 4.5 %
+    quiet = show_records([fitting, trained(record("longest", 0, 0.1), **few, response_tokens_trained=573)])
+    assert not any("context" in line for line in quiet.warnings)
+    assert "dropped" not in capsys.readouterr().out  # a column that says nothing
+
+
+def test_items_that_are_cut_or_left_out_are_shown_and_warned_of(capsys):
+    def scored(arm: str, **counts: int) -> Record:
+        one = record(arm, 0, 0.1)
+        one.scores = [replace(one.scores[0], **counts), ScoreRow("s", "u", "acc", 0.2, items=5, cut=1)]
+        return one
+
+    found = show_records([scored("random", left_out=198, cut=2), scored("a", left_out=198, cut=2)])
+    row = found.tables[0].rows[0]
+    assert (row.items_left_out, row.items_cut) == (198, 3)
+    (warning,) = [line for line in found.warnings if "items" in line]
+    assert "198 test items are left out of the score; 3 test items are cut" in warning
+    assert "items left out" in capsys.readouterr().out
+    (warning,) = [line for line in board(scored("random"), scored("a", left_out=7)).warnings if "items" in line]
+    assert "up to 7 test items are left out" in warning
+    plain = board(record("random", 0, 0.1), record("a", 0, 0.1))
+    assert not any("items" in line for line in plain.warnings)
+
+
+def test_records_made_before_there_were_facts_of_training_tell_what_was_logged():
+    logged = {"truncated_examples": 8.0, "dropped_examples": 4.0, "response_tokens_seen": 150.0}
+    old = record("longest", 0, 0.1).plain()
+    del old["training"]
+    read = Record.read({**old, "logged": {f"training/{name}": value for name, value in logged.items()}})
+    assert (read.training.cut, read.training.dropped, read.training.response_tokens_trained) == (8, 4, 150)
+    assert Record.read(read.plain()).training == read.training
+    (row,) = board(read).tables[0].rows
+    assert row.cut == 8 and row.tokens_trained == 150 and math.isnan(row.tokens_lost)
+    assert any("8 of 10 examples cut" in line for line in board(read).warnings)
 
 
 def test_leaks_are_shown_if_they_were_checked(capsys):

@@ -19,6 +19,7 @@ from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, make_budget
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.training_lengths import TrainingLengths
 from selbench.store.stages import EXECUTED, MANIFEST, Store
 
 
@@ -40,12 +41,13 @@ def _stages(run) -> dict[str, tuple]:
     training = TrainingStage(run.trainer, chosen, run.model, run.seed)
     evaluation = EvaluationStage("toy_suite", suite, training.key, run.seed)
     feature, leaks = FeatureStage(ResponseLength(), pool, run.scorer), LeakStage(pool, {}, suite)
-    context = Context(pool, scorer=run.scorer)
+    lengths, context = TrainingLengths(pool, run.model), Context(pool, scorer=run.scorer)
     return {
         "tokens": (TokenCounts.of(run), TokenCounts.of(run).result),
         "features/0": (feature, lambda store: feature_provider(store, [])(feature.spec, pool, context)),
         "selection": (selection, selection.result),
         "leaks/toy_suite": (leaks, leaks.result),
+        "lengths": (lengths, lengths.result),
         "training": (training, lambda store: training.result(store, _say)),
         "evaluation/toy_suite": (
             evaluation,

@@ -13,6 +13,7 @@ from selbench.report.board import ArmRow, Table
 from selbench.report.page.sentences import is_tested, verdict_word
 from selbench.report.page.source import Source, interval_ends, rankable
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
+from selbench.report.words import says_something
 from selbench.statistics.power import MOST_SEEDS
 from selbench.store.records import Record
 
@@ -20,6 +21,10 @@ FILTERS = ("pool", "model", "budget", "suite", "task", "selector")
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 # The parts of a setting that get a column if they differ within the board.
 _WORDS = ("model", "suite", "suite_options", "task", "metric", "pool", "trainer", "match", "comparison")
+_COUNTS = (
+    *("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps"),
+    *("items_cut", "items_left_out"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,18 @@ def verdict_columns(source: Source) -> list[Column]:
     for name, label, about in (
         ("examples", "Examples", "Selected examples."),
         ("response_tokens", "Response tokens", "Tokens of the selected responses."),
+        ("trained", "Trained", "Examples trained on."),
+        ("cut", "Cut", "Examples longer than the training context."),
+        ("dropped", "Dropped", "Examples of which no response is left within the training context."),
+        ("tokens_trained", "Tokens trained on", "Response tokens in the loss of the whole training, all epochs."),
+        ("tokens_fit", "Tokens an epoch", "Response tokens in the loss of one pass over the selected examples."),
         ("steps", "Steps", "Optimiser steps."),
+        ("items_cut", "Items cut", "Test items of which some text does not fit into the model."),
+        ("items_left_out", "Items left out", "Test items that are not in the score."),
         ("selection_s", "Selecting [s]", "Wall-clock seconds, features included."),
         ("training_s", "Training [s]", "Wall-clock seconds."),
     ):
-        if any(is_known(getattr(row, name)) for row in rows):
+        if any(says_something(row, name) for row in rows):
             found.append(Column(name, label, about))
     return found
 
@@ -187,7 +199,7 @@ def _row_cells(
         )
         cells["detectable"] = Cell(number_text(difference.detectable, places), _sort_key(difference.detectable))
         cells["needed"] = _seeds_needed_cell(row)
-    for name in ("examples", "response_tokens", "steps"):
+    for name in _COUNTS:
         cells[name] = Cell(count_text(getattr(row, name)), _sort_key(getattr(row, name)))
     for name in ("selection_s", "training_s"):
         cells[name] = Cell(seconds_text(getattr(row, name)), _sort_key(getattr(row, name)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from selbench.numbers import UNKNOWN, count_text, decimals, is_known, seconds_text
 from selbench.report.board import ArmRow, Table
+from selbench.report.notes import token_count
 from selbench.report.page.rows import leak_findings
 from selbench.report.page.source import Panel, Source, View, find_baseline, plain_table, rankable
 from selbench.report.page.typeset import number_text, signed_percent_text, signed_text
@@ -29,7 +30,8 @@ def fairness_panel(source: Source) -> Panel:
         "fairness",
         "Equal budgets, equal training?",
         "A method that prefers long responses trains on more tokens under the same budget of examples. Arms that "
-        "differ from the baseline by more than 10 % in tokens or steps are flagged.",
+        "differ from the baseline by more than 10 % in the tokens trained on or in steps are flagged. Cut examples are "
+        "longer than the training context; of the dropped ones no response is left within it.",
         tuple(view for view in views if view.data["rows"]),
         missing="These scores come without token counts and steps. Runs of selbench record them.",
         kind="table",
@@ -40,34 +42,39 @@ def _fairness_table(source: Source, table: Table) -> dict[str, Any]:
     rows = [row for row in rankable(table) if is_known(row.response_tokens) or is_known(row.steps)]
     baseline = find_baseline(table, source.board.baseline)
     name = baseline.arm if baseline else source.board.baseline
+    field, counted = token_count(rows)
     columns = [
         "Method",
         "Verdict",
         "Examples",
+        "Trained",
+        "Cut",
+        "Dropped",
         "Response tokens",
+        f"{counted.capitalize()}",
         f"against {name}",
-        "Response tokens trained on",
+        "Not fitting",
         "Steps",
         f"against {name}",
     ]
-    return plain_table(columns, [_fairness_row(source, row, baseline) for row in rows], words=2)
+    return plain_table(columns, [_fairness_row(row, baseline, field) for row in rows], words=2)
 
 
-def _fairness_row(source: Source, row: ArmRow, baseline: ArmRow | None) -> list[str]:
-    tokens = _relative_difference(row.response_tokens, baseline.response_tokens if baseline else math.nan)
+def _fairness_row(row: ArmRow, baseline: ArmRow | None, field: str) -> list[str]:
+    """`field` is the count of response tokens that the arms are compared by."""
+    tokens = _relative_difference(getattr(row, field), getattr(baseline, field) if baseline else math.nan)
     steps = _relative_difference(row.steps, baseline.steps if baseline else math.nan)
     off = [name for name, share in (("tokens", tokens), ("steps", steps)) if is_known(share) and abs(share) > UNFAIR]
     verdict = "baseline" if row is baseline else f"⚠ {' and '.join(off)} differ" if off else "within 10 %"
     if row is not baseline and not (is_known(tokens) or is_known(steps)):
         verdict = UNKNOWN
-    seen = [run.logged.get("training/response_tokens_seen", math.nan) for run in source.runs(row)]
     return [
         row.arm,
         verdict,
-        count_text(row.examples),
-        count_text(row.response_tokens),
+        *(count_text(value) for value in (row.examples, row.trained, row.cut, row.dropped, row.response_tokens)),
+        count_text(getattr(row, field)),
         signed_percent_text(tokens),
-        count_text(sum(seen) / len(seen) if seen else math.nan),
+        f"{number_text(100 * row.tokens_lost, 1)} %" if is_known(row.tokens_lost) else UNKNOWN,
         count_text(row.steps),
         signed_percent_text(steps),
     ]

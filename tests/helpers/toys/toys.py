@@ -79,3 +79,22 @@ class Shy:
 
     def select(self, pool: Pool, budget, context) -> Selection:
         raise NotApplicable("it has stage fright")
+
+
+@suite("forgetful_suite")
+class ForgetfulSuite:
+    """Scores three of its five items and keeps silent about the others."""
+
+    def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
+        return [Score("toy", "accuracy", 1.0, items={f"item{i}": 1.0 for i in range(3)}, cut=1)]
+
+    def texts(self):
+        return {"toy": {f"item{i}": f"the words of item number {i}" for i in range(5)}}
+
+
+@suite("miscounting_suite")
+class MiscountingSuite:
+    """Counts what is no number."""
+
+    def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
+        return [Score("toy", "accuracy", 1.0, left_out="some")]

@@ -198,6 +198,49 @@ def test_what_is_missing_is_named(tiny: ModelRef, folder: Path, options: dict[st
         LmEval(**given).evaluate(tiny, Context())
 
 
+def test_cut_prompts_are_counted_per_task(tiny: ModelRef, folder: Path) -> None:
+    """Of choices the item counts once; of a generation the prompt has to leave room for the answer."""
+    prompts = [len(f"Question: {row['question']}\nAnswer:") for row in ROWS]
+    wholes = [length + max(len(f" {choice}") for choice in ROWS[0]["choices"]) for length in prompts]
+    asked = [len(f"say {i % 2}") for i in range(4)]  # 5 tokens, and 4 for the answer
+    suite = {"include_path": str(folder), "data_root": str(folder.parent)}
+    # A model reads all but the last token of what it scores.
+    for longest in (max(wholes) - 1, max(wholes) - 2, min(prompts), 10, max(asked) + 4, max(asked) + 3):
+        if longest < max(f" {choice}".__len__() for choice in ROWS[0]["choices"]):
+            continue
+        found = LmEval(**suite, max_length=longest).evaluate(tiny, Context())
+        assert headline(found, "pick").cut == sum(whole - 1 > longest for whole in wholes)
+        assert headline(found, "copy").cut == sum(length + 4 > longest for length in asked)
+        assert all(score.cut == headline(found, score.task).cut for score in found)
+        assert {len(headline(found, task).items) for task in ("pick", "copy")} == {12, 4}
+
+
+def test_the_training_context_cuts_no_prompt(tiny: ModelRef, folder: Path) -> None:
+    """The evaluation has the model's own positions."""
+    short, suite = ModelRef(tiny.name, tiny.path, max_length=9), LmEval(tasks=["pick"], include_path=str(folder))
+    one, other = (suite.evaluate(ref, Context()) for ref in (short, tiny))
+    assert headline(one, "pick") == headline(other, "pick") and headline(one, "pick").cut == 0
+
+
+def test_the_batch_size_is_looked_for_at_lengths_that_occur(tiny: ModelRef, folder: Path, monkeypatch) -> None:
+    """At all positions of a model of today no batch of generated answers would fit."""
+    from lm_eval.models.huggingface import HFLM
+
+    tried: list[int] = []
+
+    def detect(self, requests=None, pos=0):
+        tried.append(len(requests[pos][1]) + len(requests[pos][2]) if requests else self.max_length)
+        return 2
+
+    monkeypatch.setattr(HFLM, "_detect_batch_size", detect)
+    suite = LmEval(tasks=["copy"], include_path=str(folder), data_root=str(folder.parent))
+    model = suite._harness_model(tiny)
+    monkeypatch.setattr(model, "batch_size_per_gpu", "auto")
+    monkeypatch.setattr(suite.__class__, "_harness_model", lambda self, ref: model)
+    suite.evaluate(tiny, Context())
+    assert tried == [5 + 4 + 1]
+
+
 def test_a_generation_that_does_not_fit_is_refused(tiny: ModelRef, folder: Path) -> None:
     suite = LmEval(tasks=["copy"], include_path=str(folder), data_root=str(folder.parent), max_gen_toks=600)
     with pytest.raises(UserError, match="max_gen_toks"):
@@ -218,6 +261,8 @@ def test_a_group_has_one_headline_over_the_items_of_all_its_tasks() -> None:
     found = scores_of_results(results, ["all"], "")
     assert headline(found, "all").items == {"a/0": 1.0, "b/0": 0.0, "b/1": 1.0, "c/0": 0.0}
     assert [score.task for score in found if score.headline] == ["all"]
+    cut = scores_of_results(results, ["all"], "", {"a": {0}, "c": {0}})
+    assert {score.task: score.cut for score in cut} == {"a": 1, "b": 0, "c": 1, "all": 2}
     # Weighted otherwise than by items, the group's value is not their mean: then none are kept.
     results["results"]["all"]["acc,none"] = 0.6
     assert headline(scores_of_results(results, ["all"], ""), "all").items == {}

@@ -116,12 +116,17 @@ def test_what_does_not_fit_counts_neither_as_bits_nor_as_bytes(tiny: ModelRef, t
 
     context = Context()
     (score,) = ResponseLoss(sets={"s": str(path)}, max_length=start + 4).evaluate(tiny, context)
-    assert context.logged["left_out"] == 1
+    assert (context.logged["left_out"], context.logged["cut"]) == (1, 1)
+    assert (score.left_out, score.cut) == (1, 1)
     logs = load_model(tiny, device="cpu")(torch.from_numpy(row.ids)[None]).logits[0].log_softmax(-1)
     bits = -sum(logs[i - 1, row.ids[i]].item() for i in range(start, start + 4)) / math.log(2)
     assert score.items == {"long": pytest.approx(bits / 4, abs=1e-4)}  # four of ten tokens, four of ten bytes
-    with pytest.raises(UserError, match="no response of the set 's' fits"):
+    with pytest.raises(UserError, match=r"no response of the set 's' fits into .* the max_length of the suite"):
         ResponseLoss(sets={"s": str(path)}, max_length=start).evaluate(tiny, Context())
+    # The training context is not the evaluation's.
+    short = ModelRef(tiny.name, tiny.path, max_length=start + 4)
+    (whole,) = ResponseLoss(sets={"s": str(path)}).evaluate(short, Context())
+    assert (set(whole.items), whole.left_out, whole.cut) == ({"long", "none"}, 0, 0)
 
 
 def test_only_the_last_turn_of_a_conversation_is_scored(tiny: ModelRef, tmp_path: Path) -> None:

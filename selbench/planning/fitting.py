@@ -1,0 +1,69 @@
+"""What the training contexts of a grid will cut off: said before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from selbench.models import fingerprint
+from selbench.planning.demands import Demand, Grid
+from selbench.run.inputs import load_pool
+from selbench.run.training_lengths import Lengths, context_of, lengths_at_hand
+from selbench.store.facts import TrainingFacts
+from selbench.store.keys import digest
+
+Known = dict[str, "tuple[Lengths, np.ndarray] | None"]
+
+
+def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
+    """A sentence for each pool, model and context that cuts anything, and for each selection that is known and of which
+    much is cut; whether it is much, first. An unmeasured pool is told as well.
+    """
+    measured: Known = {}
+    told: set[str] = set()
+    for demand in grid.demands.values():
+        if demand.stage != "training":
+            continue
+        run = demand.run
+        pool, context = load_pool(run.pool).pool, context_of(run)
+        place = digest([pool.fingerprint, fingerprint(run.model)])
+        if place not in measured:
+            measured[place] = _measured(demand, grid)
+        found = measured[place]
+        where = f"{run.model.name} on pool {run.pool.name}"
+        if (setting := digest([place, context.tokens])) not in told:
+            told.add(setting)
+            yield from _of_pool(found, len(pool), demand, where)
+        if found and len(found[1]) == len(pool) and demand.positions is not None and len(demand.positions) < len(pool):
+            facts = found[0].facts(demand.positions, context)
+            if facts.loses_much:
+                yield True, f"{demand.label}: {facts.losses}"
+
+
+def _measured(demand: Demand, grid: Grid) -> tuple[Lengths, np.ndarray] | None:
+    try:
+        return lengths_at_hand(load_pool(demand.run.pool).pool, demand.run.model, grid.root)
+    except Exception:  # a template of anybody's may raise anything: the run will say it
+        return None
+
+
+def _of_pool(
+    found: tuple[Lengths, np.ndarray] | None, size: int, demand: Demand, where: str
+) -> Iterator[tuple[bool, str]]:
+    context = context_of(demand.run)
+    if found is None:
+        yield (
+            False,
+            f"{where}: what {context.tokens:,} tokens ({context.limit}) cut is known once its tokenizer is loaded.",
+        )
+        return
+    lengths, sample = found
+    facts: TrainingFacts = lengths.facts(np.arange(len(sample)), context)
+    if facts.losses:
+        of = "the whole pool" if len(sample) == size else f"{len(sample):,} examples of {size:,}"
+        much = facts.loses_much
+        yield (
+            much,
+            f"{where}: {facts.losses} Measured on {of}" + (f"; {context.advice(facts.template)}." if much else "."),
+        )
