@@ -161,7 +161,6 @@ class _BoardRows:
             relative_to_full=score / full[0] - 1 if full and full[0] and not math.isnan(full[0]) else math.nan,
             **_arm_costs(unit),
             leaked=None if math.isnan(unit["leaked"]) else round(unit["leaked"]),
-            unchanged=float(unit["unchanged"]),
             runs=tuple(run for _, run in sorted(self._arms.runs[number].items()) if run),
         )
 
