@@ -519,7 +519,8 @@ def arguments_for_hydra(arguments: Sequence[str], typed: CommandLine) -> list[st
     registry = registered(typed.overrides, typed.config_dir)
     if not any(map(addressed, typed.overrides)):
         return list(arguments)
-    cell = expand(typed.overrides, registry)[0] if typed.multirun else single_cell(typed.overrides, registry, "add -m")
+    found = _with_presets_folder(typed.overrides, registry)
+    cell = expand(found, registry)[0] if typed.multirun else single_cell(found, registry, "add -m")
     flags = [text for text in arguments if text not in (*typed.overrides, "-m", "--multirun")]
     return [*flags, *cell]
 

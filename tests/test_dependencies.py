@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRA = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
-DISTRIBUTION = {"faiss": "faiss-cpu", "hydra": "hydra-core", "sklearn": "scikit-learn"}  # modules of another name
+# Modules of another name than their distribution.
+DISTRIBUTION = {"faiss": "faiss-cpu", "hydra": "hydra-core", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 
 

@@ -128,16 +128,16 @@ def test_trainers_pools_models_and_scorers():
 
 def test_presets_of_a_selector(tmp_path):
     (tmp_path / "selector").mkdir()
-    (tmp_path / "selector" / "mine.yaml").write_text("defaults: [kcenter, _self_]\nencoder: /folder\n")
-    cells = composed(["selector=kcenter,mine", "selector.mine.dimension=8"], multirun=True, config_dir=tmp_path)
+    (tmp_path / "selector" / "far.yaml").write_text("defaults: [kcenter, _self_]\nencoder: /folder\n")
+    cells = composed(["selector=kcenter,far", "selector.far.dimension=8"], multirun=True, config_dir=tmp_path)
     assert [(cell.run.selector.encoder, cell.run.selector.dimension) for cell in cells] == [
         ("tfidf", 256),
         ("/folder", 8),
     ]
     # The plugin's name stands for its presets where no choice has that name.
-    cells = composed(["selector=random,mine", "selector.kcenter.dimension=9"], multirun=True, config_dir=tmp_path)
+    cells = composed(["selector=random,far", "selector.kcenter.dimension=9"], multirun=True, config_dir=tmp_path)
     assert cells[1].run.selector.dimension == 9 and cells[1].run.selector.plugin_name == "kcenter"
-    cells = composed(["selector=kcenter,mine", "selector.kcenter.dimension=9"], multirun=True, config_dir=tmp_path)
+    cells = composed(["selector=kcenter,far", "selector.kcenter.dimension=9"], multirun=True, config_dir=tmp_path)
     assert [cell.run.selector.dimension for cell in cells] == [9, 256]
 
 

@@ -115,7 +115,12 @@ def test_without_the_response_the_text_ends_with_the_generation_prompt(tokenizer
         assert prompt.roles[-1] == TEMPLATE
         assert len(spelt(tokenizer, prompt, RESPONSE)) == len(example.history)
         assert spelt(tokenizer, prompt, PROMPT) == spelt(tokenizer, full, PROMPT)
-        assert render_prompt(example, tokenizer).rstrip().endswith(("### Response:", "<|im_start|>assistant"))
+        asks = (
+            "### Response:",
+            "<|im_start|>assistant",
+            example.question.strip(),
+        )  # the last: plain says nothing after it
+        assert render_prompt(example, tokenizer).rstrip().endswith(asks)
 
 
 def test_truncation_cuts_on_the_right(tokenizer: Any) -> None:
