@@ -19,12 +19,14 @@ def score_ranks(scores: ArrayLike, higher_is_better: bool) -> Floats:
 def critical_distance(ranks: Floats, confidence: float) -> tuple[float, float]:
     """Nemenyi's critical difference of average ranks, and the p value of Friedman's test (Demsar 2006, section 3.2.2).
 
-    `ranks` is blocks x arms. NaN and NaN with fewer than two blocks or three arms.
+    `ranks` is blocks x arms. NaN and NaN with fewer than two blocks or three arms; p is 1 where the ranks are all equal.
     """
     blocks, arms = ranks.shape
     if blocks < 2 or arms < 3:
         return math.nan, math.nan
-    p = float(stats.friedmanchisquare(*ranks.T).pvalue)
+    # Where the arms of every block share their rank, nothing speaks for a difference; the statistic would be 0 / 0.
+    told_apart = bool(np.ptp(ranks, axis=1).any())
+    p = float(stats.friedmanchisquare(*ranks.T).pvalue) if told_apart else 1.0
     spread = float(stats.studentized_range.ppf(confidence, arms, np.inf)) / math.sqrt(2)
     return spread * math.sqrt(arms * (arms + 1) / (6 * blocks)), p
 

@@ -24,6 +24,10 @@ def test_the_critical_difference_is_that_of_demsars_table():
     assert p == stats.friedmanchisquare(*ranks.T).pvalue
 
 
+def test_arms_with_equal_scores_in_every_block_do_not_differ():
+    assert critical_distance(np.full((5, 4), 2.5), 0.95)[1] == 1  # and no warning of a division by zero
+
+
 @pytest.mark.parametrize("shape", [(1, 4), (5, 2)])
 def test_there_is_no_critical_difference_with_one_block_or_two_arms(shape):
     assert all(math.isnan(value) for value in critical_distance(np.ones(shape), 0.95))
