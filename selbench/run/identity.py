@@ -17,6 +17,7 @@ from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
 from selbench.store.keys import derive_seed, digest, options_key, plugin_identity
+from selbench.store.outputs import Outputs
 from selbench.store.records import Record
 from selbench.store.stages import now
 
@@ -98,9 +99,17 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
         comparison=run.comparison,
         sweep=run.sweep,
         created=now(),
-        command=shlex.join(["selbench", *sys.argv[1:]]),
+        command=_typed_command(run),
         seeds={axis: derive_seed(run.seed, axis) for axis in ("selection", "training", "evaluation")},
     )
+
+
+def _typed_command(run: Run) -> str:
+    """The command line as it was typed. In a cell, sys.argv is what the launcher was given; its sweep holds what was typed."""
+    sweeps = Outputs(run.output_dir).sweeps
+    if run.sweep and sweeps.has(run.sweep):
+        return str(sweeps.open(run.sweep).about["command"])
+    return shlex.join(["selbench", *sys.argv[1:]])
 
 
 def run_axes(run: Run) -> Axes:

@@ -65,6 +65,13 @@ def test_the_command_shown_makes_the_same_run(selbench, sweep):
     assert "already done" in ran.err and ran.out.strip().endswith(record["key"])
 
 
+def test_every_cell_holds_the_command_that_was_typed_and_not_that_of_the_first_cell(selbench, sweep):
+    commands = {record["command"] for record in records(sweep)}
+    assert len(commands) == 1 and "selector=random,longest" in commands.pop()
+    shown = selbench("show", _record(sweep, "longest", 1)["key"], "--outputs", str(sweep)).out
+    assert "selbench -m" in shown and "seed=0,1" in shown
+
+
 def test_config_and_json(selbench, swept):
     record = _record(swept, "random")
     at = ["--outputs", str(swept)]
