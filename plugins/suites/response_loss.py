@@ -203,7 +203,8 @@ def set_scores(
         rows: N responses; those without bytes are left out.
         limit: what has to hold a response, in words.
     """
-    bytes, cut = np.asarray([row.bytes for row in rows]), np.asarray([row.cut for row in rows])
+    bytes = np.asarray([row.bytes for row in rows])
+    cut = np.asarray([row.cut for row in rows], dtype=bool)
     kept = bytes > 0
     if not kept.any():
         raise UserError(f"no response of the set '{name}' fits into {limit}.")
