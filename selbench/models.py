@@ -123,6 +123,8 @@ def light_tokenizer(ref: ModelRef) -> TokenizerFile | None:
     return tokenizer
 
 
+NO_CONFIG = "there is no config.json in it, so it is not the folder of a model"
+WEIGHTS = (".safetensors", ".bin")
 TOKENIZER_FILES = ("tokenizer.", "vocab.", "merges.txt", "spiece.", "sentencepiece.", "spm.", "bpe.")
 
 
@@ -220,7 +222,7 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
                 return load(ref.path, revision=ref.revision, **options)
     except (OSError, ValueError) as error:
         if where:
-            reason = _what_is_missing(where, tokenizer="Tokenizer" in load.__self__.__name__) or _one_line(str(error))
+            reason = _what_is_missing(where) or _one_line(str(error))
             raise UserError(f"model '{ref.name}': {where} could not be loaded by transformers: {reason}") from error
         raise UserError(
             f"model '{ref.name}': '{ref.path}' is neither in the local Hugging Face cache nor reachable on the hub "
@@ -228,20 +230,33 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
         ) from error
 
 
-def _what_is_missing(folder: Path, tokenizer: bool) -> str:
-    """What a folder lacks that a model or its tokenizer is loaded from, and where to get it; empty if nothing is known."""
+def require_complete(ref: ModelRef) -> None:
+    """Raises UserError for a folder without a tokenizer, which every run needs, or with a configuration but no weights.
+
+    A folder of a tokenizer alone is let pass: a trainer and a suite of one's own may need no more.
+    """
+    folder = local_folder(ref)
+    missing = _what_is_missing(folder) if folder else ""
+    if missing and missing != NO_CONFIG:
+        raise UserError(f"model '{ref.name}': {folder} cannot be loaded by transformers: {missing}.")
+
+
+def _what_is_missing(folder: Path) -> str:
+    """What a folder lacks that a model and its tokenizer are loaded from, and where to get it; empty if nothing is known."""
     names = {path.name for path in folder.iterdir()}
     if "adapter_config.json" in names and "config.json" not in names:
         return (
             "it holds an adapter, not a model; set model.path to the model that it belongs to and model.adapter to it"
         )
-    if tokenizer and not any(name.startswith(TOKENIZER_FILES) for name in names):
+    if not any(name.startswith(TOKENIZER_FILES) for name in names):
         return (
             "there is no tokenizer in it (tokenizer.json, tokenizer.model or a vocabulary); save the one that the model was "
             "trained with into the folder, as tokenizer.save_pretrained(folder) does"
         )
     if "config.json" not in names:
-        return "there is no config.json in it, so it is not the folder of a model"
+        return NO_CONFIG
+    if not any(name.endswith(WEIGHTS) for name in names):
+        return f"there are no weights in it (a file that ends in {' or '.join(WEIGHTS)})"
     return ""
 
 

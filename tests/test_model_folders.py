@@ -10,7 +10,7 @@ import pytest
 import selbench
 from selbench.api import ModelRef
 from selbench.errors import UserError
-from selbench.models import load_model, load_tokenizer
+from selbench.models import load_model, load_tokenizer, require_complete
 
 PLANTED = Path(selbench.__file__).parent / "planted" / "models" / "planted-1m"
 
@@ -34,11 +34,25 @@ def test_no_tokenizer(tmp_path, names):
 
 def test_no_config(tmp_path):
     with pytest.raises(UserError, match=r"there is no config\.json in it"):
-        load_model(_folder(tmp_path, "model.safetensors"))
+        load_model(_folder(tmp_path, "model.safetensors", "tokenizer.json"))
 
 
 def test_an_adapter_is_no_model(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/nowhere/base"}')
-    for load in (load_model, load_tokenizer):
+    for load in (load_model, load_tokenizer, require_complete):
         with pytest.raises(UserError, match=r"holds an adapter.*model\.adapter"):
             load(_folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [(("config.json", "model.safetensors"), "tokenizer"), (("config.json", "tokenizer.json"), "weights")],
+)
+def test_a_folder_that_lacks_a_part_is_refused_before_any_cell(tmp_path, names, missing):
+    with pytest.raises(UserError, match=f"{missing} in it"):
+        require_complete(_folder(tmp_path, *names))
+
+
+def test_a_whole_model_and_a_tokenizer_alone_pass(tmp_path):
+    require_complete(ModelRef("planted", str(PLANTED)))
+    require_complete(_folder(tmp_path, "tokenizer.json"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from selbench.api import LoadedPool
 from selbench.errors import PluginError
-from selbench.models import fingerprint
+from selbench.models import fingerprint, require_complete
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
 from selbench.run.training_lengths import context_of
@@ -23,8 +23,10 @@ from selbench.store.stages import now
 
 
 def checked_key(run: Run) -> str:
-    """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, a budget that
-    does not fit the pool, a trainer's max_length above the model's."""
+    """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a
+    model without weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's."""
+    for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
+        require_complete(model)
     loaded = load_pool(run.pool)
     if not run.selector.selects_nothing:
         context_of(run)

@@ -152,3 +152,14 @@ def test_a_task_without_items_or_with_a_wrong_column_stops_before_any_cell(selbe
         (tmp_path / "tasks" / "items.jsonl").write_text(rows)
         _refused(selbench(*arguments), tmp_path, "task 'quiz'", words)
         assert records(tmp_path / "outputs") == []
+
+
+def test_a_model_folder_without_a_tokenizer_is_refused_before_the_first_cell(selbench, tmp_path, toy_pool):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    data = ["pool=file", f"pool.path={toy_pool}", f"output_dir={tmp_path / 'outputs'}"]
+    for model in (["model=local", f"model.path={folder}"], ["selector=mads", "scorer=local", f"scorer.path={folder}"]):
+        ran = selbench("-m", "seed=0,1", *model, *data)
+        assert ran.status == 2 and "there is no tokenizer in it" in ran.err and "[1/" not in ran.err
+    assert not (tmp_path / "outputs" / "runs").exists()
