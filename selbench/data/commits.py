@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -152,11 +152,13 @@ def load_dataset_at_commit(
     Raises UserError if only another commit of it is to be had, as from a cache; and whatever `load` raises.
     """
     with at_commit("dataset", repository, revision) as commit:
+        if not hub.reachable():
+            _make_last_made(repository, commit)
         found = load(repository, *parts, revision=commit, **options)
     of = _commits_of_data(found)
     if commit and of and commit not in of:
         raise UserError(
-            f"'{repository}' is to be read at its commit {commit}, but the local cache holds only {', '.join(sorted(of))}: "
+            f"'{repository}' is to be read at its commit {commit}, but the local cache holds it at {', '.join(sorted(of))}: "
             "run once where the hub can be reached."
         )
     return found
@@ -170,14 +172,21 @@ def _commits_of_data(found: Any) -> set[str]:
 
 
 def _resolved(repository: Repository) -> Settled:
+    from huggingface_hub import constants
+
     if repository.revision and COMMIT.fullmatch(repository.revision):
         return Settled(repository, repository.revision)
     commit, reason = _commit_at_hub(repository)
     if commit:
         return Settled(repository, commit, asked=True)
     if cached := _commit_in_cache(repository):
-        log.warning(
-            "%s '%s' is taken from the local cache, at commit %s: %s", repository.kind, repository, cached, reason
+        log.log(
+            logging.INFO if constants.is_offline_mode() else logging.WARNING,  # it is no news to who has set it
+            "%s '%s' is taken from the local cache, at commit %s: %s",
+            repository.kind,
+            repository,
+            cached,
+            reason,
         )
     return Settled(repository, cached, reason)
 
@@ -187,11 +196,9 @@ def _commit_at_hub(repository: Repository) -> tuple[str | None, str]:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    where = f"the hub ({constants.ENDPOINT})"
-    if constants.is_offline_mode():
-        return None, f"HF_HUB_OFFLINE is set, so {where} is not asked"
     if not hub.reachable():
-        return None, f"{where} cannot be reached from here"
+        return None, hub.unreachable_text()
+    where = f"the hub ({constants.ENDPOINT})"
     try:
         about = HfApi().repo_info(
             repository.name, repo_type=repository.kind, revision=repository.revision, timeout=hub.SECONDS_TO_ANSWER
@@ -216,16 +223,27 @@ def _commit_in_cache(repository: Repository) -> str | None:
 
 def _commit_made_last(name: str) -> str | None:
     """The commit of a data set that the cache of `datasets` was last written for, which is what it would load itself."""
+    made = _made_datasets(name)
+    return max(made, key=lambda path: path.stat().st_mtime).name if made else None
+
+
+def _make_last_made(name: str, commit: str | None) -> None:
+    """Have `datasets` load this commit from its cache: without the hub it takes the one that was written last."""
+    for folder in _made_datasets(name):
+        if folder.name == commit:
+            with suppress(OSError):  # a cache of another's: the commit of what is loaded is checked
+                os.utime(folder)
+
+
+def _made_datasets(name: str) -> list[Path]:
+    """The folders in the cache of `datasets` that hold a data set, one for each configuration and commit."""
     from datasets import config
     from datasets.naming import camelcase_to_snakecase
 
     owner, _, last = name.rpartition("/")
     folder = "___".join(filter(None, (owner, camelcase_to_snakecase(last))))
-    made = [
-        path for path in Path(os.path.expanduser(config.HF_DATASETS_CACHE)).glob(f"{folder}/*/*/*") if path.is_dir()
-    ]
-    made = [path for path in made if COMMIT.fullmatch(path.name)]
-    return max(made, key=lambda path: path.stat().st_mtime).name if made else None
+    made = Path(os.path.expanduser(config.HF_DATASETS_CACHE)).glob(f"{folder}/*/*/*")
+    return [path for path in made if path.is_dir() and COMMIT.fullmatch(path.name)]
 
 
 def _ref_file(repository: Repository) -> Path:
@@ -243,9 +261,7 @@ def _keep_in_cache(found: Settled) -> None:
     by_commit = found.commit == found.repository.revision
     if found.commit is None or by_commit or not (file.parents[1] / "snapshots" / found.commit).is_dir():
         return
-    try:
+    with suppress(OSError):  # a cache that cannot be written is as good as it was
         if found.asked or not file.is_file():  # a commit from a record is no news of the branch
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(found.commit)
-    except OSError:  # a cache that cannot be written is as good as it was
-        pass

@@ -31,6 +31,16 @@ def reachable() -> bool:
     return True
 
 
+def unreachable_text() -> str:
+    """Why the hub was not asked, as a clause that names it."""
+    from huggingface_hub import constants
+
+    where = f"the hub ({constants.ENDPOINT})"
+    if constants.is_offline_mode():
+        return f"HF_HUB_OFFLINE is set, so {where} is not asked"
+    return f"{where} cannot be reached from here"
+
+
 @contextmanager
 def cache_only_if_unreachable() -> Iterator[bool]:
     """Offline mode inside the block if the hub is not reachable; yields whether it is.

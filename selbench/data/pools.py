@@ -309,8 +309,10 @@ def _hub_rows(name: str, file: str | None, subset: str | None, split: str, revis
             dataset = load_dataset(name, subset, split=split)
         else:
             dataset = load_dataset_at_commit(load_dataset, name, subset, split=split, revision=revision)
+    except UserError:
+        raise
     except Exception as error:  # of two libraries, a network or a file system: the advice is the same
-        reason = _first_line(error) if folder or hub.reachable() else "the hub cannot be reached from here"
+        reason = _first_line(error) if folder or hub.reachable() else hub.unreachable_text()
         raise UserError(
             f"'{name}'{f' ({file})' if file else ''} could not be loaded from the Hugging Face hub or its local "
             f"cache: {reason}; point at a local copy with pool.path=/path/to/file."
