@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from selbench.api import LoadedPool, Pool
-from selbench.data.commits import Settled, note, noted
+from selbench.data.commits import Settled, note, noted, settled
 from selbench.data.pools import settings_named
 from selbench.run.plugin_call import plugin_call
 from selbench.settings import Run
@@ -30,7 +30,11 @@ def _load_cached(kind: Callable[..., Any], options: str) -> tuple[LoadedPool, tu
 def load_pool(config: Any) -> LoadedPool:
     """The pool that a configuration describes. Raises UserError if it cannot be read."""
     kind: Callable[..., Any] = type(config)
-    loaded, of_hub = _load_cached(kind, json.dumps(dataclasses.asdict(config)))
+    options = json.dumps(dataclasses.asdict(config))
+    loaded, of_hub = _load_cached(kind, options)
+    if any(settled(one.repository).commit != one.commit for one in of_hub):  # as when an old record is run again
+        forget_pools()
+        loaded, of_hub = _load_cached(kind, options)
     note(of_hub)
     return loaded
 

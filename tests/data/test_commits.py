@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import datasets
 import pytest
-from helpers.hub_server import HubServer
+from helpers.hub_server import HubServer, ask, gone
 from huggingface_hub import constants
 
 from selbench.api import ModelRef
@@ -21,36 +19,6 @@ from selbench.models import fingerprint, load_tokenizer
 from selbench.run.hub_commits import HubNotes, unknown_commits
 from selbench.store.facts import HubCommit
 from selbench.store.keys import digest, spec_identity
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    """A hub of the test's own, which this process asks, with empty caches."""
-    stand_in = HubServer()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    ask(monkeypatch, stand_in.url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    yield stand_in
-    stand_in.close()
-    commits.forget_commits()
-
-
-def ask(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """The hub at this address is asked from now on."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
-    commits.forget_commits()
-
-
-def gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No hub answers from now on."""
-    ask(monkeypatch, "http://127.0.0.1:9")
 
 
 def rows(count: int) -> bytes:

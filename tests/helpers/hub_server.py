@@ -5,8 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
+
+import pytest
+
+from selbench.data import commits
 
 Answer = tuple[int, dict[str, str], bytes]
 Files = dict[str, bytes]
@@ -123,3 +130,39 @@ def _json(data: object) -> Answer:
 
 def _missing(code: str) -> Answer:
     return 404, {"X-Error-Code": code, "X-Error-Message": code}, b""
+
+
+@contextmanager
+def hub_in_place(monkeypatch: pytest.MonkeyPatch, caches: Path) -> Iterator[HubServer]:
+    """A hub of the test's own, which this process asks, with empty caches."""
+    import datasets
+    from huggingface_hub import constants
+
+    stand_in = HubServer()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    ask(monkeypatch, stand_in.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(caches / "hub"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", caches / "datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    yield stand_in
+    stand_in.close()
+    commits.forget_commits()
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The hub at this address is asked from now on."""
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    commits.forget_commits()
+
+
+def gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub answers from now on."""
+    ask(monkeypatch, "http://127.0.0.1:9")
