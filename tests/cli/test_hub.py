@@ -46,6 +46,12 @@ def test_a_run_of_the_hub_is_of_its_commits(selbench, settings, server, tmp_path
     shown = selbench("show", key, "--outputs", str(tmp_path / "outputs")).out
     assert f"pool: dataset org/data {at['dataset']}" in shown and f"model: model org/tiny {at['model']}" in shown
 
+    file = tmp_path / "outputs" / "runs" / key / "record.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in whole.items() if name != "hub"}))
+    assert "hub " not in selbench("show", key, "--outputs", str(tmp_path / "outputs")).out, "a record from before"
+    file.write_text(json.dumps(whole))
+
     commits.forget_commits()  # as in another process
     assert "already done" in selbench(*settings).err
 
@@ -106,3 +112,44 @@ def test_a_plan_of_local_things_asks_no_hub(selbench, server, tmp_path):
     model, pool = toy_runs.toy_model(tmp_path / "model"), toy_runs.toy_pool(tmp_path)
     assert selbench("plan", *toy_runs.toy_settings(model, pool, tmp_path / "outputs"), "selector=random").status == 0
     assert server.asked == []
+
+
+def test_an_encoder_that_has_moved_is_not_averaged_with_what_it_was(selbench, settings, server, tmp_path):
+    """Its arm keeps its name, so the board leaves the older commit out and says so, as for older code."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "by_encoder.py").write_text(ENCODER_USER)
+    pool = toy_runs.toy_pool(tmp_path)
+    local = [text for text in settings if not text.startswith(("pool", "model", "selector", "plugin_path"))]
+    local += [f"plugin_path=[{toy_runs.TOYS},{tmp_path / 'plugins'}]", "pool=file", f"pool.path={pool}", "model=local"]
+    local += [
+        f"model.path={toy_runs.toy_model(tmp_path / 'own')}",
+        "selector=by_encoder",
+        "selector.encoder=org/encoder",
+    ]
+    server.push("org/encoder", {"config.json": b"{}"})
+    assert selbench(*local, "seed=0").status == 0
+    server.push("org/encoder", {"config.json": b'{"a": 1}'})
+    commits.forget_commits()
+    assert selbench(*local, "seed=1").status == 0
+    assert len({commit for of in records(tmp_path).values() for commit in of.values()}) == 2
+    board = selbench("leaderboard", "--outputs", str(tmp_path / "outputs"))
+    assert "1 run by older code or at another commit on the hub is left out" in board.out + board.err
+
+
+ENCODER_USER = '''
+from selbench.api import Selection, selector
+from selbench.data.commits import commit_of
+
+
+@selector("by_encoder", nested=False)
+class ByEncoder:
+    """Selects the first examples, whatever its encoder says."""
+
+    encoder: str = "org/encoder"
+
+    def identity(self):
+        return {"encoder": [self.encoder, commit_of("model", self.encoder)]}
+
+    def select(self, pool, budget, context):
+        return Selection.ordered(range(len(pool)), budget)
+'''
