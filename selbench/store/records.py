@@ -86,6 +86,8 @@ class Record:
         }
         data = {"format": FORMAT, **dataclasses.asdict(self), **parts}
         del data["asked"]
+        if not self.hub:
+            del data["hub"]
         return data
 
     @property
