@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from selbench.api import ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE
-from selbench.data.hub import cache_only_if_unreachable
+from selbench.data.commits import at_commit, commit_of
 from selbench.data.templates import template_file, template_identity, template_text
 from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
@@ -102,12 +102,12 @@ def config_of(ref: ModelRef) -> dict[str, Any] | None:
 
 
 def _file_at_hand(ref: ModelRef, name: str) -> Path | None:
-    """A file of a model's folder, or of a hub model in the local cache, without asking the hub."""
+    """A file of a model's folder, or of a hub model at its commit in the local cache."""
     if folder := local_folder(ref):
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(ref.path, name, revision=ref.revision)
+    found = try_to_load_from_cache(ref.path, name, revision=_commit_of(ref.path, ref.revision))
     return Path(found) if isinstance(found, str) else None
 
 
@@ -218,8 +218,10 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
         with quiet():
             if where:
                 return load(str(where), **options)
-            with cache_only_if_unreachable():
-                return load(ref.path, revision=ref.revision, **options)
+            with at_commit(
+                "model", ref.path, ref.revision
+            ) as commit:  # also if the branch has moved since its key was made
+                return load(ref.path, revision=commit, **options)
     except (OSError, ValueError) as error:
         if where:
             reason = _what_is_missing(where) or _one_line(str(error))
@@ -287,13 +289,25 @@ def fingerprint(ref: ModelRef) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache(maxsize=64)
 def _commit_of(name: str, revision: str | None) -> str | None:
-    """The commit of a hub model, so that a branch that has moved counts as another model; `revision` if it is unknown."""
-    from huggingface_hub import hf_hub_download  # and not transformers, which `selbench plan` does not load
+    """The commit of a hub model, so that a branch that has moved counts as another model; None if it is unknown.
 
+    Its configuration is brought into the local cache, so that a plan knows the model's size.
+    """
+    commit = commit_of("model", name, revision)
+    if commit:
+        _fetch_config(name, revision, commit)
+    return commit
+
+
+@lru_cache(maxsize=64)
+def _fetch_config(name: str, revision: str | None, commit: str) -> None:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # and not transformers: a plan does not load it
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=commit), str):
+        return
     try:
-        with cache_only_if_unreachable():
-            return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
-    except (OSError, ValueError):
-        return revision
+        with at_commit("model", name, revision):
+            hf_hub_download(name, "config.json", revision=commit)
+    except (OSError, ValueError):  # a model is loaded without it too, and loading says what is wrong
+        pass

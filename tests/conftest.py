@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.hub_server import HubServer, hub_in_place
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,3 +19,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set SELBENCH_DATA")
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    """A hub of the test's own, which this process asks, with empty caches."""
+    with hub_in_place(monkeypatch, tmp_path / "hub_caches") as stand_in:
+        yield stand_in

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from selbench_plugins.suites._hub_data import commits_of_config, data_at_commits, data_commits
 from selbench_plugins.suites._task_check import check_task, read_task
 
 from selbench.data import files
@@ -25,8 +26,9 @@ LOCAL_FORMATS = ("json", "csv", "parquet")
 DATA_ROOT = "${data_root}"
 Stamps = tuple[tuple[str, int, int], ...]  # path, size and modification time of files
 
-# (task file, data_root, changes) -> the stamps of the task files and of the data files it was made from, and the task.
-_built: dict[tuple[Path, str, Changes], tuple[tuple[Stamps, Stamps], Any]] = {}
+# (task file, data_root, changes) -> the task, and what it was made from: the stamps of the task files and of its data files,
+# and the commit of its data set.
+_built: dict[tuple[Path, str, Changes], tuple[tuple[Stamps, Stamps, list[str | None]], Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
         raise UserError("no tasks: name at least one in `tasks`, or a folder of task files in `include_path`.")
     own = {name: _own_task(name, *local[name], data_root, changes) for name in names or sorted(local) if name in local}
     others = tuple(name for name in names if name not in local)
-    loaded = _library_tasks(others, tuple(sorted(local)), changes) if others else {}
+    loaded = _library_tasks(others, tuple(sorted(local)), changes, str(data_commits(others, None))) if others else {}
     return {**loaded, "tasks": {**own, **loaded.get("tasks", {})}}
 
 
@@ -124,12 +126,15 @@ def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Ch
     config = _with_data_root(_task_config(str(path), stamps), name, data_root)
     sources = _data_files(config, name, path)
     check_task(config, name, path, sources)
-    state = stamps, _file_stamps(file for part in sources.values() for file in part)
+    state = stamps, _file_stamps(file for part in sources.values() for file in part), [*commits_of_config(config)]
     known = _built.get((path, data_root, changes))
     if known and known[0] == state:
         return known[1]
     try:
-        task = changes.apply(_new_task(config, sources))
+        with data_at_commits():
+            task = changes.apply(_new_task(config, sources))
+    except UserError as error:
+        raise UserError(f"task '{name}' ({path}): {error}") from error
     except Exception as error:  # lm-eval and the functions that a task names may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"task '{name}' ({path}) cannot be made: {type(error).__name__}: {reason}") from error
@@ -197,8 +202,8 @@ def _dataset_reader(sources: Mapping[str, list[Path]]) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=16)
-def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Changes) -> dict[str, Any]:
-    """Tasks and groups of lm-eval's own collection."""
+def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Changes, commits: str) -> dict[str, Any]:
+    """Tasks and groups of lm-eval's own collection; `commits` of their data are part of the cache's key."""
     manager = _task_manager()
     for name in names:
         if name not in manager.task_index:
@@ -206,7 +211,8 @@ def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Chan
     # Without this, the hub's libraries would retry every request for half a minute.
     with cache_only_if_unreachable() as online:
         try:
-            loaded = manager.load(list(names))
+            with data_at_commits():
+                loaded = manager.load(list(names))
         except Exception as error:  # the hub or the data set's own code may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0] if online else "the hub is not reachable"
             raise UserError(

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from selbench_plugins.suites._counting import counting_model_class
+from selbench_plugins.suites._hub_data import data_commits
 from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites._tasks import Changes, check_own_tasks, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
@@ -72,10 +73,12 @@ class LmEval:
         check_own_tasks(self.tasks, self.include_path, self.data_root)
 
     def identity(self) -> dict[str, Any]:
-        """The options for the key, with the content of task files and their data instead of the paths."""
+        """The options for the key: the content of task files and their data instead of the paths, commits of data on the hub."""
         options = dataclasses.asdict(self)
         folder, root = options.pop("include_path"), options.pop("data_root")
-        return {**options, "own": own_files(folder, root)}
+        about = {**options, "own": own_files(folder, root)}
+        of_hub = data_commits(self.tasks, folder)
+        return {**about, "hub": of_hub} if of_hub else about
 
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
         """The scores of all tasks, evaluated in one go so that requests of many small tasks share batches.

@@ -18,6 +18,7 @@ from selbench import console
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
 from selbench.config import Cell, CommandLine, arguments_for_hydra, command_line, composed, hand_over, launch
+from selbench.data.commits import settle, settled_rows
 from selbench.errors import PluginError, UserError
 from selbench.files import written_aside
 from selbench.numbers import digits_text, duration_text
@@ -89,7 +90,8 @@ def _write_sweep(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: li
     rows = [
         {"name": run_axes(cell.run).name, "key": key, "overrides": cell.overrides} for cell, key in zip(cells, keys)
     ]
-    sweep.start(shlex.join(["selbench", *arguments]), runs[0].comparison, rows, budgets_by_ranking(runs))
+    command = shlex.join(["selbench", *arguments])
+    sweep.start(command, runs[0].comparison, rows, budgets_by_ranking(runs), settled_rows())
 
 
 def _write_plan(sweep: Sweep, runs: list[Run]) -> None:
@@ -110,7 +112,11 @@ def _run_launched_cell(run: Run, number: int) -> None:
 def _run_cell(run: Run, number: int = 0) -> bool:
     """Carry out one run and note it in its sweep, if it is a cell of one. False if the run failed, which raises nothing."""
     sweep = Outputs(run.output_dir).sweeps.open(run.sweep) if run.sweep else None
-    if not sweep:
+    if sweep:
+        settle(
+            sweep.about.get("hub") or ()
+        )  # the keys of the grid are of these commits, wherever a cell is carried out
+    else:
         ended = carry_out_and_report(run, "", lambda work: None)
         return bool(ended and ended[0].status != "failed")
     if run.fail_fast and sweep.failed:

@@ -56,8 +56,14 @@ def main(arguments: list[str]) -> int:
 
 
 def recorded_run(record: Record, folders: list[str]) -> Run:
-    """The run that a record's configuration describes. Raises UserError if it no longer fits the plugins there are."""
+    """The run that a record's configuration describes, from now on with the commits of the hub that it was made with.
+
+    Raises UserError if it no longer fits the plugins there are.
+    """
     from selbench.config import run_of_record
+    from selbench.data.commits import settle
+
+    settle(dataclasses.asdict(one) for one in record.hub)
 
     axes = record.axes
     selector = (axes.selector_key or axes.selector).partition("(")[

@@ -85,6 +85,8 @@ def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
     yield "settings", "  ".join(f"{name}={_short_text(value)}" for name, value in axes.items() if value is not None)
     yield "comparison", record.comparison
     yield "data", f"pool {record.axes.pool}, fingerprint {record.axes.pool_key}"
+    for position, one in enumerate(record.hub):
+        yield "" if position else "hub", f"{one.part}: {one.kind} {one.text}"
     keys = {"trainer": record.axes.trainer_key, **record.axes.suite_keys}
     yield "keys", "  ".join(f"{name} {key}" for name, key in keys.items() if key)
     yield "seeds", "  ".join(f"{axis} {seed}" for axis, seed in record.seeds.items())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SECONDS_TO_ANSWER = 5.0  # how long the hub may take to answer one request before it counts as unreachable
+SECONDS_TO_ASK_AGAIN = (
+    60.0  # how long an endpoint that did not answer is not asked again: a run may need many repositories
+)
+
+_silent: dict[str, float] = {}  # endpoint -> when it did not answer, on the clock time.monotonic()
 
 
 def reachable() -> bool:
@@ -15,11 +21,24 @@ def reachable() -> bool:
 
     if constants.is_offline_mode():
         return False
+    if time.monotonic() - _silent.get(constants.ENDPOINT, float("-inf")) < SECONDS_TO_ASK_AGAIN:
+        return False
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
     except Exception:  # any reason counts: no name service, no route, a proxy, a certificate
+        _silent[constants.ENDPOINT] = time.monotonic()
         return False
     return True
+
+
+def unreachable_text() -> str:
+    """Why the hub was not asked, as a clause that names it."""
+    from huggingface_hub import constants
+
+    where = f"the hub ({constants.ENDPOINT})"
+    if constants.is_offline_mode():
+        return f"HF_HUB_OFFLINE is set, so {where} is not asked"
+    return f"{where} cannot be reached from here"
 
 
 @contextmanager
@@ -41,3 +60,8 @@ def cache_only_if_unreachable() -> Iterator[bool]:
         yield False
     finally:
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def forget_silence() -> None:
+    """Ask endpoints again that did not answer."""
+    _silent.clear()

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from selbench.api import Example, LoadedPool, Pool
-from selbench.data import files, forms
-from selbench.data.hub import cache_only_if_unreachable
+from selbench.data import files, forms, hub
+from selbench.data.commits import at_commit, load_dataset_at_commit
 from selbench.errors import UserError
 
 log = logging.getLogger("selbench.data")
@@ -61,7 +61,7 @@ class FilePool:
             loading script).
         subset: the configuration of the data set, where it has several.
         split: the split of the data set.
-        revision: the version of the data set: a branch, tag or commit.
+        revision: the version of the data set: a branch, tag or commit. The commit that it is at is recorded.
         form: the form of the rows: auto, alpaca, prompt_completion or messages.
         columns: the name of the column for each field (instruction, input, response, system, history, messages, id, source,
             category) where it differs; null leaves an optional one unread, so `+pool.columns.id=null` makes
@@ -295,21 +295,28 @@ def _with_ids(placed: Iterable[tuple[str, Example]]) -> Iterator[Example]:
 
 
 def _hub_rows(name: str, file: str | None, subset: str | None, split: str, revision: str | None) -> Iterator[files.Row]:
-    with cache_only_if_unreachable() as online:
-        try:
-            if file:
-                from huggingface_hub import hf_hub_download
+    """The rows of a data set of the hub, at its commit; of a folder, which is read like one."""
+    folder = Path(name).expanduser().is_dir()
+    try:
+        if file:
+            from huggingface_hub import hf_hub_download
 
-                return files.read_rows(Path(hf_hub_download(name, file, repo_type="dataset", revision=revision)))
-            from datasets import load_dataset
+            with at_commit("dataset", name, revision) as commit:
+                return files.read_rows(Path(hf_hub_download(name, file, repo_type="dataset", revision=commit)))
+        from datasets import load_dataset
 
-            dataset = load_dataset(name, subset, split=split, revision=revision)
-        except Exception as error:  # of two libraries, a network or a file system: the advice is the same
-            reason = _first_line(error) if online else "the hub cannot be reached from here"
-            raise UserError(
-                f"'{name}'{f' ({file})' if file else ''} could not be loaded from the Hugging Face hub or its local "
-                f"cache: {reason}; point at a local copy with pool.path=/path/to/file."
-            ) from error
+        if folder:
+            dataset = load_dataset(name, subset, split=split)
+        else:
+            dataset = load_dataset_at_commit(load_dataset, name, subset, split=split, revision=revision)
+    except UserError:
+        raise
+    except Exception as error:  # of two libraries, a network or a file system: the advice is the same
+        reason = _first_line(error) if folder or hub.reachable() else hub.unreachable_text()
+        raise UserError(
+            f"'{name}'{f' ({file})' if file else ''} could not be loaded from the Hugging Face hub or its local "
+            f"cache: {reason}; point at a local copy with pool.path=/path/to/file."
+        ) from error
     return files.parquet_rows(dataset.with_format("arrow").iter(batch_size=4096))
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
-from selbench.data.hub import cache_only_if_unreachable
+from selbench.data.commits import at_commit, commit_of, name_at_hub
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
 from selbench.features.reducers import Pooling, Positions
@@ -51,10 +51,8 @@ class TextEmbeddings:
         return ("scikit-learn",) if self.encoder == "tfidf" else ()
 
     def identity(self) -> dict[str, Any]:
-        """The fields; an encoder's folder is represented by a hash of its files, not by its path."""
-        folder = Path(self.encoder).expanduser()
-        encoder = folder_hash(folder) if self.encoder != "tfidf" and folder.is_dir() else self.encoder
-        return {**dataclasses.asdict(self), "encoder": encoder}
+        """The fields; an encoder's folder is represented by a hash of its files, one of the hub by name and commit."""
+        return {**dataclasses.asdict(self), "encoder": _encoder_identity(self.encoder)}
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         texts = [getattr(example, self.text) for example in pool]
@@ -152,13 +150,28 @@ def _load_encoder(encoder: str) -> Any:
     try:
         if where.is_dir():
             return SentenceTransformer(str(where))
-        with cache_only_if_unreachable():
-            return SentenceTransformer(encoder)
+        with at_commit("model", _hub_name(encoder)) as commit:
+            return SentenceTransformer(_hub_name(encoder), revision=commit)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"encoder '{encoder}' is neither a sentence-transformers folder nor reachable on the hub from here: point "
             f"at a local copy with encoder=/path/to/folder, or use encoder=tfidf, which needs no model."
         ) from error
+
+
+def _encoder_identity(encoder: str) -> Any:
+    """What stands for an encoder in a key."""
+    where = Path(encoder).expanduser()
+    if encoder == "tfidf" or where.is_absolute() or encoder.startswith((".", "~")) or where.is_dir():
+        return (
+            folder_hash(where) if encoder != "tfidf" and where.is_dir() else encoder
+        )  # loading reports a missing folder
+    return [_hub_name(encoder), commit_of("model", _hub_name(encoder))]
+
+
+def _hub_name(encoder: str) -> str:
+    """The name of an encoder on the hub: one without an owner is of sentence-transformers' own, if there is such a one."""
+    return encoder if "/" in encoder else name_at_hub("model", f"sentence-transformers/{encoder}", encoder)
 
 
 def _unit_rows(values: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
 from selbench.run.training_lengths import TrainingLengths
 from selbench.settings import Run
+from selbench.store.facts import HubCommit
 from selbench.store.files import read_json
 from selbench.store.inventory import stage_path
 from selbench.store.keys import digest, plugin_identity
@@ -59,6 +60,7 @@ class Cell:
     key: str  # of the run
     name: str
     record: Record | None  # of an earlier run with this key
+    hub: list[HubCommit] = field(default_factory=list)  # what it takes from the hub
 
     @property
     def runs(self) -> bool:
@@ -243,8 +245,8 @@ class Grid:
 
 
 def _cell_of(number: int, run: Run, records: Records) -> Cell:
-    key = new_record(run, load_pool(run.pool)).key
-    return Cell(number, run, key, run_axes(run).name, records.read(key))
+    new = new_record(run, load_pool(run.pool))
+    return Cell(number, run, new.key, run_axes(run).name, records.read(new.key), new.hub)
 
 
 def _feature_specs(selector: Any, seed: int) -> Iterator[Any]:

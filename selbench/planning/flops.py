@@ -19,8 +19,8 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9}
 def parameters(ref: ModelRef) -> float | None:
     """The number of parameters; None if neither a config.json nor the name tells.
 
-    The config.json is that of a local folder, or of a hub model in the local cache; else a size in the name (`...-7b`)
-    counts. Nothing is downloaded.
+    The config.json is that of a local folder, or of a hub model at its commit; else a size in the name (`...-7b`)
+    counts. Nothing else is downloaded.
     """
     config = config_of(ref)
     counted = count_parameters(config) if config else None

@@ -16,6 +16,7 @@ from selbench.planning.fitting import cut_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
+from selbench.run.hub_commits import unknown_commits
 from selbench.settings import Run, dtype_warning
 from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
@@ -103,7 +104,8 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
     cuts = list(cut_sentences(grid))
-    warnings = [sentence for much, sentence in cuts if much]
+    warnings = unknown_commits(commit for cell in grid.cells for commit in cell.hub)
+    warnings += [sentence for much, sentence in cuts if much]
     notes = [sentence for much, sentence in cuts if not much]
     if warning := dtype_warning([cell.run for cell in grid.cells]):
         warnings.append(warning)

@@ -14,6 +14,7 @@ from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
 from selbench.run.evaluate import Evaluated, EvaluationStage
+from selbench.run.hub_commits import require_commits
 from selbench.run.identity import new_record
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.leak_check import LeaksFound, check_leaks
@@ -43,12 +44,13 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     """The record of a run, and whether it was there already.
 
     A recorded run is run again only if its `reuse` or `retry` asks for it. Raises UserError if the pool cannot be
-    read, the output folder cannot be written, or (reuse=verify) a file that the record rests on is damaged. Any later
-    error ends in a record with the status "failed" and the reason.
+    read, the commit of what it needs of the hub is not known, the output folder cannot be written, or (reuse=verify) a file
+    that the record rests on is damaged. Any later error ends in a record with the status "failed" and the reason.
     """
     loaded = load_pool(run.pool)
     records, store = Outputs(run.output_dir).records, open_store(run, say)
     record = new_record(run, loaded)
+    require_commits(record.hub)
     with store.lock("run", record.key, record.name):
         if done := _reusable_record(run, record.key, records, store):
             return _asked_again(done, record, records), True

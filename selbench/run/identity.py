@@ -6,11 +6,13 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from selbench.api import LoadedPool
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
+from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import load_pool, load_target
 from selbench.run.select import make_budget
 from selbench.run.training_lengths import context_of
@@ -22,23 +24,29 @@ from selbench.store.records import Record
 from selbench.store.stages import now
 
 
-def checked_key(run: Run) -> str:
-    """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a
-    model without weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's."""
+def checked_key(run: Run, commits: bool = True) -> str:
+    """The run's key; with `commits` False also one that depends on an unknown commit of the hub.
+
+    Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
+    weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, a commit that
+    cannot be found out.
+    """
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     loaded = load_pool(run.pool)
     if not run.selector.selects_nothing:
         context_of(run)
-    key = new_record(run, loaded).key
+    record = new_record(run, loaded)
+    if commits:
+        require_commits(record.hub)
     if run.budget_unit != "tokens":
         make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
-    return key
+    return record.key
 
 
-def checked_keys(runs: Sequence[Run]) -> list[str]:
+def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
     """The keys of a grid's runs. Raises UserError as `checked_key` does, and if two different arms have one label."""
-    keys = [checked_key(run) for run in runs]
+    keys = [checked_key(run, commits) for run in runs]
     check_suites(runs)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
@@ -63,12 +71,16 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
     selector = run.selector
     # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
-    target = {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None
-    scorer = fingerprint(run.scorer) if budgeted and selector.uses_scorer else None
-    model = fingerprint(run.model)
+    hub = HubNotes()
+    hub.of("pool", lambda: load_pool(run.pool))
+    targets = hub.of("target", lambda: load_target(run)) if budgeted else {}
+    target = {name: examples.fingerprint for name, examples in targets.items()} if budgeted else None
+    scorer = hub.of("scorer", lambda: fingerprint(run.scorer)) if budgeted and selector.uses_scorer else None
+    model = hub.of("model", lambda: fingerprint(run.model))
     # Two runs are comparable only if these keys agree, whatever the names are.
-    chooser, trainer = plugin_identity(selector), plugin_identity(run.trainer) if fine_tuned else None
-    suites = {name: plugin_identity(suite) for name, suite in run.suites.items()}
+    chooser = hub.of("selector", lambda: plugin_identity(selector))
+    trainer = hub.of("trainer", lambda: plugin_identity(run.trainer)) if fine_tuned else None
+    suites = {name: hub.of(f"suite.{name}", partial(plugin_identity, suite)) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": loaded.pool.fingerprint[:20],
         "trainer_key": digest(trainer) if trainer else None,
@@ -100,6 +112,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
         config=dict(run.resolved),
         comparison=run.comparison,
         sweep=run.sweep,
+        hub=hub.commits,
         created=now(),
         command=_typed_command(run),
         seeds={axis: derive_seed(run.seed, axis) for axis in ("selection", "training", "evaluation")},

@@ -12,23 +12,31 @@ from functools import lru_cache
 from typing import Any
 
 from selbench.api import LoadedPool, Pool
+from selbench.data.commits import Settled, note, noted, settled
 from selbench.data.pools import settings_named
 from selbench.run.plugin_call import plugin_call
 from selbench.settings import Run
 
 
 @lru_cache(maxsize=4)
-def _load_cached(kind: Callable[..., Any], options: str) -> LoadedPool:
+def _load_cached(kind: Callable[..., Any], options: str) -> tuple[LoadedPool, tuple[Settled, ...]]:
+    """The pool, and what of the hub it was read from."""
     source = kind(**json.loads(options))
-    with plugin_call(source, "load"):
+    with noted() as found, plugin_call(source, "load"):
         loaded: LoadedPool = source.load()
-    return loaded
+    return loaded, tuple(found.values())
 
 
 def load_pool(config: Any) -> LoadedPool:
     """The pool that a configuration describes. Raises UserError if it cannot be read."""
     kind: Callable[..., Any] = type(config)
-    return _load_cached(kind, json.dumps(dataclasses.asdict(config)))
+    options = json.dumps(dataclasses.asdict(config))
+    loaded, of_hub = _load_cached(kind, options)
+    if any(settled(one.repository).commit != one.commit for one in of_hub):  # as when an old record is run again
+        forget_pools()
+        loaded, of_hub = _load_cached(kind, options)
+    note(of_hub)
+    return loaded
 
 
 def forget_pools() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from selbench.numbers import number_text
 
@@ -17,6 +17,23 @@ def read_fields(cls: type[T], data: Mapping[str, Any]) -> T:
     """An instance of a dataclass from plain data; fields that this version does not know are left out."""
     known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**{name: value for name, value in data.items() if name in known})
+
+
+@dataclass(frozen=True)
+class HubCommit:
+    """A repository of the Hugging Face hub that a part of a run was taken from, and the commit that it was taken at."""
+
+    part: str  # pool, model, target, scorer, selector, trainer, suite.NAME
+    kind: Literal["model", "dataset"]
+    name: str  # owner/name
+    revision: str | None = None  # the branch, tag or commit that was asked for; None: the main branch
+    commit: str | None = None  # None: not known
+
+    @property
+    def text(self) -> str:
+        """`owner/name@v2 3f2a...`, without the main branch."""
+        at = f"@{self.revision}" if self.revision and self.revision != self.commit else ""
+        return f"{self.name}{at} {self.commit or 'at an unknown commit'}"
 
 
 @dataclass(frozen=True)

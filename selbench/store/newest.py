@@ -37,7 +37,10 @@ class Current:
         if not self.left_out:
             return ""
         one = len(self.left_out) == 1
-        said = f"{len(self.left_out)} run{'' if one else 's'} by older code {'is' if one else 'are'} left out"
+        # What a selector reads of the hub, as an encoder, is in its key like its code.
+        hub = any(row.part == "selector" for record in self.left_out for row in record.hub)
+        older = "older code or at another commit on the hub" if hub else "older code"
+        said = f"{len(self.left_out)} run{'' if one else 's'} by {older} {'is' if one else 'are'} left out"
         if not self.outdated:
             return f"{said}: newer runs of the same cells stand in {'its' if one else 'their'} place."
         names = [record.name for record in self.outdated[:NAMED]]

@@ -18,7 +18,7 @@ import selbench
 from selbench.files import written_aside
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
-from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts, TrainingFacts, read_fields
+from selbench.store.facts import HubCommit, LeakSummary, ScoreRow, SelectionFacts, TrainingFacts, read_fields
 from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
@@ -53,6 +53,7 @@ class Record:
     leaks: dict[str, LeakSummary] = field(default_factory=dict)  # by suite (docs/leaks.md)
     unchanged: bool | None = None  # whether the tuned model gives what its base gives; None: not known, or not tuned
     logged: dict[str, float] = field(default_factory=dict)  # `selection/...` and `training/...`: numbers of the plugins
+    hub: list[HubCommit] = field(default_factory=list)  # what was taken from the Hugging Face hub, and its commits
     # Of the selection with its features, of training and of evaluation; as measured when they were computed.
     cost: dict[str, Cost] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)  # what versions() gives
@@ -67,6 +68,7 @@ class Record:
             "axes": Axes.read(data["axes"]),
             "scores": [read_fields(ScoreRow, row) for row in data.get("scores", ())],
             "selection": read_fields(SelectionFacts, data.get("selection") or {}),
+            "hub": [read_fields(HubCommit, row) for row in data.get("hub") or ()],
             "training": read_fields(TrainingFacts, data["training"])
             if "training" in data
             else TrainingFacts.of_log(data.get("logged") or {}),
@@ -84,6 +86,8 @@ class Record:
         }
         data = {"format": FORMAT, **dataclasses.asdict(self), **parts}
         del data["asked"]
+        if not self.hub:
+            del data["hub"]
         return data
 
     @property

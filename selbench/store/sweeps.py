@@ -81,11 +81,12 @@ class Sweep:
         comparison: str,
         rows: Sequence[Mapping[str, Any]],
         reach: Mapping[str, Sequence[float]] | None = None,
+        hub: Sequence[Mapping[str, str | None]] = (),
     ) -> None:
-        """Write sweep.json; `reach` maps a ranking group to its budgets."""
+        """Write sweep.json; `reach` maps a ranking group to its budgets, `hub` are the commits of what the cells need."""
         about = {"id": self.id, "command": command, "comparison": comparison, "started": now(), "cells": len(rows)}
         with writing(self.folder) as folder:
-            write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}})
+            write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}, "hub": hub})
 
     def begin(self, cell: int, name: str) -> None:
         """Note that a cell has begun."""

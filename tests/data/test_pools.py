@@ -306,7 +306,7 @@ def test_no_network_ends_soon_in_one_sentence(monkeypatch: pytest.MonkeyPatch, h
     assert time.monotonic() - start < 10  # importing datasets; the retries alone would take 23 s
     assert message == (
         f"pool 'p': 'selbench-tests/not-a-data-set'{' (train.jsonl)' if hub_file else ''} could not be loaded from the "
-        f"Hugging Face hub or its local cache: the hub cannot be reached from here; "
+        f"Hugging Face hub or its local cache: the hub (https://huggingface.co) cannot be reached from here; "
         f"point at a local copy with pool.path=/path/to/file."
     )
 

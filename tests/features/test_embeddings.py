@@ -120,7 +120,7 @@ def test_an_encoder_by_name_is_asked_of_the_cache_alone_where_there_is_no_networ
 
     offline = []
 
-    def load(name):
+    def load(name, revision):
         offline.append(constants.HF_HUB_OFFLINE)
         raise OSError("not in the cache")
 
