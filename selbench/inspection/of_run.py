@@ -10,7 +10,7 @@ from selbench.inspection.view import View, read_diagnostics, read_features
 from selbench.numbers import count_text
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
-from selbench.run.inputs import load_pool
+from selbench.run.inputs import pool_of
 from selbench.run.select import selection_alone
 from selbench.settings import Run
 
@@ -20,7 +20,7 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
 
     `say` gets messages on the progress. Raises UserError if the run selects nothing or the selector does not apply.
     """
-    loaded, store = load_pool(run.pool), open_store(run, say)
+    loaded, store = pool_of(run), open_store(run, say)
     pool = loaded.pool
     tokens, found = selection_alone(run, store, "inspect")
     labels = [loaded.labels[id] for id in pool.ids] if loaded.labels else []

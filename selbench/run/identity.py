@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from selbench.api import LoadedPool
 from selbench.errors import PluginError
 from selbench.models import fingerprint
-from selbench.run.inputs import load_pool, load_target
+from selbench.run.filters import asks_for_leaks
+from selbench.run.inputs import filtered_targets, pool_of, pools_of
 from selbench.run.select import make_budget
 from selbench.run.training_lengths import context_of
 from selbench.settings import Run
@@ -23,18 +23,19 @@ from selbench.store.stages import now
 
 def checked_key(run: Run) -> str:
     """The run's key. Raises UserError for mistakes that show before any work: unreadable files or folders, a budget that
-    does not fit the pool, a trainer's max_length above the model's."""
-    loaded = load_pool(run.pool)
+    does not fit the pool, a trainer's max_length above the model's, leaks that are refused."""
+    pool = pool_of(run).pool
     if not run.selector.selects_nothing:
         context_of(run)
-    key = new_record(run, loaded).key
+    key = new_record(run).key
     if run.budget_unit != "tokens":
-        make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
+        make_budget(run.selector, pool, run.budget, run.budget_unit, None)
     return key
 
 
 def checked_keys(runs: Sequence[Run]) -> list[str]:
     """The keys of a grid's runs. Raises UserError as `checked_key` does, and if two different arms have one label."""
+    check_suites([run for run in runs if asks_for_leaks(run)])  # a filter asks the suites for their items
     keys = [checked_key(run) for run in runs]
     check_suites(runs)
     require_distinct_labels(run_axes(run) for run in runs)
@@ -51,23 +52,24 @@ def check_suites(runs: Sequence[Run]) -> None:
                 suite.check()
 
 
-def new_record(run: Run, loaded: LoadedPool) -> Record:
+def new_record(run: Run) -> Record:
     """A record to be filled, with the status "failed" until the run has ended.
 
     Its key is the hash of everything that the result depends on. Raises UserError if a file that the key depends on
-    cannot be read, PluginError if the selector's label() is broken.
+    cannot be read, or as `pool_of` does; PluginError if the selector's label() is broken.
     """
     selector = run.selector
+    pool, targets = pool_of(run), filtered_targets(run)
     # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
-    target = {name: examples.fingerprint for name, examples in load_target(run).items()} if budgeted else None
+    target = {name: examples.pool.fingerprint for name, examples in targets.items()} if budgeted else None
     scorer = fingerprint(run.scorer) if budgeted and selector.uses_scorer else None
     model = fingerprint(run.model)
     # Two runs are comparable only if these keys agree, whatever the names are.
     chooser, trainer = plugin_identity(selector), plugin_identity(run.trainer) if fine_tuned else None
     suites = {name: plugin_identity(suite) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
-        "pool_key": loaded.pool.fingerprint[:20],
+        "pool_key": pool.pool.fingerprint[:20],
         "trainer_key": digest(trainer) if trainer else None,
         "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
@@ -87,6 +89,8 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
         axes=dataclasses.replace(
             run_axes(run),
             **setting,
+            pool=pool.facts.named(run.pool.name),
+            target="+".join(targets[name].facts.named(name) for name in sorted(targets)) or None,
             model_key=model[:20],
             scorer_key=scorer[:20] if scorer else None,
             target_key=digest(target) if target else None,
@@ -95,6 +99,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
             suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
         ),
         config=dict(run.resolved),
+        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.dropped},
         comparison=run.comparison,
         sweep=run.sweep,
         created=now(),
@@ -104,7 +109,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
 
 
 def run_axes(run: Run) -> Axes:
-    """The axes of a run, without the keys of its pool, models, target, trainer and suites (which `new_record` adds)."""
+    """The axes of a run, without what follows from its data: the keys, and the filters in the names of pool and target."""
     selector = run.selector
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     return Axes(
