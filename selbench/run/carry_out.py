@@ -14,6 +14,7 @@ from selbench.data.leaks import selected_leaks
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
+from selbench.run.before_selecting import filter_sentences
 from selbench.run.evaluate import Evaluated, EvaluationStage
 from selbench.run.filters import keep_searches
 from selbench.run.identity import new_record
@@ -134,9 +135,8 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     """Select, train and evaluate. The record is filled stage by stage, so that a failed run keeps what was measured."""
     pools = pools_of(run)
     loaded, pool = pools["pool"], pools["pool"].pool
-    for place, filtered in pools.items():
-        if filtered.facts.dropped:
-            say(f"{place}: {filtered.facts.sentence}")
+    for sentence in filter_sentences(run):
+        say(sentence)
     record.stages |= keep_searches(pools, store)
     checked = check_leaks(pool, load_target(run), run.suites, store)
     _note_leaks(record, checked, ())

@@ -43,6 +43,11 @@ class DuplicateStage(RunStage):
     kind: ClassVar[str] = "duplicates"
 
     @property
+    def sought(self) -> str:
+        """What is searched for, in words."""
+        return f"{self.sort} duplicates"
+
+    @property
     def identity(self) -> dict[str, Any]:
         source = [file_hash(Path(module.__file__ or "")) for module in (duplicates, ngrams)]
         return {"pool": self.pool.fingerprint, "kind": self.sort, "source": source}
@@ -101,6 +106,11 @@ def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredP
 def leak_setting(source: Any, run: Run) -> str:
     """What is done about the leaks of a pool or target: as its own option says, else as the run's setting."""
     return getattr(source, "leaks", None) or run.leaks
+
+
+def filtered_in_memory(fingerprint: str) -> Pool | None:
+    """A filtered pool that this process has made, by the beginning of its fingerprint; None if it has made none."""
+    return next((one.pool for one in _filtered.values() if one.pool.fingerprint.startswith(fingerprint)), None)
 
 
 def asks_for_leaks(run: Run) -> bool:
