@@ -12,14 +12,30 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from selbench.errors import UserError, unknown
+from selbench.errors import PluginError, UserError, unknown
 
 # The group of entry points that packages name their plugins in.
 GROUP = "selbench.plugins"
 # Kind of plugin -> the method that does its work.
 WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "load"}
+
+LEAKS = ("report", "drop", "refuse")
+DUPLICATES = ("no", "exact", "near")
+# Options that every pool has, whoever wrote it: name -> type, default and help.
+POOL_FILTERS: Mapping[str, tuple[Any, Any, str]] = {
+    "drop_duplicates": (
+        Literal[DUPLICATES],
+        "no",
+        "leave out examples that repeat an earlier one: exact (all parts are equal) or near (docs/leaks.md).",
+    ),
+    "leaks": (
+        Optional[Literal[LEAKS]],  # noqa: UP045 (built at runtime)
+        None,
+        "what to do about examples that hold test items, for this pool or target alone; null: as the setting leaks= says.",
+    ),
+}
 
 T = TypeVar("T")
 
@@ -27,8 +43,11 @@ T = TypeVar("T")
 def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> type[T]:
     """Make `cls` a dataclass that says what it is: `plugin_kind`, `plugin_name`, and `facts` as attributes.
 
-    A fact that the class itself sets, or that is a property of the class or of a base, is left as it is.
+    A fact that the class itself sets, or that is a property of the class or of a base, is left as it is. Every pool has the
+    options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
     """
+    if kind == "pool":
+        _add_filters(cls, name)
     _replace_literals(cls)
     setattr(cls, "__post_init__", _with_choice_check(getattr(cls, "__post_init__", None)))  # noqa: B010 (mypy)
     for key, value in {"plugin_kind": kind, "plugin_name": name}.items():
@@ -37,6 +56,21 @@ def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> typ
         if key not in vars(cls) and not isinstance(inspect.getattr_static(cls, key, None), property):
             setattr(cls, key, value)
     return dataclasses.dataclass(cls)
+
+
+def _add_filters(cls: type, name: str) -> None:
+    """Give a pool the options of POOL_FILTERS, unless it inherits them."""
+    own = dict(inspect.get_annotations(cls))
+    for option, (hint, default, text) in POOL_FILTERS.items():
+        known = next((fields[option] for base in cls.__mro__[1:] if option in (fields := _fields_of(base))), None)
+        if option in own or (known and not known.metadata.get("filter")):
+            raise PluginError(
+                f"pool '{name}': every pool has an option '{option}' of selbench's; name its own otherwise."
+            )
+        if known is None:
+            own[option] = hint
+            setattr(cls, option, dataclasses.field(default=default, metadata={"help": text, "filter": True}))
+    cls.__annotations__ = own
 
 
 def takes_budget(selector: Any) -> bool:
@@ -74,7 +108,10 @@ def option_help(cls: type) -> dict[str, str]:
     entries: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         entries |= _option_entries(inspect.cleandoc(vars(base).get("__doc__") or ""))
-    return {item.name: entries.get(item.name, "") for item in dataclasses.fields(cls)}
+    return {
+        item.name: entries.get(item.name) or item.metadata.get("help", "")
+        for item in dataclasses.fields(cls)  # type: ignore[arg-type]
+    }
 
 
 # A section ends with the first line that is not indented.
@@ -94,6 +131,8 @@ def _with_choice_check(inherited: Callable[..., None] | None) -> Callable[..., N
     """A `__post_init__` that checks the choices, and then calls the one that the class has."""
 
     def __post_init__(self: Any, *given: Any) -> None:
+        if getattr(self, "drop_duplicates", None) in (False, "False"):
+            self.drop_duplicates = "no"  # what YAML makes of a plain `no`
         _check_choices(self)
         if inherited:
             inherited(self, *given)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Optional, Union, get_args
 
 from selbench.api import ModelRef
+from selbench.declare import LEAKS
 from selbench.errors import UserError, unknown
 
 MISSING = "???"  # OmegaConf's mark of a value that has no default
@@ -69,6 +70,12 @@ class PlainSettings:
         "examples", "what the budget counts: examples, or tokens (of responses, under the model's tokenizer)"
     )
     seed: int = setting(0, "0, 1, ...: the seeds of selection, training and evaluation are derived from it")
+    leaks: str = setting(
+        "report",
+        "what to do about examples of the pool or of a target that hold test items of the run's suites. report: say so; drop: "
+        "leave them out; refuse: stop before anything is spent. For one alone: pool.leaks=, target.NAME.leaks=",
+        choices=LEAKS,
+    )
     keep_models: bool = setting(False, "true: keep fine-tuned models after their evaluation", changes_results=False)
     reuse: str = setting(
         "missing",

@@ -28,7 +28,7 @@ ALLOWED = {
     "optimize": {"optimize"},
     "store": {"declare", "plugin_folders", "store"},
     "planted": {"api", "data", "models", "planted"},
-    "settings": {"api"},
+    "settings": {"api", "declare"},
     "config": {"api", "models", "plugins", "settings"},
     "run": {"api", "data", "models", "run", "settings", "store"},
     "statistics": {"statistics"},

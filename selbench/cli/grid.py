@@ -53,6 +53,8 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     with _no_exit():
         _write_sweep(sweep, cells, keys, arguments)
         _write_plan(sweep, [cell.run for cell in cells])
+    for sentence in _target_leaks(cells):
+        console.warn(sentence)
     if warning := dtype_warning([cell.run for cell in cells]):
         console.warn(warning)
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
@@ -101,6 +103,12 @@ def _write_plan(sweep: Sweep, runs: list[Run]) -> None:
     plan = plan_of(runs).to_json()
     with writing(sweep.folder) as folder, written_aside(folder / PLAN) as aside:
         aside.write_text(plan)
+
+
+def _target_leaks(cells: list[Cell]) -> list[str]:
+    from selbench.run.before_selecting import target_leak_sentences
+
+    return target_leak_sentences([cell.run for cell in cells])
 
 
 def _run_launched_cell(run: Run, number: int) -> None:

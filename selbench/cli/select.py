@@ -31,11 +31,16 @@ def main(arguments: list[str]) -> int:
 
     run = composed_run(args.settings, args.config_dir)
 
+    from selbench.run.before_selecting import filter_sentences, target_leak_sentences
     from selbench.run.carry_out import open_store
-    from selbench.run.inputs import load_pool
+    from selbench.run.inputs import pool_of
     from selbench.run.select import selection_alone, selection_facts
 
-    pool = load_pool(run.pool).pool
+    pool = pool_of(run).pool
+    for sentence in filter_sentences(run):
+        console.say(sentence)
+    for sentence in target_leak_sentences([run]):
+        console.warn(sentence)
     tokens, chosen = selection_alone(run, open_store(run, console.say), "export")
     positions = [pool.position(id) for id in chosen.ids]
     about = selection_facts([pool[position] for position in positions], tokens[positions], {})
@@ -84,7 +89,7 @@ def _export_recorded(args: argparse.Namespace) -> int:
     """Export what a recorded run has selected. Raises UserError if it selected nothing or its pool has changed."""
     from selbench.cli.rerun import recorded_run
     from selbench.plugins import plugin_path
-    from selbench.run.inputs import load_pool
+    from selbench.run.inputs import pool_of
     from selbench.store.files import read_json
     from selbench.store.outputs import Outputs
     from selbench.store.records import SELECTION
@@ -97,7 +102,7 @@ def _export_recorded(args: argparse.Namespace) -> int:
     if not ids:
         raise UserError(f"run {record.key} ({record.name}, {record.status}) has no selection to export.")
     run = recorded_run(record, plugin_path(args.settings))
-    pool = load_pool(run.pool).pool
+    pool = pool_of(run).pool
     if record.axes.pool_key and pool.fingerprint[: len(record.axes.pool_key)] != record.axes.pool_key:
         raise UserError(
             f"the pool '{pool.name}' has changed since run {record.key}: its ids may be other examples now."
@@ -109,10 +114,10 @@ def _export_recorded(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, run: Run, pool: Pool, ids: Any, outputs: Path) -> int:
     from selbench.data.export import export, names_ids
     from selbench.run.identity import run_axes
-    from selbench.store.outputs import Outputs
+    from selbench.store.outputs import Outputs, file_name
 
-    name = run_axes(run).name.replace("%", "pct").replace(" ", "_")
-    out = args.out or Outputs(outputs).selections / f"{pool.name}_{name}.jsonl"
+    name = file_name(run_axes(run).name)
+    out = args.out or Outputs(outputs).selections / f"{file_name(pool.name)}_{name}.jsonl"
     written = [out]
     if names_ids(out):
         export(pool, ids, out, "ids")

@@ -96,10 +96,28 @@ def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
         "selection",
         "  ".join(f"{name.replace('_', ' ')} {_short_text(value)}" for name, value in facts.items()) or "–",
     )
+    yield from _filter_lines(record)
+    yield from _leak_lines(record)
     yield from _training_lines(record)
     yield from _cost_lines(record)
     yield from _stage_lines(record, outputs)
     yield from _score_lines(record)
+
+
+def _filter_lines(record: Record) -> Iterator[Line]:
+    for position, (place, facts) in enumerate(record.filters.items()):
+        yield "" if position else "filters", f"{place}: {facts.sentence}"
+
+
+def _leak_lines(record: Record) -> Iterator[Line]:
+    head = "leaks"
+    for suite, about in record.leaks.items():
+        counts = f"{about.leaked:,} of {about.items:,} items in {about.examples:,} examples of the pool"
+        found = f"{counts}, {about.selected:,} of them selected"
+        yield head, f"{suite} {found if about.checked else 'cannot be checked: it has no texts()'}"
+        head = ""
+        for sentence in about.target_sentences(suite):
+            yield "", f"{sentence}: the selection was made with the test in view."
 
 
 def _training_lines(record: Record) -> Iterator[Line]:

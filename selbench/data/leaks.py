@@ -1,6 +1,6 @@
 """Leak check: which items of a suite occur, whole or in long runs of words, in training examples.
 
-The check reports and removes nothing: shared words are evidence, not proof (docs/leaks.md).
+Shared words are evidence, not proof: what is done about them is for others to decide (docs/leaks.md).
 """
 
 from __future__ import annotations
@@ -204,34 +204,27 @@ def suite_texts(suite: Any) -> Items | None:
     return items
 
 
-def suite_leaks(pool: Pool, target: Mapping[str, Pool], suite: Any) -> dict[str, Any]:
-    """The leaks of one suite's items in the pool and in the target examples, as plain data for JSON.
-
-    {"checked": True, "pool": Leaks.plain(), "target": {capability: Leaks.plain()}}, or {"checked": False} for a suite
-    without `texts`. The result depends only on the examples and the suite, so it can be cached.
-    """
+def suite_leaks(examples: Pool, suite: Any) -> Leaks | None:
+    """The leaks of one suite's items in a pool, or in the examples of a target; None for a suite without `texts`."""
     items = suite_texts(suite)
-    if items is None:
-        return {"checked": False}
-    others = {capability: find_leaks(examples, items).plain() for capability, examples in target.items()}
-    return {"checked": True, "pool": find_leaks(pool, items).plain(), "target": others}
+    return None if items is None else find_leaks(examples, items)
 
 
-def leak_summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str, Any]:
-    """What a record keeps of the result of `suite_leaks` (`about`) for one selection (ids).
+def leak_summary(pool: Leaks | None, target: Mapping[str, Leaks | None], selected: Iterable[str]) -> dict[str, Any]:
+    """What a record keeps of one suite's leaks in a pool and in the targets (by name), for one selection (ids).
 
     For the pool: `leaked` of `items` (of which `short` are too short to search for), and the number of `examples` they
     are in; how many of these examples are `selected`, how many items are in those (`selected_items`), and their ids
-    (`selected_examples`). `target` has the number of leaked items per target, and `tasks` a row for each task with
-    leaks. A suite that cannot be checked gives {"checked": False}, which means unknown and not "no leaks".
+    (`selected_examples`). `target` has the number of leaked items per target, `target_examples` that of the examples
+    that hold them, and `tasks` a row for each task with leaks. A suite that cannot be checked gives
+    {"checked": False}, which means unknown and not "no leaks".
     """
-    if not about["checked"]:
+    known = {name: leaks for name, leaks in target.items() if leaks is not None}
+    if pool is None or len(known) < len(target):
         return {"checked": False}
     chosen = set(selected)
-    pool = Leaks.of(about["pool"])
-    target = {name: Leaks.of(plain) for name, plain in about["target"].items()}
     rows = {name: _task_row(task, chosen) for name, task in pool.tasks.items() if task.leaked}
-    for capability, leaks in target.items():
+    for capability, leaks in known.items():
         for name, task in leaks.tasks.items():
             if task.leaked:
                 rows.setdefault(name, _task_row(pool.tasks[name], chosen)).setdefault("target", {})[capability] = len(
@@ -245,7 +238,8 @@ def leak_summary(about: Mapping[str, Any], selected: Iterable[str]) -> dict[str,
         "examples": len(pool.examples),
         "selected": len(chosen & pool.examples),
         "selected_items": sum(row["selected_items"] for row in rows.values()),
-        "target": {name: leaks.leaked for name, leaks in target.items()},
+        "target": {name: leaks.leaked for name, leaks in known.items()},
+        "target_examples": {name: len(leaks.examples) for name, leaks in known.items()},
         "tasks": rows,
         "selected_examples": sorted(chosen & pool.examples),
     }

@@ -52,14 +52,14 @@ class Runs:
         for length in np.unique(lengths).tolist():
             rows = np.flatnonzero(lengths == length).tolist()
             known = np.asarray([[self._ids[word] for word in runs[row]] for row in rows], np.int64)
-            hashes = _window_hashes(_spread_over_64_bits(known.ravel()), length)[::length]
+            hashes = window_hashes(spread_over_64_bits(known.ravel()), length)[::length]
             order = np.argsort(hashes, kind="stable")
             self._by_length[length] = hashes[order], owners[rows][order]
 
     def find(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
         """K x 2 integers: the distinct pairs (position of a text, number of a run that occurs in it), sorted."""
         ids, places = self._word_numbers(texts)
-        mixed = _spread_over_64_bits(ids)
+        mixed = spread_over_64_bits(ids)
         found = [np.empty((0, 2), np.int64)]
         for length, (hashes, owners) in self._by_length.items():
             if len(ids) < length:
@@ -67,7 +67,7 @@ class Runs:
             unknown = np.concatenate([[0], np.cumsum(ids == 0)])
             # Only windows whose words all belong to some run can match; they are the ones without an unknown word.
             starts = np.flatnonzero(unknown[length:] == unknown[:-length])
-            found.append(_matching_pairs(_window_hashes(mixed, length)[starts], places[starts], hashes, owners))
+            found.append(_matching_pairs(window_hashes(mixed, length)[starts], places[starts], hashes, owners))
         return np.unique(np.concatenate(found), axis=0)
 
     def _word_numbers(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +84,7 @@ class Runs:
         return np.asarray(ids, np.int64), places
 
 
-def _spread_over_64_bits(ids: np.ndarray) -> np.ndarray:
+def spread_over_64_bits(ids: np.ndarray) -> np.ndarray:
     """Hashes of the numbers that use all 64 bits: the finaliser of splitmix64."""
     x = ids.astype(np.uint64) * _BASE
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -93,13 +93,13 @@ def _spread_over_64_bits(ids: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def _window_hashes(mixed: np.ndarray, length: int) -> np.ndarray:
+def window_hashes(mixed: np.ndarray, length: int) -> np.ndarray:
     """The hash of every window of `length` words, a polynomial in _BASE; `mixed` are the hashes of the words."""
     count = len(mixed) - length + 1
     hashes = mixed[:count].copy()
     for offset in range(1, length):
         hashes = hashes * _BASE + mixed[offset : offset + count]
-    return _spread_over_64_bits(hashes)
+    return spread_over_64_bits(hashes)
 
 
 def _matching_pairs(windows: np.ndarray, places: np.ndarray, hashes: np.ndarray, owners: np.ndarray) -> np.ndarray:

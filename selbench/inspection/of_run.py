@@ -8,11 +8,13 @@ import numpy as np
 
 from selbench.inspection.view import View, read_diagnostics, read_features
 from selbench.numbers import count_text
+from selbench.run.before_selecting import filter_sentences, target_leak_sentences
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
-from selbench.run.inputs import load_pool
+from selbench.run.inputs import pool_of
 from selbench.run.select import selection_alone
 from selbench.settings import Run
+from selbench.store.outputs import file_name
 
 
 def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tuple[View, str]:
@@ -20,8 +22,10 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
 
     `say` gets messages on the progress. Raises UserError if the run selects nothing or the selector does not apply.
     """
-    loaded, store = load_pool(run.pool), open_store(run, say)
+    loaded, store = pool_of(run), open_store(run, say)
     pool = loaded.pool
+    for sentence in [*filter_sentences(run), *(f"warning: {line}" for line in target_leak_sentences([run]))]:
+        say(sentence)
     tokens, found = selection_alone(run, store, "inspect")
     labels = [loaded.labels[id] for id in pool.ids] if loaded.labels else []
     by_skill = bool(labels) and "skill" in labels[0]
@@ -41,4 +45,4 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
         features=read_features(store, found.stages),
         diagnostics=read_diagnostics(store, found.stages, len(found.ids)),
     )
-    return view, f"{pool.name}_{name}".replace("%", "pct").replace(" ", "_").replace("/", "-")
+    return view, file_name(f"{pool.name}_{name}")

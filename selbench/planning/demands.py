@@ -19,7 +19,7 @@ from selbench.models import fingerprint
 from selbench.run.evaluate import EvaluationStage
 from selbench.run.features import FeatureStage
 from selbench.run.identity import new_record, run_axes
-from selbench.run.inputs import load_pool, load_target
+from selbench.run.inputs import load_target, pool_of
 from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, context_seed, make_budget
 from selbench.run.tokens import TokenCounts
@@ -46,7 +46,7 @@ class Demand:
     plugin: Any = None  # the selector, feature spec, trainer or suite that does the work; None for token counts
     cached: bool = False
     exact: bool = True  # whether `id` is the key, and not a stand-in
-    picks: float = 0.0  # the number of examples that are selected or trained on
+    picks: float = 0.0  # the number of examples that are selected, trained on or searched for test items
     positions: np.ndarray | None = None  # the positions of these examples in the pool, where known
     cells: list[int] = field(default_factory=list)  # the numbers of the cells that need it
 
@@ -71,7 +71,7 @@ class Cell:
 
     @property
     def pool(self) -> Pool:
-        return load_pool(self.run.pool).pool
+        return pool_of(self.run).pool
 
 
 class Grid:
@@ -121,10 +121,12 @@ class Grid:
         return self._add_training(cell, selection, positions, budget)
 
     def _add_leak_checks(self, cell: Cell) -> None:
-        run, target = cell.run, load_target(cell.run)
+        run, targets = cell.run, load_target(cell.run)
         for name, suite in run.suites.items():
-            key = LeakStage(cell.pool, target, suite).key
-            self._add(cell, Demand("leaks", key, name, run, suite, cached=self._is_cached(run, "leaks", key)))
+            for place, examples in {"": cell.pool, **{f" in target {one}": targets[one] for one in targets}}.items():
+                key = LeakStage(examples, suite).key
+                cached = self._is_cached(run, "leaks", key)
+                self._add(cell, Demand("leaks", key, f"{name}{place}", run, suite, cached, picks=len(examples)))
 
     def _budget_of(self, cell: Cell) -> tuple[Budget | None, bool]:
         """The budget, and whether it is exact: one in tokens is guessed from characters until the tokens are counted."""
@@ -245,7 +247,7 @@ class Grid:
 
 
 def _cell_of(number: int, run: Run, records: Records) -> Cell:
-    new = new_record(run, load_pool(run.pool))
+    new = new_record(run)
     return Cell(number, run, new.key, run_axes(run).name, records.read(new.key), new.hub)
 
 

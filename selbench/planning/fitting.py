@@ -8,7 +8,7 @@ import numpy as np
 
 from selbench.models import fingerprint
 from selbench.planning.demands import Demand, Grid
-from selbench.run.inputs import load_pool
+from selbench.run.inputs import pool_of
 from selbench.run.training_lengths import Lengths, context_of, lengths_at_hand
 from selbench.store.facts import TrainingFacts
 from selbench.store.keys import digest
@@ -26,7 +26,7 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
         if demand.stage != "training":
             continue
         run = demand.run
-        pool, context = load_pool(run.pool).pool, context_of(run)
+        pool, context = pool_of(run).pool, context_of(run)
         place = digest([pool.fingerprint, fingerprint(run.model)])
         if place not in measured:
             measured[place] = _measured(demand, grid)
@@ -43,7 +43,7 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
 
 def _measured(demand: Demand, grid: Grid) -> tuple[Lengths, np.ndarray] | None:
     try:
-        return lengths_at_hand(load_pool(demand.run.pool).pool, demand.run.model, grid.root)
+        return lengths_at_hand(pool_of(demand.run).pool, demand.run.model, grid.root)
     except Exception:  # a template of anybody's may raise anything: the run will say it
         return None
 

@@ -16,6 +16,7 @@ from selbench.planning.fitting import cut_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
+from selbench.run.before_selecting import filter_sentences, target_leak_sentences
 from selbench.run.hub_commits import unknown_commits
 from selbench.settings import Run, dtype_warning
 from selbench.store.outputs import Outputs
@@ -107,6 +108,8 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     warnings = unknown_commits(commit for cell in grid.cells for commit in cell.hub)
     warnings += [sentence for much, sentence in cuts if much]
     notes = [sentence for much, sentence in cuts if not much]
+    warnings += target_leak_sentences([cell.run for cell in grid.cells if cell.runs])
+    notes += dict.fromkeys(sentence for cell in grid.cells for sentence in filter_sentences(cell.run))
     if warning := dtype_warning([cell.run for cell in grid.cells]):
         warnings.append(warning)
     if not plan.fits:

@@ -16,7 +16,7 @@ from selbench.planning.flops import FORWARD, TRAINING, parameters, residual_widt
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
 from selbench.planning.suites import suite_reading
-from selbench.run.inputs import load_pool
+from selbench.run.inputs import pool_of
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Assumed seconds per example of the pool, for stages that run no model and were never run here.
@@ -86,7 +86,7 @@ class Workload:
         return self._lengths[known]
 
     def _tokens(self, demand: Demand) -> Work:
-        pool, model = load_pool(demand.run.pool).pool, demand.run.model
+        pool, model = pool_of(demand.run).pool, demand.run.model
         return Work(
             "tokens",
             "tokens",
@@ -97,18 +97,16 @@ class Workload:
         )
 
     def _token_lengths(self, demand: Demand) -> Work:
-        pool, model = load_pool(demand.run.pool).pool, fingerprint(demand.run.model)
+        pool, model = pool_of(demand.run).pool, fingerprint(demand.run.model)
         other_s = EXAMPLE_S["lengths"] * len(pool)
         return Work(
             "lengths", "lengths", model=model, sizes={"examples": len(pool)}, other_s=other_s, bytes=32.0 * len(pool)
         )
 
     def _leaks(self, demand: Demand) -> Work:
-        pool, about = load_pool(demand.run.pool).pool, plugin_identity(demand.plugin)
-        other_s = EXAMPLE_S["leaks"] * len(pool)
-        return Work(
-            "leaks", about["name"], digest(about["options"]), sizes={"examples": len(pool)}, other_s=other_s, bytes=4e3
-        )
+        about, sizes = plugin_identity(demand.plugin), {"examples": round(demand.picks)}
+        other_s = EXAMPLE_S["leaks"] * demand.picks
+        return Work("leaks", about["name"], digest(about["options"]), sizes=sizes, other_s=other_s, bytes=4e3)
 
     def _features(self, demand: Demand) -> Work:
         about = spec_identity(demand.plugin)
@@ -122,7 +120,7 @@ class Workload:
 
     def _reading(self, demand: Demand, kind: str, plugin: str, options: Any, looks: bool) -> Work:
         """The work of a feature or selection, computed over the whole pool; through the scorer if it `looks` through it."""
-        pool, scorer = load_pool(demand.run.pool).pool, demand.run.scorer
+        pool, scorer = pool_of(demand.run).pool, demand.run.scorer
         size = parameters(scorer) if looks else None
         lengths, source = self.lengths(pool, demand, scorer) if looks else (np.zeros(1), "")
         # A selection depends on the scorer through its features, even if it reads nothing itself.
@@ -143,7 +141,7 @@ class Workload:
 
     def _training(self, demand: Demand) -> Work:
         run, trainer, model = demand.run, demand.plugin, demand.run.model
-        pool = load_pool(run.pool).pool
+        pool = pool_of(run).pool
         lengths, source = self.lengths(pool, demand, model)
         chosen = lengths if demand.positions is None else lengths[demand.positions]
         seen = _examples_seen(trainer, demand.picks, self._mean_response_tokens(pool, demand))

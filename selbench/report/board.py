@@ -86,6 +86,7 @@ class ArmRow:
     flops: float = math.nan  # floating-point operations of all stages
     money: float = math.nan  # of all stages, in the currency of the configured prices
     leaked: int | None = None  # selected examples that overlap with the suite's items; None: not checked
+    target_leaked: float = math.nan  # test items of this table's suite in its targets; NaN: no target, or not checked
     unchanged: float = math.nan  # share of runs whose fine-tuning changed nothing
     items_cut: float = math.nan  # test items that were scored although some of their text did not fit
     items_left_out: float = math.nan  # test items that are not in the score

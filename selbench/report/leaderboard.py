@@ -14,7 +14,7 @@ from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
 from selbench.report.items import ItemScores
-from selbench.report.notes import mixture_warnings
+from selbench.report.notes import mixture_warnings, target_leak_warnings
 from selbench.report.page import write_page
 from selbench.report.printing import print_board, print_files
 from selbench.report.published import published_blocks
@@ -40,7 +40,8 @@ def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any
     require_distinct_labels(record.axes for record in current.records)
     items = ItemScores(runs, current.records) if runs else None
     board = build_board(runs_table(current.records), items, tasks=task_table(current.records), **options)
-    said = [*filter(None, [current.sentence()]), *mixture_warnings(board.tables, current.records)]
+    leaking = target_leak_warnings(board.tables, current.records)
+    said = [*filter(None, [current.sentence()]), *leaking, *mixture_warnings(board.tables, current.records)]
     return dataclasses.replace(board, warnings=(*said, *board.warnings))
 
 

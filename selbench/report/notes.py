@@ -98,6 +98,19 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
     return (*found, *cut, *missing, *uneven)
 
 
+def target_leak_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
+    """Sentences on arms whose target holds items of a suite that they are scored by."""
+    by_key = {record.key: record for record in records}
+    arms: dict[str, dict[str, None]] = {}
+    for table in tables:
+        suite = str(table.setting.get("suite", ""))
+        for row in table.rows:
+            for run in (by_key[key] for key in row.runs if key in by_key):
+                for sentence in run.leaks[suite].target_sentences(suite) if suite in run.leaks else ():
+                    arms.setdefault(sentence, {})[row.arm] = None
+    return tuple(f"{', '.join(names)}: {said}, which selects with the test in view." for said, names in arms.items())
+
+
 def mixture_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
     """Sentences on arms whose runs were made with different versions of a library, or on different kinds of device."""
     by_key = {record.key: record for record in records}

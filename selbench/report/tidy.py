@@ -40,6 +40,7 @@ COSTS = [
     "flops",
     "money",
     "leaked",
+    "target_leaked",
     "unchanged",
     *LEFT,
 ]
@@ -107,6 +108,7 @@ def _suite_rows(record: Record, names: Names) -> Iterable[Row]:
             "metric": metrics[0] if len(metrics) == 1 else "mean",
             "score": score,
             "higher_is_better": tasks[0].higher_is_better,
+            "target_leaked": _in_targets(record, suite, ""),
             "items_cut": sum(row.cut for row in tasks),
             "items_left_out": sum(row.left_out for row in tasks),
         }
@@ -121,6 +123,7 @@ def _task_rows(record: Record, names: Names) -> Iterable[Row]:
                 "metric": row.metric,
                 "score": row.value,
                 "higher_is_better": row.higher_is_better,
+                "target_leaked": _in_targets(record, row.suite, row.task),
                 "items_cut": row.cut,
                 "items_left_out": row.left_out,
             }
@@ -170,6 +173,15 @@ def _trained(record: Record) -> Row:
     unknown = 0.0 if untuned else math.nan
     found = {name: unknown if value is None else float(value) for name, value in known.items()}
     return {**found, "context": math.nan if facts.context is None else float(facts.context)}
+
+
+def _in_targets(record: Record, suite: str, task: str) -> float:
+    """The test items of a suite, or of one task of it, in the examples of the targets; NaN if unknown or without a target."""
+    about = record.leaks.get(suite)
+    if about is None or not about.checked or not about.target:
+        return math.nan
+    counts = about.target if not task else about.tasks[task].target if task in about.tasks else {}
+    return float(sum(counts.values()))
 
 
 def _known_sum(values: Iterable[float | None]) -> float:

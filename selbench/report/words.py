@@ -45,11 +45,12 @@ COSTS = (
     ("steps", "steps", 0),
     ("select s", "selection_s", 1),
     ("leaked", "leaked", 0),
+    ("items in target", "target_leaked", 0),
     ("items cut", "items_cut", 0),
     ("items left out", "items_left_out", 0),
 )
 # Costs that have a column only where an arm says something with them, beside what the others say.
-EXCEPTIONS = {"trained", "cut", "dropped", "tokens_fit", "items_cut", "items_left_out"}
+EXCEPTIONS = {"trained", "cut", "dropped", "tokens_fit", "target_leaked", "items_cut", "items_left_out"}
 
 
 def table_title(board: Board, table: Table) -> str:

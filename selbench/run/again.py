@@ -12,7 +12,6 @@ from typing import Any
 from selbench.errors import UserError
 from selbench.run.carry_out import carry_out
 from selbench.run.identity import new_record
-from selbench.run.inputs import load_pool
 from selbench.settings import Run
 from selbench.store.facts import ScoreRow
 from selbench.store.files import read_json
@@ -84,7 +83,7 @@ def _differing_items(before: Path, after: Path) -> tuple[int, int] | None:
 
 def changes_since(record: Record, run: Run) -> Iterator[str]:
     """A sentence for each thing that has changed since the record was made: data, plugins, code, libraries, machine."""
-    now = new_record(run, load_pool(run.pool))
+    now = new_record(run)
     old, new = record.axes, now.axes
     if old.pool_key != new.pool_key:
         yield f"the pool has changed: its fingerprint was {old.pool_key}, now it is {new.pool_key}."

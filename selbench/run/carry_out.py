@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from selbench.api import LoadedPool, ModelRef, Pool
+from selbench.api import ModelRef, Pool
+from selbench.data.leaks import selected_leaks
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
+from selbench.run.before_selecting import filter_sentences
 from selbench.run.evaluate import Evaluated, EvaluationStage
+from selbench.run.filters import keep_searches
 from selbench.run.hub_commits import require_commits
 from selbench.run.identity import new_record
-from selbench.run.inputs import load_pool, load_target
+from selbench.run.inputs import load_target, pools_of
 from selbench.run.leak_check import LeaksFound, check_leaks
 from selbench.run.output_change import is_unchanged
 from selbench.run.plugin_call import described
@@ -47,9 +50,8 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     read, the commit of what it needs of the hub is not known, the output folder cannot be written, or (reuse=verify) a file
     that the record rests on is damaged. Any later error ends in a record with the status "failed" and the reason.
     """
-    loaded = load_pool(run.pool)
     records, store = Outputs(run.output_dir).records, open_store(run, say)
-    record = new_record(run, loaded)
+    record = new_record(run)
     require_commits(record.hub)
     with store.lock("run", record.key, record.name):
         if done := _reusable_record(run, record.key, records, store):
@@ -57,7 +59,7 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
         with writing(records.folder(record.key)) as folder:
             (folder / TRACEBACK).unlink(missing_ok=True)
         try:
-            _run_stages(run, loaded, record, folder, store, say)
+            _run_stages(run, record, folder, store, say)
             record.status = "finished"
         except NotApplicable as reason:
             record.status, record.reason = "skipped", str(reason)
@@ -131,9 +133,19 @@ def _asked_again(done: Record, asked: Record, records: Records) -> Record:
     return whole
 
 
-def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, store: Store, say: Say) -> None:
+def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) -> None:
     """Select, train and evaluate. The record is filled stage by stage, so that a failed run keeps what was measured."""
-    pool = loaded.pool
+    pools = pools_of(run)
+    loaded, pool = pools["pool"], pools["pool"].pool
+    for sentence in filter_sentences(run):
+        say(sentence)
+    record.stages |= keep_searches(pools, store)
+    checked = check_leaks(pool, load_target(run), run.suites, store)
+    _note_leaks(record, checked, ())
+    for suite, about in record.leaks.items():  # before anything is spent
+        for sentence in about.target_sentences(suite):
+            say(f"warning: leak check: {sentence}.")
+
     counted = TokenCounts(pool, run.model)
     tokens = counted.result(store)
     record.stages[counted.kind] = counted.key
@@ -144,8 +156,9 @@ def _run_stages(run: Run, loaded: LoadedPool, record: Record, folder: Path, stor
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
     _note_selection(record, folder, selected, selection_facts(chosen, tokens[positions], loaded.labels))
-    checked = check_leaks(pool, load_target(run), run.suites, selected.ids, store)
-    _note_leaks(record, checked, say)
+    _note_leaks(record, checked, selected.ids)
+    if sentence := record.leaks_selected:
+        say(f"leak check: {sentence}")
 
     if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
@@ -202,12 +215,11 @@ def _note_lengths(record: Record, run: Run, pool: Pool, chosen: np.ndarray, stor
         say(f"warning: {record.training.losses}")
 
 
-def _note_leaks(record: Record, found: LeaksFound, say: Say) -> None:
-    record.leaks = {suite: LeakSummary.read(about) for suite, about in found.summaries.items()}
+def _note_leaks(record: Record, found: LeaksFound, selected: Sequence[str]) -> None:
+    summaries = found.summaries(selected)
+    record.leaks = {suite: LeakSummary.read(about) for suite, about in summaries.items()}
     record.stages |= found.stages
-    record.selection = dataclasses.replace(record.selection, leaked=found.selected)
-    if warning := found.warning():
-        say(warning)
+    record.selection = dataclasses.replace(record.selection, leaked=selected_leaks(summaries))
 
 
 def _note_scores(

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from selbench.api import LoadedPool
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
+from selbench.run.filters import asks_for_leaks
 from selbench.run.hub_commits import HubNotes, require_commits
-from selbench.run.inputs import load_pool, load_target
+from selbench.run.inputs import filtered_targets, load_pool, pool_of, pools_of
 from selbench.run.select import make_budget
 from selbench.run.training_lengths import context_of
 from selbench.settings import Run
@@ -28,24 +28,25 @@ def checked_key(run: Run, commits: bool = True) -> str:
     """The run's key; with `commits` False also one that depends on an unknown commit of the hub.
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
-    weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, a commit that
-    cannot be found out.
+    weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
+    refused, a commit that cannot be found out.
     """
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
-    loaded = load_pool(run.pool)
+    pool = pool_of(run).pool
     if not run.selector.selects_nothing:
         context_of(run)
-    record = new_record(run, loaded)
+    record = new_record(run)
     if commits:
         require_commits(record.hub)
     if run.budget_unit != "tokens":
-        make_budget(run.selector, loaded.pool, run.budget, run.budget_unit, None)
+        make_budget(run.selector, pool, run.budget, run.budget_unit, None)
     return record.key
 
 
 def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
     """The keys of a grid's runs. Raises UserError as `checked_key` does, and if two different arms have one label."""
+    check_suites([run for run in runs if asks_for_leaks(run)])  # a filter asks the suites for their items
     keys = [checked_key(run, commits) for run in runs]
     check_suites(runs)
     require_distinct_labels(run_axes(run) for run in runs)
@@ -62,19 +63,20 @@ def check_suites(runs: Sequence[Run]) -> None:
                 suite.check()
 
 
-def new_record(run: Run, loaded: LoadedPool) -> Record:
+def new_record(run: Run) -> Record:
     """A record to be filled, with the status "failed" until the run has ended.
 
     Its key is the hash of everything that the result depends on. Raises UserError if a file that the key depends on
-    cannot be read, PluginError if the selector's label() is broken.
+    cannot be read, or as `pool_of` does; PluginError if the selector's label() is broken.
     """
     selector = run.selector
+    pool, targets = pool_of(run), filtered_targets(run)
     # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     hub = HubNotes()
     hub.of("pool", lambda: load_pool(run.pool))
-    targets = hub.of("target", lambda: load_target(run)) if budgeted else {}
-    target = {name: examples.fingerprint for name, examples in targets.items()} if budgeted else None
+    hub.of("target", lambda: [load_pool(run.targets[name]) for name in targets])
+    target = {name: examples.pool.fingerprint for name, examples in targets.items()} if budgeted else None
     scorer = hub.of("scorer", lambda: fingerprint(run.scorer)) if budgeted and selector.uses_scorer else None
     model = hub.of("model", lambda: fingerprint(run.model))
     # Two runs are comparable only if these keys agree, whatever the names are.
@@ -82,7 +84,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
     trainer = hub.of("trainer", lambda: plugin_identity(run.trainer)) if fine_tuned else None
     suites = {name: hub.of(f"suite.{name}", partial(plugin_identity, suite)) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
-        "pool_key": loaded.pool.fingerprint[:20],
+        "pool_key": pool.pool.fingerprint[:20],
         "trainer_key": digest(trainer) if trainer else None,
         "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
@@ -102,6 +104,8 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
         axes=dataclasses.replace(
             run_axes(run),
             **setting,
+            pool=pool.facts.named(run.pool.name),
+            target="+".join(targets[name].facts.named(name) for name in sorted(targets)) or None,
             model_key=model[:20],
             scorer_key=scorer[:20] if scorer else None,
             target_key=digest(target) if target else None,
@@ -110,6 +114,7 @@ def new_record(run: Run, loaded: LoadedPool) -> Record:
             suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
         ),
         config=dict(run.resolved),
+        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.dropped},
         comparison=run.comparison,
         sweep=run.sweep,
         hub=hub.commits,
@@ -128,7 +133,7 @@ def _typed_command(run: Run) -> str:
 
 
 def run_axes(run: Run) -> Axes:
-    """The axes of a run, without the keys of its pool, models, target, trainer and suites (which `new_record` adds)."""
+    """The axes of a run, without what follows from its data: the keys, and the filters in the names of pool and target."""
     selector = run.selector
     fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
     return Axes(

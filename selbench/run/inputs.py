@@ -14,6 +14,7 @@ from typing import Any
 from selbench.api import LoadedPool, Pool
 from selbench.data.commits import Settled, note, noted, settled
 from selbench.data.pools import settings_named
+from selbench.run.filters import FilteredPool, filtered, forget_filtered
 from selbench.run.plugin_call import plugin_call
 from selbench.settings import Run
 
@@ -28,7 +29,7 @@ def _load_cached(kind: Callable[..., Any], options: str) -> tuple[LoadedPool, tu
 
 
 def load_pool(config: Any) -> LoadedPool:
-    """The pool that a configuration describes. Raises UserError if it cannot be read."""
+    """The whole pool that a configuration describes, without filters. Raises UserError if it cannot be read."""
     kind: Callable[..., Any] = type(config)
     options = json.dumps(dataclasses.asdict(config))
     loaded, of_hub = _load_cached(kind, options)
@@ -39,15 +40,32 @@ def load_pool(config: Any) -> LoadedPool:
     return loaded
 
 
-def forget_pools() -> None:
-    """Read every pool anew when it is next asked for."""
-    _load_cached.cache_clear()
+def pool_of(run: Run) -> FilteredPool:
+    """The pool that a run selects from, its filters applied. Raises UserError if it cannot be read, or as `filtered` does."""
+    return filtered(load_pool(run.pool), run.pool, run, "pool")
 
 
-def load_target(run: Run) -> dict[str, Pool]:
-    """Capability -> its target examples; empty, and nothing is read, for a selector that is not targeted."""
+def filtered_targets(run: Run) -> dict[str, FilteredPool]:
+    """Capability -> its target examples, filters applied; empty, and nothing is read, for a selector that is not targeted."""
     found = {}
     for name, config in run.targets.items() if run.selector.targeted else ():
         with settings_named(f"target.{name}", f"target '{name}'"):
-            found[name] = load_pool(config).pool
+            loaded = load_pool(config)
+        found[name] = filtered(loaded, config, run, f"target.{name}")
     return found
+
+
+def pools_of(run: Run) -> dict[str, FilteredPool]:
+    """The pool, as `pool`, and the targets, each as `target.NAME`, of a run."""
+    return {"pool": pool_of(run), **{f"target.{name}": one for name, one in filtered_targets(run).items()}}
+
+
+def load_target(run: Run) -> dict[str, Pool]:
+    """Capability -> its target examples, as `filtered_targets` gives them."""
+    return {name: target.pool for name, target in filtered_targets(run).items()}
+
+
+def forget_pools() -> None:
+    """Read and filter every pool anew when it is next asked for."""
+    _load_cached.cache_clear()
+    forget_filtered()

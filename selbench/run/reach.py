@@ -10,7 +10,7 @@ import numpy as np
 from selbench.api import Budget, Pool
 from selbench.errors import UserError
 from selbench.models import fingerprint
-from selbench.run.inputs import load_pool, load_target
+from selbench.run.inputs import load_target, pool_of
 from selbench.settings import Run
 from selbench.store.keys import digest, plugin_identity
 from selbench.store.outputs import Outputs
@@ -18,7 +18,7 @@ from selbench.store.outputs import Outputs
 
 def ranking_group(run: Run) -> str:
     """A hash, the same for the runs that one ranking of a nested selector serves: they differ in their budgets only."""
-    selector, pool = run.selector, load_pool(run.pool).pool
+    selector, pool = run.selector, pool_of(run).pool
     return digest(
         {
             "selector": plugin_identity(selector),

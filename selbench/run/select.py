@@ -15,7 +15,7 @@ from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
-from selbench.run.inputs import forget_pools, load_pool, load_target
+from selbench.run.inputs import forget_pools, load_target, pool_of
 from selbench.run.plugin_call import described, examples_kept, last_line, plugin_call, type_name
 from selbench.run.reach import budgets_of_ranking
 from selbench.run.stage import RunStage
@@ -65,7 +65,7 @@ def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
 
     Raises PluginError if the selector breaks its contract, and the selector's own UserError or NotApplicable.
     """
-    pool = load_pool(run.pool).pool
+    pool = pool_of(run).pool
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
     if budget is None:
         return Selected()

@@ -10,7 +10,7 @@ import numpy as np
 
 from selbench.api import ModelRef, Pool
 from selbench.models import fingerprint, load_tokenizer
-from selbench.run.inputs import load_pool
+from selbench.run.inputs import pool_of
 from selbench.run.stage import RunStage
 from selbench.settings import Run
 from selbench.store.code import module_hash
@@ -29,7 +29,7 @@ class TokenCounts(RunStage):
     @classmethod
     def of(cls, run: Run) -> TokenCounts:
         """The counts of a run's pool under the tokenizer of its model."""
-        return cls(load_pool(run.pool).pool, run.model)
+        return cls(pool_of(run).pool, run.model)
 
     @property
     def identity(self) -> dict[str, Any]:

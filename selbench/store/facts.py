@@ -180,6 +180,38 @@ class SelectionFacts:
 
 
 @dataclass(frozen=True)
+class FilterFacts:
+    """What the filters of a pool or target have left out of it, before selection (docs/leaks.md)."""
+
+    of: int = 0  # examples before
+    kept: int = 0  # examples after
+    leaks: Mapping[str, int] = field(default_factory=dict)  # suite -> examples left out because they hold its items
+    duplicates: Mapping[str, int] = field(default_factory=dict)  # exact or near -> examples left out as such
+
+    @property
+    def dropped(self) -> int:
+        """The examples that were left out; one that holds items of two suites counts once."""
+        return self.of - self.kept
+
+    @property
+    def words(self) -> str:
+        """`without items of mmlu, without near duplicates`; empty if nothing was left out."""
+        found = [f"without items of {' and '.join(self.leaks)}"] if self.leaks else []
+        return ", ".join([*found, *(f"without {kind} duplicates" for kind in self.duplicates)])
+
+    def named(self, name: str) -> str:
+        """The name of a pool or target with its filters: `alpaca (without near duplicates)`."""
+        return f"{name} ({self.words})" if self.words else name
+
+    @property
+    def sentence(self) -> str:
+        """What was left out, and why; empty if nothing was."""
+        said = [f"{count:,} hold items of {suite}" for suite, count in self.leaks.items()]
+        said += [f"{count:,} are {kind} duplicates" for kind, count in self.duplicates.items()]
+        return f"{self.dropped:,} of {self.of:,} examples are left out: {', '.join(said)}." if said else ""
+
+
+@dataclass(frozen=True)
 class LeakedTask:
     """One task with test items that stand in the pool, in the selection or in the target examples (docs/leaks.md)."""
 
@@ -210,8 +242,18 @@ class LeakSummary:
     selected: int = 0  # of these examples, selected
     selected_items: int = 0  # items in the selected examples
     target: Mapping[str, int] = field(default_factory=dict)  # capability -> items found in its target examples
+    target_examples: Mapping[str, int] = field(default_factory=dict)  # capability -> target examples that hold them
     tasks: Mapping[str, LeakedTask] = field(default_factory=dict)  # the tasks that leak
     selected_examples: tuple[str, ...] = ()  # ids
+
+    def target_sentences(self, suite: str) -> list[str]:
+        """A sentence for each target that holds items of this suite."""
+        return [
+            f"target '{name}' holds {count:,} of {self.items:,} items of suite '{suite}'"
+            + (f" in {self.target_examples[name]:,} of its examples" if name in self.target_examples else "")
+            for name, count in self.target.items()
+            if count
+        ]
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> LeakSummary:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selbench.declare import POOL_FILTERS
 from selbench.store.axes import Axes, arm_name
 from selbench.store.records import Record
 
@@ -113,10 +114,12 @@ class Names:
             for suite, key in axes.suite_keys.items()
         )
         return cls(
-            pools=distinct_names(Thing(axes.pool, axes.pool_key, _options(config, "pool")) for axes, config in runs),
+            pools=distinct_names(
+                Thing(axes.pool, axes.pool_key, _without_filters(_options(config, "pool"))) for axes, config in runs
+            ),
             models=distinct_names([*models, *scorers]),
             targets=distinct_names(
-                Thing(axes.target, axes.target_key or "", _options(config, "target"))
+                Thing(axes.target, axes.target_key or "", _without_filters(_options(config, "target")))
                 for axes, config in runs
                 if axes.target
             ),
@@ -162,6 +165,15 @@ class Names:
 def _options(config: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     found = config.get(part)
     return found if isinstance(found, Mapping) else {}
+
+
+def _without_filters(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the options that the names of pools and targets tell anyway, where they have an effect."""
+    return {
+        name: _without_filters(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if name not in POOL_FILTERS
+    }
 
 
 def with_known_keys(records: Sequence[Record]) -> list[Record]:

@@ -46,6 +46,11 @@ class Sweeps:
         return self.open(name)
 
 
+def file_name(name: str) -> str:
+    """The name of a pool or run as part of a file's name: without blanks, `%` and `/`."""
+    return name.replace("%", "pct").replace(" ", "_").replace("/", "-")
+
+
 class Outputs:
     """One output folder. Asking for a path or a name creates nothing."""
 

@@ -18,7 +18,15 @@ import selbench
 from selbench.files import written_aside
 from selbench.store.axes import Axes
 from selbench.store.cost import Cost
-from selbench.store.facts import HubCommit, LeakSummary, ScoreRow, SelectionFacts, TrainingFacts, read_fields
+from selbench.store.facts import (
+    FilterFacts,
+    HubCommit,
+    LeakSummary,
+    ScoreRow,
+    SelectionFacts,
+    TrainingFacts,
+    read_fields,
+)
 from selbench.store.files import Checksum, damage, read_json, write_json, writing
 
 Status = Literal["finished", "skipped", "failed"]
@@ -51,6 +59,7 @@ class Record:
     selection: SelectionFacts = field(default_factory=SelectionFacts)
     training: TrainingFacts = field(default_factory=TrainingFacts)
     leaks: dict[str, LeakSummary] = field(default_factory=dict)  # by suite (docs/leaks.md)
+    filters: dict[str, FilterFacts] = field(default_factory=dict)  # by `pool` and `target.NAME`, where any was left out
     unchanged: bool | None = None  # whether the tuned model gives what its base gives; None: not known, or not tuned
     logged: dict[str, float] = field(default_factory=dict)  # `selection/...` and `training/...`: numbers of the plugins
     hub: list[HubCommit] = field(default_factory=list)  # what was taken from the Hugging Face hub, and its commits
@@ -73,6 +82,7 @@ class Record:
             if "training" in data
             else TrainingFacts.of_log(data.get("logged") or {}),
             "leaks": {suite: LeakSummary.read(about) for suite, about in (data.get("leaks") or {}).items()},
+            "filters": {place: read_fields(FilterFacts, about) for place, about in (data.get("filters") or {}).items()},
         }
         return read_fields(cls, {**data, **parts})
 
@@ -94,6 +104,14 @@ class Record:
     def name(self) -> str:
         """A readable run name, e.g. `mads 15% planted-1m s0`."""
         return self.axes.name
+
+    @property
+    def leaks_selected(self) -> str:
+        """Which suites' items the selected examples hold, as a sentence; empty if none is known to."""
+        hit = {suite: about for suite, about in self.leaks.items() if about.selected}
+        suites = ", ".join(f"{name} ({about.selected_items} of {about.items})" for name, about in hit.items())
+        leaked = self.selection.leaked
+        return f"items of {suites} stand, whole or in part, in {leaked} of the selected examples." if hit else ""
 
     def headlines(self, suite: str) -> list[ScoreRow]:
         """The suite's headline scores, mostly one per task."""

@@ -19,14 +19,22 @@ LENGTH = 200  # characters of a text that a preview shows
 def pool_of(record: Record) -> Any:
     """The pool (api.Pool) that the record selected from.
 
-    None if its plugin is missing or says that reading it is not quick, or if the data have changed since.
+    None if its plugin is missing or says that reading it is not quick, if the data have changed since, or for a pool of
+    which a filter left out some, except in the process that has carried out the run.
     """
+    from selbench.run.filters import filtered_in_memory
+
+    if record.filters.get("pool"):  # without its suites it cannot be filtered again
+        return filtered_in_memory(record.axes.pool_key)
     kind, _ = recorded_pools(record.config)
     return _quick_pool(record, kind, record.config.get("pool") or {}, record.axes.pool_key)
 
 
 def target_of(record: Record, capability: str) -> Any:
-    """The target examples (api.Pool) of a capability; None if their plugin is missing or reading them is not quick."""
+    """The target examples (api.Pool) of a capability; None if their plugin is missing, reading them is not quick, or a
+    filter left out some."""
+    if f"target.{capability}" in record.filters:
+        return None
     _, kinds = recorded_pools(record.config)
     return _quick_pool(record, kinds.get(capability, ""), (record.config.get("target") or {}).get(capability) or {}, "")
 

@@ -176,16 +176,15 @@ def test_a_record_alone_makes_the_run(cell):
     from selbench.config import compose_run, register
     from selbench.plugins import discover
     from selbench.run.identity import new_record
-    from selbench.run.inputs import load_pool
     from selbench.store.records import Record
 
     registry = discover()
     register(registry)
     run = compose_run([*cell, "pool.size=60"], registry)
-    record = new_record(run, load_pool(run.pool))
+    record = new_record(run)
     kept = Record.read(json.loads(json.dumps(record.plain(), default=str)))
     again = recorded_run(kept, [])
-    assert new_record(again, load_pool(again.pool)).key == record.key
+    assert new_record(again).key == record.key
     assert again.resolved == run.resolved
 
 

@@ -102,16 +102,18 @@ class TellingPlugin:
 def test_the_summary_counts_what_was_selected_and_says_what_it_cannot_know():
     pool = Pool([Example("a", LONG, "9"), Example("b", "What is 3 + 4?", "7"), Example("c", "Hello there", "Hi")])
     target = {"sums": Pool([Example("t", "What is 3 + 4?", "7")])}
-    kept = json.loads(json.dumps(suite_leaks(pool, target, Telling())))
-    assert Leaks.of(kept["pool"]).examples == {"a", "b"}
-    told, silent = leak_summary(kept, ["b", "c"]), leak_summary(suite_leaks(pool, {}, Silent()), ["b"])
+    kept = Leaks.of(json.loads(json.dumps(suite_leaks(pool, Telling()).plain())))
+    sums = {name: suite_leaks(examples, Telling()) for name, examples in target.items()}
+    assert kept.examples == {"a", "b"}
+    told, silent = leak_summary(kept, sums, ["b", "c"]), leak_summary(suite_leaks(pool, Silent()), {}, ["b"])
     assert silent == {"checked": False}
     assert (told["items"], told["short"], told["leaked"], told["examples"]) == (4, 1, 2, 2)
     assert (told["selected"], told["selected_items"], told["selected_examples"]) == (1, 1, ["b"])
     assert told["target"] == {"sums": 1} and told["tasks"]["maths"]["target"] == {"sums": 1}
     assert told["tasks"]["maths"]["kinds"] == {"exact": 2}
     assert selected_leaks({"told": told, "silent": silent}) == 1
-    none = leak_summary(kept, ["c"])
+    assert told["target_examples"] == {"sums": 1}
+    none = leak_summary(kept, sums, ["c"])
     assert selected_leaks({"told": none}) == 0 and selected_leaks({"told": none, "silent": silent}) is None
 
 
@@ -119,15 +121,14 @@ def test_a_check_is_made_once_for_all_selections(tmp_path):
     pool = Pool([Example("a", LONG, "9"), Example("b", "Hello there", "Hi")])
     told, silent = TellingPlugin(), SilentPlugin()
     store = Store(tmp_path)
-    first = check_leaks(pool, {}, {"told": told, "silent": silent}, ["a"], store)
-    again = check_leaks(pool, {}, {"told": told, "silent": silent}, ["b"], store)
-    assert told.asked == 1
-    assert first.selected == 1 and again.selected is None and again.summaries["silent"] == {"checked": False}
-    assert first.stages == again.stages and set(first.stages) == {"leaks/told", "leaks/silent"}
-    assert (
-        first.warning() == "leak check: items of told (1 of 4) stand, whole or in part, in 1 of the selected examples."
-    )
-    assert again.warning() is None
+    target = {"sums": Pool([Example("t", "What is 3 + 4?", "7")])}
+    first = check_leaks(pool, {}, {"told": told, "silent": silent}, store)
+    again = check_leaks(pool, target, {"told": told, "silent": silent}, store)
+    assert told.asked == 2  # of the pool once, and of the target
+    one, other = first.summaries(["a"]), first.summaries(["b"])
+    assert selected_leaks(one) == 1 and selected_leaks(other) is None and other["silent"] == {"checked": False}
+    assert set(first.stages) == {"leaks/told", "leaks/silent"} and first.stages.items() < again.stages.items()
+    assert again.summaries([])["told"]["target"] == {"sums": 1}
 
 
 def test_the_planted_pool_asks_none_of_its_suites_items():

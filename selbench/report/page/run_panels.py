@@ -106,24 +106,27 @@ def _score_texts(row: ArmRow, places: int) -> tuple[str, str]:
 
 def leaks_panel(source: Source) -> Panel:
     """The findings of the leak check: examples that overlap with the suite's items."""
-    where: dict[tuple[str, str, str], list[str]] = {}
+    where: dict[tuple[str, str, str, str], list[str]] = {}
     for table in source.board.tables:
         for row in table.rows:
             found = next((text for run in source.runs(row) if (text := _finding_text(run))), "")
             if row.leaked is not None or found:
                 leaked = UNKNOWN if row.leaked is None else count_text(row.leaked)
-                where.setdefault((row.arm, found or UNKNOWN, leaked), []).append(source.table_label(table))
+                where.setdefault((row.arm, found or UNKNOWN, leaked, _target_text(source, row)), []).append(
+                    source.table_label(table)
+                )
     rows = [
-        [arm, tables[0] if len(tables) == 1 else f"{len(tables)} tables", found, leaked]
-        for (arm, found, leaked), tables in where.items()
+        [arm, tables[0] if len(tables) == 1 else f"{len(tables)} tables", found, leaked, target]
+        for (arm, found, leaked, target), tables in where.items()
     ]
     columns = [{"label": name, "numeric": name.startswith("Leaked")} for name in _LEAK_COLUMNS]
     data = {"columns": columns, "rows": rows}
     return Panel(
         "leaks",
         "Leak check",
-        "Selected examples whose text overlaps with items of the suite (the same text, or long common word sequences). "
-        "They are counted, never dropped silently.",
+        "Selected examples whose text overlaps with items of the suite (the same text, or long common word sequences), and "
+        "targets that hold such items: a method that looks at them selects with the test in view. Nothing is left out "
+        "unless leaks=drop says so; the pool's name then says it too.",
         (View("all tables", data),) if rows else (),
         missing="No leak check is recorded with these scores. Runs that check pool and target examples against the "
         "suite's items would fill this.",
@@ -131,7 +134,14 @@ def leaks_panel(source: Source) -> Panel:
     )
 
 
-_LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples")
+_LEAK_COLUMNS = ("Method", "Table", "Findings", "Leaked examples", "Target")
+
+
+def _target_text(source: Source, row: ArmRow) -> str:
+    """What the targets of an arm hold of its suites; a dash for an arm without a target."""
+    found = {suite: about for run in source.runs(row) for suite, about in run.leaks.items() if about.target}
+    said = [line for suite, about in found.items() for line in about.target_sentences(suite)]
+    return "; ".join(dict.fromkeys(said)) or ("no test items" if found else UNKNOWN)
 
 
 def _finding_text(run: Record) -> str:

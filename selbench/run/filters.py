@@ -1,0 +1,204 @@
+"""Filters of a pool or target: examples that hold test items and examples that repeat others are left out before selection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from selbench.api import LoadedPool, Pool
+from selbench.data import duplicates, ngrams
+from selbench.data.leaks import Leaks
+from selbench.errors import UserError
+from selbench.hashing import file_hash
+from selbench.run.leak_check import LeakStage
+from selbench.run.stage import RunStage
+from selbench.settings import Run
+from selbench.store.facts import FilterFacts
+from selbench.store.files import read_json, write_json
+from selbench.store.inventory import stage_path
+from selbench.store.outputs import Outputs
+from selbench.store.stages import MANIFEST, Store
+
+REPEATED = "duplicates.json"
+KEPT = 8  # filtered pools that stay in memory
+
+
+@dataclass(frozen=True)
+class FilteredPool(LoadedPool):
+    """A pool as a run selects from it, with what its filters have left out."""
+
+    facts: FilterFacts = field(default_factory=FilterFacts)
+    stages: tuple[Any, ...] = ()  # the searches that the filters rest on
+
+
+@dataclass(frozen=True, eq=False)
+class DuplicateStage(RunStage):
+    """The search for examples of a pool that repeat earlier ones."""
+
+    pool: Pool
+    sort: duplicates.DuplicateKind
+    kind: ClassVar[str] = "duplicates"
+
+    @property
+    def sought(self) -> str:
+        """What is searched for, in words."""
+        return f"{self.sort} duplicates"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        source = [file_hash(Path(module.__file__ or "")) for module in (duplicates, ngrams)]
+        return {"pool": self.pool.fingerprint, "kind": self.sort, "source": source}
+
+    def result(self, store: Store) -> dict[str, str]:
+        """Id of each example that repeats an earlier one -> id of that one (data.duplicates), kept in the store."""
+
+        def compute(folder: Path) -> None:
+            write_json(folder / REPEATED, self.at_hand(None))
+
+        return _read(store.stage(self.kind, self.identity, compute).path)
+
+    def at_hand(self, root: Path | None) -> dict[str, str]:
+        """As `result`, without keeping it: from memory, from the store at `root` if it is there, or else searched for now."""
+        if self.key not in _repeated:
+            folder = stage_path(root, self.kind, self.key) if root else None
+            known = folder is not None and (folder / MANIFEST).is_file()
+            found = _read(folder) if folder and known else duplicates.find_duplicates(self.pool, self.sort)
+            _repeated[self.key] = found
+            _forget_oldest(_repeated)
+        return _repeated[self.key]
+
+
+_repeated: dict[str, dict[str, str]] = {}  # by the key of the stage
+_filtered: dict[str, FilteredPool] = {}  # by the fingerprint of the pool and its filters
+
+
+def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredPool:
+    """The pool or target as the run uses it; the same examples where no filter is in force or none applies.
+
+    Test items are left out first, then duplicates of what remains. The searches are read from the store if they are
+    there, but nothing is written.
+
+    Args:
+        loaded: all its examples.
+        source: the plugin of kind pool, whose options say which filters are in force.
+        place: the prefix of its settings: `pool`, or `target.NAME`.
+
+    Raises UserError for leaks where they are refused, for a suite that cannot be checked where they are refused or
+    dropped, and if no example remains.
+    """
+    sort, leaks = getattr(source, "drop_duplicates", "no"), leak_setting(source, run)
+    if sort == "no" and leaks == "report":
+        return FilteredPool(loaded.pool, loaded.labels, FilterFacts(of=len(loaded.pool), kept=len(loaded.pool)))
+    root = Outputs(run.output_dir).store if run.reuse != "none" else None
+    searches = {name: LeakStage(loaded.pool, suite) for name, suite in run.suites.items() if leaks != "report"}
+    key = json.dumps(
+        [place, loaded.pool.name, loaded.pool.fingerprint, sort, leaks, {n: s.key for n, s in searches.items()}]
+    )
+    if key not in _filtered:
+        _filtered[key] = _apply_filters(loaded, sort, leaks, searches, place, root)
+        _forget_oldest(_filtered)
+    return _filtered[key]
+
+
+def leak_setting(source: Any, run: Run) -> str:
+    """What is done about the leaks of a pool or target: as its own option says, else as the run's setting."""
+    return getattr(source, "leaks", None) or run.leaks
+
+
+def filtered_in_memory(fingerprint: str) -> Pool | None:
+    """A filtered pool that this process has made, by the beginning of its fingerprint; None if it has made none."""
+    return next((one.pool for one in _filtered.values() if one.pool.fingerprint.startswith(fingerprint)), None)
+
+
+def asks_for_leaks(run: Run) -> bool:
+    """Whether a filter of the run needs to know the test items."""
+    return any(leak_setting(source, run) != "report" for source in (run.pool, *run.targets.values()))
+
+
+def forget_filtered() -> None:
+    """Apply every filter anew when its pool is next asked for."""
+    _filtered.clear()
+
+
+def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, str]:
+    """Keep what the filters of these pools (by place) rest on in the store. Label -> key of each stage."""
+    kept = {}
+    for place, pool in pools.items():
+        for stage in pool.stages:
+            stage.result(store)
+            name = getattr(stage, "sort", None) or stage.suite.plugin_name
+            kept[f"{stage.kind}/{name} in unfiltered {place}"] = stage.key
+    return kept
+
+
+def _apply_filters(
+    loaded: LoadedPool, sort: Any, leaks: str, searches: Mapping[str, LeakStage], place: str, root: Path | None
+) -> FilteredPool:
+    what = f"{'pool' if place == 'pool' else 'target'} '{loaded.pool.name if place == 'pool' else place.partition('.')[2]}'"
+    found = {suite: _checked(stage.at_hand(root), suite, leaks, what, place) for suite, stage in searches.items()}
+    leaking = {suite: own.examples for suite, own in found.items() if own.examples}
+    if leaking and leaks == "refuse":
+        raise UserError(_refusal(found, what, place))
+    dropped = set().union(*leaking.values())
+    rest = [example for example in loaded.pool if example.id not in dropped]
+    if not rest:
+        suites = " and ".join(leaking)
+        raise UserError(
+            f"{what}: no example is left, because all {len(loaded.pool):,} hold items of {suites} and "
+            f"leaks=drop. {place}.leaks=report keeps them."
+        )
+    clean = Pool(rest, loaded.pool.name) if dropped else loaded.pool
+    stages: tuple[RunStage, ...] = tuple(searches.values())
+    repeated: Mapping[str, str] = {}
+    if sort != "no":
+        search = DuplicateStage(clean, sort)
+        repeated, stages = search.at_hand(root), (*stages, search)
+    facts = FilterFacts(
+        of=len(loaded.pool),
+        kept=len(clean) - len(repeated),
+        leaks={suite: len(examples) for suite, examples in leaking.items()},
+        duplicates={sort: len(repeated)} if repeated else {},
+    )
+    if not facts.dropped:
+        return FilteredPool(loaded.pool, loaded.labels, facts, stages)
+    pool = Pool((example for example in clean if example.id not in repeated), facts.named(loaded.pool.name))
+    return FilteredPool(pool, {id: loaded.labels[id] for id in pool.ids if id in loaded.labels}, facts, stages)
+
+
+def _checked(found: Leaks | None, suite: str, leaks: str, what: str, place: str) -> Leaks:
+    """Raises UserError for a suite that cannot be checked: that it has no leaks is not known."""
+    if found is None:
+        raise UserError(
+            f"{what}: suite '{suite}' has no method texts(), so that leaks of its items cannot be checked, and {place} has "
+            f"leaks={leaks}. Give the suite texts() (docs/leaks.md), leave it out, or set {place}.leaks=report."
+        )
+    return found
+
+
+def _refusal(found: Mapping[str, Leaks], what: str, place: str) -> str:
+    said = [
+        f"{own.leaked:,} of {own.items:,} items of suite '{suite}' in {len(own.examples):,} examples (first "
+        f"'{min(own.examples)}')"
+        for suite, own in found.items()
+        if own.examples
+    ]
+    return (
+        f"{what} holds {' and '.join(said)}, and leaks=refuse. {place}.leaks=drop leaves these examples out, "
+        f"{place}.leaks=report keeps them and says so."
+    )
+
+
+def _forget_oldest(known: dict[str, Any]) -> None:
+    for old in list(known)[:-KEPT]:
+        del known[old]
+
+
+def _read(folder: Path) -> dict[str, str]:
+    """What a stage has kept. Raises UserError if it cannot be read."""
+    found: dict[str, str] | None = read_json(folder / REPEATED)
+    if found is None:
+        raise UserError(f"the duplicates at {folder} cannot be read. Delete that folder and run again.")
+    return found
