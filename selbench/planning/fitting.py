@@ -8,19 +8,17 @@ import numpy as np
 
 from selbench.models import fingerprint
 from selbench.planning.demands import Demand, Grid
+from selbench.planning.measured import MeasuredPools
 from selbench.run.inputs import load_pool
-from selbench.run.training_lengths import Lengths, context_of, lengths_at_hand
+from selbench.run.training_lengths import Lengths, context_of
 from selbench.store.facts import TrainingFacts
 from selbench.store.keys import digest
 
-Known = dict[str, "tuple[Lengths, np.ndarray] | None"]
 
-
-def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
+def cut_sentences(grid: Grid, measured: MeasuredPools) -> Iterator[tuple[bool, str]]:
     """A sentence for each pool, model and context that cuts anything, and for each selection that is known and of which
     much is cut; whether it is much, first. An unmeasured pool is told as well.
     """
-    measured: Known = {}
     told: set[str] = set()
     for demand in grid.demands.values():
         if demand.stage != "training":
@@ -28,9 +26,7 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
         run = demand.run
         pool, context = load_pool(run.pool).pool, context_of(run)
         place = digest([pool.fingerprint, fingerprint(run.model)])
-        if place not in measured:
-            measured[place] = _measured(demand, grid)
-        found = measured[place]
+        found = measured.measured(pool, run.model)
         where = f"{run.model.name} on pool {run.pool.name}"
         if (setting := digest([place, context.tokens])) not in told:
             told.add(setting)
@@ -39,13 +35,6 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
             facts = found[0].facts(demand.positions, context)
             if facts.loses_much:
                 yield True, f"{demand.label}: {facts.losses}"
-
-
-def _measured(demand: Demand, grid: Grid) -> tuple[Lengths, np.ndarray] | None:
-    try:
-        return lengths_at_hand(load_pool(demand.run.pool).pool, demand.run.model, grid.root)
-    except Exception:  # a template of anybody's may raise anything: the run will say it
-        return None
 
 
 def _of_pool(
