@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 PREFIX = "selbench_path_"
+DOT = "\N{MIDDLE DOT}"  # stands for a dot of a file's name, which in a module's name would begin another module
 
 
 def import_file(file: Path) -> ModuleType:
@@ -23,7 +24,7 @@ def import_file(file: Path) -> ModuleType:
     Names of the standard library mean the standard library, and a module's own name something installed.
     """
     _find_ours()
-    return importlib.import_module(f"{_package(file.parent)}.{file.stem}")
+    return importlib.import_module(f"{_package(file.parent)}.{file.stem.replace('.', DOT)}")
 
 
 def forget_folder(folder: Path) -> None:
@@ -68,7 +69,7 @@ class _Finder:
                 return importlib.util.spec_from_file_location(
                     name, file, loader=loader, submodule_search_locations=[str(folder / stem)]
                 )
-            if (file := folder / f"{stem}.py").is_file():
+            if (file := folder / f"{stem.replace(DOT, '.')}.py").is_file():
                 return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file)))
         return None
 
