@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from selbench.models import fingerprint
+from selbench.models import fingerprint, light_tokenizer, plain_is_shorter
 from selbench.planning.demands import Demand, Grid
 from selbench.planning.measured import MeasuredPools
 from selbench.run.inputs import load_pool
@@ -54,5 +54,11 @@ def _of_pool(
         much = facts.loses_much
         yield (
             much,
-            f"{where}: {facts.losses} Measured on {of}" + (f"; {context.advice(facts.template)}." if much else "."),
+            f"{where}: {facts.losses} Measured on {of}"
+            + (f"; {context.advice(_plain_is_shorter(demand))}." if much else "."),
         )
+
+
+def _plain_is_shorter(demand: Demand) -> bool:
+    tokenizer = light_tokenizer(demand.run.model)
+    return tokenizer is not None and plain_is_shorter(tokenizer)
