@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+
 import pytest
 
 from selbench.errors import UserError
@@ -119,3 +123,14 @@ def test_two_files_that_differ_in_a_dot_are_two(tmp_path):
     folder = plugin(plugin(tmp_path / "odd", "my.method", "WORD = 1"), "my_method", "WORD = 2")
     registry = discover([str(folder)])
     assert (said(registry, "my.method"), said(registry, "my_method")) == (1, 2)
+
+
+def test_another_process_finds_the_class_of_a_folder_by_its_name(tmp_path):
+    """As a launcher's does, which is handed the settings with their classes and has not looked for plugins."""
+    folder = plugin(tmp_path / "größe und so", "my.method", "from helpers import WORD")
+    (folder / "helpers.py").write_text("WORD = 'found'\n")
+    cls = discover([str(folder)]).get("selector", "my.method").cls
+    script = f"import pickle; print(pickle.loads({pickle.dumps(cls)!r})().select(None, None, None))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "found"
