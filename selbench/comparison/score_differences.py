@@ -134,9 +134,9 @@ def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> 
     metrics = {row.task: row.metric for row in first}
     together = first[0].metric if len(set(metrics.values())) == 1 else "mean"
     sign = 1 if first[0].higher_is_better else -1
+    counted = {task: [task] if task else sorted(common) for task in ["", *sorted(metrics)]}
     found = {
-        task: tuple(_scores_by_seed(side, suite, [task] if task else common) for side in (a, b))
-        for task in ["", *sorted(metrics)]
+        task: (_scores_by_seed(a, suite, tasks), _scores_by_seed(b, suite, tasks)) for task, tasks in counted.items()
     }
     values = {task: pair for task, pair in found.items() if np.isfinite(pair).all()}
     fixed = [len(side.seeds) > 1 and len({record.key for record in side.records}) == 1 for side in (a, b)]

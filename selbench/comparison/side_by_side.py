@@ -134,17 +134,15 @@ def _why_no_answers(suite: str, a: Side, b: Side, items: ItemScores) -> str:
 def _lacking_tasks(suite: str, a: Side, b: Side) -> list[str]:
     """A sentence for each side that lacks tasks which the other has: they are no part of the comparison."""
     common = common_tasks(suite, a, b)
-    tasks = [{row.task for record in side.records for row in record.headlines(suite)} for side in (a, b)]
-    every = tasks[0] | tasks[1]
+    scored = {side.name: [{row.task for row in record.headlines(suite)} for record in side.records] for side in (a, b)}
+    every = {task for runs in scored.values() for tasks in runs for task in tasks}
     found = []
-    for side in (a, b):
-        lacking = sorted(
-            every - set.intersection(*({row.task for row in record.headlines(suite)} for record in side.records))
-        )
+    for name, runs in scored.items():
+        lacking = sorted({task for tasks in runs for task in every - tasks})
         if lacking:
             named = ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else "")
             found.append(
-                f"{suite}: {side.name} has no score on {named}; {len(common)} of the {len(every)} tasks are compared."
+                f"{suite}: {name} has no score on {named}; {len(common)} of the {len(every)} tasks are compared."
             )
     return found
 
