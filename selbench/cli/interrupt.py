@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+_exit = os._exit  # itself: while a plugin is called, the name in `os` raises an error (run/plugin_call.py)
 STATUS = 130  # 128 + SIGINT, as a shell reports a program that Ctrl-C has ended
 # Seconds that the program has for ending in order: giving locks back, deleting working folders. Whatever is in the store
 # is whole at every moment, so that it may be stopped at any. Code that swallows the KeyboardInterrupt would go on for ever.
@@ -45,7 +46,7 @@ def _watch(heard: socket.socket) -> None:
                 while number := _next_signal(heard):
                     if number in (signal.SIGINT, -1):
                         os.write(2, f"\nerror: {MESSAGE}\n".encode())
-                        end_now(STATUS)
+                        _exit(STATUS)
 
 
 def _next_signal(heard: socket.socket) -> int:
@@ -68,4 +69,4 @@ def end_now(status: int) -> None:
         for child in sys.modules["multiprocessing"].active_children():
             with suppress(Exception):
                 child.terminate()
-    os._exit(status)
+    _exit(status)
