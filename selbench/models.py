@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import hashlib
 import json
@@ -14,8 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selbench.api import ModelRef
-from selbench.data.chat import ALPACA_TEMPLATE
+from selbench.api import Example, ModelRef
+from selbench.data.chat import ALPACA_TEMPLATE, encode
 from selbench.data.commits import at_commit, commit_of
 from selbench.data.templates import template_file, template_identity, template_text
 from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
@@ -37,15 +38,14 @@ class TrainingContext:
 
     tokens: int
     limit: str
+    most: int | None = None  # tokens up to which raising the limit helps; None where no end is known
 
-    def advice(self, template: str) -> str:
-        """What makes more fit where prompts are written in this template, as an imperative."""
-        shorter = "" if template == "plain" else "use a shorter template (model.template=plain), or "
-        return (
-            f"{shorter}use a model with more positions"
-            if self.limit == OWN_POSITIONS
-            else f"{shorter}raise {self.limit}"
-        )
+    def advice(self, shorter_template: bool) -> str:
+        """What makes more fit, as an imperative; `shorter_template` says whether model.template=plain is shorter."""
+        shorter = "use a shorter template (model.template=plain), or " if shorter_template else ""
+        if self.limit == OWN_POSITIONS:
+            return f"{shorter}use a model with more positions"
+        return f"{shorter}raise {self.limit}" + (f" (at most {self.most:,} tokens help)" if self.most else "")
 
 
 def training_context(model: ModelRef, lower: int | None = None) -> TrainingContext:
@@ -57,13 +57,20 @@ def training_context(model: ModelRef, lower: int | None = None) -> TrainingConte
         if value is not None and value < 1:
             raise UserError(f"{name}.max_length={value} must be at least 1 token.")
     if lower is not None and lower > model.max_length:
+        known = positions(model)
+        raising = (
+            f"The model has {known:,} positions; leave"
+            if known and known < lower
+            else f"Set model.max_length={lower}, or leave"
+        )
         raise UserError(
             f"trainer.max_length={lower} is above model.max_length={model.max_length}, which is the training context: a "
-            f"trainer may only lower it. Set model.max_length={lower}, or leave trainer.max_length out."
+            f"trainer may only lower it. {raising} trainer.max_length out."
         )
-    own, known = TrainingContext(model.max_length, "model.max_length"), positions(model)
+    known = positions(model)
+    own = TrainingContext(model.max_length, "model.max_length", known)
     if lower is not None and lower < own.tokens:
-        own = TrainingContext(lower, "trainer.max_length")
+        own = TrainingContext(lower, "trainer.max_length", min(model.max_length, known or model.max_length))
     return TrainingContext(known, OWN_POSITIONS) if known and known <= own.tokens else own
 
 
@@ -107,7 +114,10 @@ def _file_at_hand(ref: ModelRef, name: str) -> Path | None:
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(ref.path, name, revision=_commit_of(ref.path, ref.revision))
+    try:
+        found = try_to_load_from_cache(ref.path, name, revision=_commit_of(ref.path, ref.revision))
+    except ValueError:  # a path that is no name on the hub either: loading the model will say so
+        return None
     return Path(found) if isinstance(found, str) else None
 
 
@@ -155,6 +165,15 @@ def template_name(ref: ModelRef, chat_template: Any) -> str:
         path = template_file(ref.template)
         return path.name if path else ref.template
     return "alpaca" if chat_template in (None, "", ALPACA_TEMPLATE) else "chat"
+
+
+def plain_is_shorter(tokenizer: Any) -> bool:
+    """Whether prompts in the template `plain` take fewer tokens than in the one that this tokenizer has."""
+    plain = copy.copy(tokenizer)
+    plain.chat_template = template_text("plain", "")
+    example = [Example("0", "a", "b")]
+    own, other = (len(encode(example, each, max_length=sys.maxsize)[0].ids) for each in (tokenizer, plain))
+    return other < own
 
 
 def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -13,7 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PREFIX = "selbench_path_"
+# A folder is the package PREFIX + its path in hexadecimal. Its name says where it is, so that any process that can import
+# selbench can import it, such as one of a launcher's that is handed its classes.
+PREFIX = f"{__name__}.path_"
+__path__: list[str] = []  # such packages are found by the finder below, and are no files of selbench's
+DEPTH = PREFIX.count(".") + 1
+DOT = "\N{MIDDLE DOT}"  # stands for a dot of a file's name, which in a module's name would begin another module
 
 
 def import_file(file: Path) -> ModuleType:
@@ -22,8 +27,7 @@ def import_file(file: Path) -> ModuleType:
     `import helpers` and `from .helpers import x` find the file `helpers.py`, or the package `helpers`, beside it.
     Names of the standard library mean the standard library, and a module's own name something installed.
     """
-    _find_ours()
-    return importlib.import_module(f"{_package(file.parent)}.{file.stem}")
+    return importlib.import_module(f"{_package(file.parent)}.{file.stem.replace('.', DOT)}")
 
 
 def forget_folder(folder: Path) -> None:
@@ -34,20 +38,20 @@ def forget_folder(folder: Path) -> None:
 
 
 def _package(folder: Path) -> str:
-    """The name of the folder's package, which stands among the modules from now on."""
-    name = PREFIX + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    if name not in sys.modules:
-        package = ModuleType(name, f"Plugins in {folder}.")
-        package.__path__ = [str(folder)]
-        sys.modules[name] = package
-    return name
+    """The name of the folder's package."""
+    return PREFIX + os.fsencode(folder).hex()
+
+
+def package_of(module: str) -> str:
+    """The package of the folder that a module with this full name is in; empty for one of no such folder."""
+    return ".".join(module.split(".")[:DEPTH]) if module.startswith(PREFIX) else ""
 
 
 class _Loader(SourceFileLoader):
     """Gives a module an `import` of its own before it is executed."""
 
     def exec_module(self, module: ModuleType) -> None:
-        package = module.__name__.partition(".")[0]
+        package = package_of(module.__name__)
         folder = Path(sys.modules[package].__path__[0])
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _sibling_import(package, folder)}
         importlib.invalidate_caches()
@@ -59,7 +63,13 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
-        if not name.startswith(PREFIX) or not path:
+        if not name.startswith(PREFIX):
+            return None
+        if name == package_of(name):
+            found = ModuleSpec(name, None, is_package=True)
+            found.submodule_search_locations = [os.fsdecode(bytes.fromhex(name.removeprefix(PREFIX)))]
+            return found
+        if not path:
             return None
         stem = name.rpartition(".")[2]
         for folder in map(Path, path):
@@ -68,14 +78,13 @@ class _Finder:
                 return importlib.util.spec_from_file_location(
                     name, file, loader=loader, submodule_search_locations=[str(folder / stem)]
                 )
-            if (file := folder / f"{stem}.py").is_file():
+            if (file := folder / f"{stem.replace(DOT, '.')}.py").is_file():
                 return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file)))
         return None
 
 
-def _find_ours() -> None:
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+if not any(getattr(finder, "__qualname__", "") == _Finder.__qualname__ for finder in sys.meta_path):
+    sys.meta_path.insert(0, _Finder)
 
 
 def _sibling_import(package: str, folder: Path) -> Callable[..., Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+
 import pytest
 
 from selbench.errors import UserError
 from selbench.plugins import discover
+from selbench.store.code import code_hash
 
 PLUGIN = '''
 from selbench.api import Selection, selector
@@ -98,3 +103,34 @@ def test_a_single_file_is_a_plugin_path(tmp_path):
         discover([str(tmp_path / "notes.txt")])
     with pytest.raises(UserError, match="does not exist"):
         discover([str(tmp_path / "none.py")])
+
+
+@pytest.mark.parametrize("name", ["my.method", "my.method.v2", "my-method", "2nd", "with space", "class", "größe"])
+def test_the_file_of_a_plugin_may_have_any_name(tmp_path, name):
+    folder = plugin(tmp_path / "odd", name, "from .helpers import WORD")
+    (folder / "helpers.py").write_text("WORD = 'one'\n")
+    for named in (folder, folder / f"{name}.py"):
+        registry = discover([str(named)])
+        assert not registry.broken, registry.broken
+        assert said(registry, name) == "one"
+    before = code_hash(registry.get("selector", name).cls)
+    (folder / "helpers.py").write_text("WORD = 'two'\n")
+    registry = discover([str(folder)])
+    assert said(registry, name) == "two" and code_hash(registry.get("selector", name).cls) != before
+
+
+def test_two_files_that_differ_in_a_dot_are_two(tmp_path):
+    folder = plugin(plugin(tmp_path / "odd", "my.method", "WORD = 1"), "my_method", "WORD = 2")
+    registry = discover([str(folder)])
+    assert (said(registry, "my.method"), said(registry, "my_method")) == (1, 2)
+
+
+def test_another_process_finds_the_class_of_a_folder_by_its_name(tmp_path):
+    """As a launcher's does, which is handed the settings with their classes and has not looked for plugins."""
+    folder = plugin(tmp_path / "größe und so", "my.method", "from helpers import WORD")
+    (folder / "helpers.py").write_text("WORD = 'found'\n")
+    cls = discover([str(folder)]).get("selector", "my.method").cls
+    script = f"import pickle; print(pickle.loads({pickle.dumps(cls)!r})().select(None, None, None))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "found"

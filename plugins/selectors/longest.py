@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import numpy as np
+
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, selector
 from selbench.features.lengths import ResponseLength
 
@@ -31,8 +33,17 @@ class Longest:
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [ResponseLength()] if self.unit == "tokens" else []
 
+    def likely_ranking(self, pool: Pool, response_tokens: np.ndarray) -> np.ndarray:
+        """The positions of the examples, longest response first, by estimated lengths: for `selbench plan`."""
+        lengths = response_tokens if self.unit == "tokens" else np.asarray(_characters(pool))
+        return np.argsort(-lengths, kind="stable")
+
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         if self.unit == "tokens":
             return Selection.ranked(context.features(ResponseLength())["tokens"], budget)
-        characters = [sum(len(answer) for _, answer in example.history) + len(example.response) for example in pool]
-        return Selection.ranked(characters, budget)
+        return Selection.ranked(_characters(pool), budget)
+
+
+def _characters(pool: Pool) -> list[int]:
+    """N integers: the characters of all answers of each example."""
+    return [sum(len(answer) for _, answer in example.history) + len(example.response) for example in pool]

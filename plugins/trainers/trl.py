@@ -16,7 +16,14 @@ from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_model, load_tokenizer, resolved_dtype, template_name, training_context
+from selbench.models import (
+    load_model,
+    load_tokenizer,
+    plain_is_shorter,
+    resolved_dtype,
+    template_name,
+    training_context,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -151,7 +158,7 @@ class Trl:
             template = template_name(model, tokenizer.chat_template)
             raise UserError(
                 f"none of the {len(rows)} examples has any response left within {longest.tokens} tokens "
-                f"({longest.limit}; template {template}): nothing to train on; {longest.advice(template)}."
+                f"({longest.limit}; template {template}): nothing to train on; {longest.advice(plain_is_shorter(tokenizer))}."
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from selbench import console
+from selbench.cli import interrupt
 from selbench.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ def main() -> None:
     # PyTorch's CPU threads wait busily for a millisecond by default, and small models then run five times slower where
     # a core is shared. A short wait costs a quiet machine little (7.8 s instead of 6.9 s); none at all doubles the time.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    sys.exit(run(sys.argv[1:]))
+    with interrupt.watched():
+        status = run(sys.argv[1:])
+        if status == interrupt.STATUS:
+            interrupt.end_now(status)
+    sys.exit(status)
 
 
 @console.warnings_shown()
@@ -83,8 +88,8 @@ def run(arguments: Sequence[str]) -> int:
         console.fail(str(error))
         return 2
     except KeyboardInterrupt:
-        console.fail("interrupted. What was finished is kept: the same command goes on from there.")
-        return 130
+        console.fail(interrupt.MESSAGE)
+        return interrupt.STATUS
     except BrokenPipeError:  # `selbench plugins | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

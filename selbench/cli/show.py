@@ -144,6 +144,8 @@ def _cost_lines(record: Record) -> Iterator[Line]:
         flops = f", {flops_text(cost['flops'])} FLOP" if "flops" in cost else ""
         yield head, f"{stage} {number_text(cost['wall_s'], 2)} s{peak}{flops}"
         head = ""
+        if stage == "training" and (checked := record.logged.get("training/output_check_s")) is not None:
+            yield "", f"comparing outputs with the base {number_text(checked, 2)} s (not part of training)"
 
 
 def _origin_lines(record: Record, outputs: Outputs) -> Iterator[Line]:

@@ -6,7 +6,7 @@ The statistics are those of the leaderboard (selbench.statistics).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -123,13 +123,20 @@ class Answers:
 
 
 def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> list[ScoreDifference]:
-    """The difference on the suite, then, if it has several, on each task; tasks that a run lacks are left out."""
-    first = a.records[0].headlines(suite)
+    """The difference on the suite, then, if it has several, on each task; tasks that a run lacks are left out.
+
+    That of the suite is then over the tasks that all runs have, and there is none if they have none in common.
+    """
+    common = common_tasks(suite, a, b)
+    first = [row for row in a.records[0].headlines(suite) if row.task in common]
+    if not first:
+        return []
     metrics = {row.task: row.metric for row in first}
     together = first[0].metric if len(set(metrics.values())) == 1 else "mean"
     sign = 1 if first[0].higher_is_better else -1
+    counted = {task: [task] if task else sorted(common) for task in ["", *sorted(metrics)]}
     found = {
-        task: (_scores_by_seed(a, suite, task), _scores_by_seed(b, suite, task)) for task in ["", *sorted(metrics)]
+        task: (_scores_by_seed(a, suite, tasks), _scores_by_seed(b, suite, tasks)) for task, tasks in counted.items()
     }
     values = {task: pair for task, pair in found.items() if np.isfinite(pair).all()}
     fixed = [len(side.seeds) > 1 and len({record.key for record in side.records}) == 1 for side in (a, b)]
@@ -148,14 +155,22 @@ def score_differences(suite: str, a: Side, b: Side, answers: Answers | None) -> 
         )
         for task in values
     ]
-    return rows if len(metrics) > 1 else rows[:1]
+    every = {row.task for side in (a, b) for record in side.records for row in record.headlines(suite)}
+    return rows if len(every) > 1 else rows[:1]
 
 
-def _scores_by_seed(side: Side, suite: str, task: str) -> Floats:
-    """The side's score under each seed, on one task or, if `task` is empty, averaged over tasks; NaN if missing."""
+def common_tasks(suite: str, a: Side, b: Side) -> set[str]:
+    """The headline tasks of a suite that every run of both sides has a score of."""
+    return set.intersection(
+        *({row.task for row in record.headlines(suite)} for side in (a, b) for record in side.records)
+    )
+
+
+def _scores_by_seed(side: Side, suite: str, tasks: Collection[str]) -> Floats:
+    """The side's score under each seed, averaged over these tasks; NaN if missing."""
     found = []
     for record in side.records:
-        rows = [row.value for row in record.headlines(suite) if task in ("", row.task)]
+        rows = [row.value for row in record.headlines(suite) if row.task in tasks]
         found.append(float(np.mean(rows)) if rows else math.nan)
     return np.asarray(found)
 

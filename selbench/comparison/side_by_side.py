@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selbench.comparison.overlap import Overlap, selection_overlap
-from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, score_differences
+from selbench.comparison.score_differences import Answers, Changes, ScoreDifference, common_tasks, score_differences
 from selbench.comparison.sides import Side
 from selbench.errors import UserError
 from selbench.numbers import UNKNOWN, count_text
@@ -32,6 +32,7 @@ from selbench.store.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
+NAMED = 5  # how many tasks a note names
 STAGES = ("selection", "training", "evaluation")
 
 
@@ -83,8 +84,11 @@ def compare_sides(
     runs = Outputs(outputs).records.root
     items = ItemScores(runs, [*a.records, *b.records, *among])
     scores: list[ScoreDifference] = []
+    lacking: dict[str, list[str]] = {}
     changes, tables, notes = [], [], _comparison_notes(a, b, suites)
     for name in suites:
+        lacking[name] = _lacking_tasks(name, a, b)
+        notes += lacking[name]
         answers = Answers.of(name, a, b, items)
         scores += score_differences(name, a, b, answers)
         if answers is None:
@@ -98,7 +102,9 @@ def compare_sides(
             )
     if left_out := current_results(among).sentence():
         notes.append(left_out)
-    verdicts = _board_verdicts(a, b, suites, among, items)
+    # The board's verdict on a suite is over all tasks of an arm, and not over those that both arms have.
+    whole = [name for name in suites if not lacking[name]]
+    verdicts = _board_verdicts(a, b, whole, among, items)
     return Comparison(
         a,
         b,
@@ -123,6 +129,22 @@ def _why_no_answers(suite: str, a: Side, b: Side, items: ItemScores) -> str:
     if any(column is not None and column.index.has_duplicates for column in values):
         return "several items have one id"
     return "the two sides have item-level results, but of different items"
+
+
+def _lacking_tasks(suite: str, a: Side, b: Side) -> list[str]:
+    """A sentence for each side that lacks tasks which the other has: they are no part of the comparison."""
+    common = common_tasks(suite, a, b)
+    scored = {side.name: [{row.task for row in record.headlines(suite)} for record in side.records] for side in (a, b)}
+    every = {task for runs in scored.values() for tasks in runs for task in tasks}
+    found = []
+    for name, runs in scored.items():
+        lacking = sorted({task for tasks in runs for task in every - tasks})
+        if lacking:
+            named = ", ".join(lacking[:NAMED]) + (f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else "")
+            found.append(
+                f"{suite}: {name} has no score on {named}; {len(common)} of the {len(every)} tasks are compared."
+            )
+    return found
 
 
 def _common_suites(a: Side, b: Side, wanted: str | None) -> list[str]:

@@ -48,6 +48,7 @@ class Demand:
     exact: bool = True  # whether `id` is the key, and not a stand-in
     picks: float = 0.0  # the number of examples that are selected, trained on or searched for test items
     positions: np.ndarray | None = None  # the positions of these examples in the pool, where known
+    budget: Budget | None = None  # of a fine-tuning: what may be selected
     cells: list[int] = field(default_factory=list)  # the numbers of the cells that need it
 
 
@@ -207,7 +208,7 @@ class Grid:
         else:
             chosen = [pool[position] for position in positions]
             key = TrainingStage(run.trainer, chosen, run.model, run.seed).key
-        demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions)
+        demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions, budget=budget)
         demand.picks = float(len(budget.take(np.arange(len(pool)))) if positions is None else len(positions))
         demand.cached = exact and self._is_cached(run, "training", key)
         self._add(cell, demand)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from selbench.models import gpu_is_here
 from selbench.planning.flops import TRAINING
 from selbench.planning.past import Past, PastStage
-from selbench.planning.plan import Settings
-from selbench.planning.work import EXAMPLE_S, Work
+from selbench.planning.plan import Basis, Settings
+from selbench.planning.work import EXAMPLE_S, START_S, Work
 
-SAME, NEAR = (
-    1.1,
-    30.0,
-)  # the largest ratio of two models that count as one size; and at which a past stage says anything
+# The largest ratio of two models that count as one size; and at which a past stage says anything.
+SAME, NEAR = 1.1, 30.0
 LATEST = 30  # the number of past stages that count: the machine and the code change, so that older ones mislead
 # Operations per second where none were measured: two CPU cores on a small model; a data-centre GPU at about a third of its
 # dense bfloat16 peak.
 ASSUMED_FLOPS = {"cpu": 5e10, "gpu": 1e14}
+# How far off, as a standard deviation of the logarithm, we take a time to be: one carried over from stages with other
+# options, another model size or device; and one by a formula (a factor of 3.3). A measured one stands as it is.
+CARRIED_SD, FORMULA_SD = 0.5, 1.2
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,21 @@ class Guess:
     seconds: float | None  # None where neither past stages nor a known model size tell
     bytes: float  # added to the disk
     source: str  # where the seconds come from, for people
+    basis: Basis  # what they rest on
 
 
 class Estimator:
     """Estimates stages, mostly from the past stages of one store."""
 
-    def __init__(self, past: Past, settings: Settings) -> None:
+    def __init__(self, past: Past, settings: Settings, gpu: bool | None = None) -> None:
+        """`gpu` says whether this machine has one (None: look): stages of devices like its own count before others."""
         self.past, self.settings = past, settings
+        self.gpu = gpu_is_here() if gpu is None else gpu
 
     def of(self, work: Work) -> Guess:
         """From past stages of the same plugin and model, else of the same model size, else scaled from another size,
         else from the operations."""
-        stages = self.past.of(work.kind, work.plugin)
+        stages, elsewhere = self._of_this_device(self.past.of(work.kind, work.plugin))
         alike = [stage for stage in stages if stage.model == work.model]
         sized = [stage for stage in stages if _size_ratio(stage, work) <= SAME]
         near = [stage for stage in stages if _size_ratio(stage, work) <= NEAR]
@@ -51,13 +55,33 @@ class Estimator:
             (near, "scaled by model size from"),
         ):
             if found := self._from_past(chosen, work, scale=chosen is near):
-                seconds, count = found
+                seconds, count, same_options = found
                 source = f"{how} {count} past stage{'s' if count > 1 else ''}"
-                return Guess(seconds, self._bytes_left(alike or sized, work), _comma_joined(source, work.assumed))
-        return Guess(*self._from_operations(work))
+                if not same_options:
+                    source += " with other options"
+                source += elsewhere
+                basis: Basis = "measured" if chosen is not near and same_options and not elsewhere else "scaled"
+                if basis == "scaled":
+                    seconds = _shrunk(seconds, count, self._from_operations(work)[0])
+                said = work.counted if work.kind == "training" else ""
+                kept = self._bytes_left(alike or sized, work)
+                return Guess(seconds, kept, _comma_joined(source, work.assumed, said), basis)
+        seconds_, kept, source = self._from_operations(work)
+        return Guess(seconds_, kept, source, "unknown" if seconds_ is None else "guess")
 
-    def _from_past(self, stages: list[PastStage], work: Work, scale: bool) -> tuple[float, int] | None:
-        """Seconds, and the number of past stages they come from; None if none of them has a size to compare by.
+    def _of_this_device(self, stages: list[PastStage]) -> tuple[list[PastStage], str]:
+        """Those that ran on a device like this machine's, as far as that is known; else all, and that they did not.
+
+        The machine that plans a grid may be a login node without the device that carries it out.
+        """
+        here = [stage for stage in stages if stage.device is None or (stage.device == "cuda") == self.gpu]
+        if here or not stages:
+            return here, ""
+        return stages, f" on {', '.join(sorted({stage.device or '' for stage in stages}))}"
+
+    def _from_past(self, stages: list[PastStage], work: Work, scale: bool) -> tuple[float, int, bool] | None:
+        """Seconds, how many past stages they come from, and whether these had the same options; None if none of them has
+        a size to compare by.
 
         Stages with the same options count alone, if there are any. `scale`: in proportion to the model's size.
         """
@@ -65,7 +89,8 @@ class Estimator:
         for unit, size in work.sizes.items():
             if known := [stage for stage in same or stages if unit in stage.sizes][-LATEST:]:
                 points = [(stage.sizes[unit], _comparable_seconds(stage, work, scale)) for stage in known]
-                return fitted_seconds(points, size), len(known)
+                # What a formula takes for loading is no part of what grows with the size.
+                return fitted_seconds(points, size, START_S.get(work.kind, 0.0)), len(known), bool(same)
         return None
 
     def _from_operations(self, work: Work) -> tuple[float | None, float, str]:
@@ -83,13 +108,12 @@ class Estimator:
         """Operations per second, and where that comes from: as set, from past fine-tunings of like models, or assumed."""
         if self.settings.flops_per_s:
             return self.settings.flops_per_s, "as set"
-        past = [
-            stage for stage in self.past.of("training") if "tokens" in stage.sizes and _size_ratio(stage, work) <= NEAR
-        ]
+        stages, elsewhere = self._of_this_device(self.past.of("training"))
+        past = [stage for stage in stages if "tokens" in stage.sizes and _size_ratio(stage, work) <= NEAR]
         if past := past[-LATEST:]:
             points = [(TRAINING * (stage.parameters or 0) * stage.sizes["tokens"], stage.seconds) for stage in past]
-            return flops / fitted_seconds(points, flops), f"as in {len(past)} past fine-tunings"
-        return ASSUMED_FLOPS["gpu" if shutil.which("nvidia-smi") else "cpu"], "assumed"
+            return flops / fitted_seconds(points, flops), f"as in {len(past)} past fine-tunings{elsewhere}"
+        return ASSUMED_FLOPS["gpu" if self.gpu else "cpu"], "assumed"
 
     def _bytes_left(self, stages: list[PastStage], work: Work) -> float:
         """The bytes that a stage leaves, by the median of past stages; 0 if its files are dropped."""
@@ -125,16 +149,30 @@ def _size_ratio(stage: PastStage, work: Work) -> float:
     return max(stage.parameters / work.parameters, work.parameters / stage.parameters)
 
 
-def fitted_seconds(points: Sequence[tuple[float, float]], size: float) -> float:
+def _shrunk(seconds: float, count: int, formula: float | None) -> float:
+    """A time carried over from `count` stages of another kind, drawn a little towards that of the formula.
+
+    The mean of the two logarithms, each weighted by its precision.
+    """
+    if not formula or not seconds:
+        return seconds
+    carried, formulas = count / CARRIED_SD**2, 1 / FORMULA_SD**2
+    share = carried / (carried + formulas)
+    return float(np.exp(share * np.log(seconds) + (1 - share) * np.log(formula)))
+
+
+def fitted_seconds(points: Sequence[tuple[float, float]], size: float, start: float = 0.0) -> float:
     """Seconds for work of this size, by a line through the (size, seconds) of past stages.
 
     Slope and intercept are medians (Theil 1950, Sen 1968): they pass over the first stage of a process, which also
     loads the libraries. Ours: slopes only between points whose sizes differ by a factor of 1.5 or more, neither slope
-    nor intercept below 0, and time in proportion to size where there is no such pair.
+    nor intercept below 0. Where there is no such pair, `start` seconds (at most half of what a stage took) are taken to
+    be fixed and the rest in proportion to the size.
     """
     slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a in points for b in points if b[0] > 1.5 * a[0]]
-    if not slopes:
-        return float(np.median([seconds / at * size for at, seconds in points]))
-    slope = max(0.0, float(np.median(slopes)))
-    fixed = max(0.0, float(np.median([seconds - slope * at for at, seconds in points])))
-    return fixed + slope * size
+    if slopes:
+        slope = max(0.0, float(np.median(slopes)))
+        fixed = max(0.0, float(np.median([seconds - slope * at for at, seconds in points])))
+        return fixed + slope * size
+    known = [(at, seconds, min(start, seconds / 2)) for at, seconds in points]
+    return float(np.median([fixed + (seconds - fixed) / at * size for at, seconds, fixed in known]))

@@ -6,21 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from selbench.models import fingerprint
+from selbench.models import fingerprint, light_tokenizer, plain_is_shorter
 from selbench.planning.demands import Demand, Grid
+from selbench.planning.measured import MeasuredPools
 from selbench.run.inputs import pool_of
-from selbench.run.training_lengths import Lengths, context_of, lengths_at_hand
+from selbench.run.training_lengths import Lengths, context_of
 from selbench.store.facts import TrainingFacts
 from selbench.store.keys import digest
 
-Known = dict[str, "tuple[Lengths, np.ndarray] | None"]
 
-
-def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
+def cut_sentences(grid: Grid, measured: MeasuredPools) -> Iterator[tuple[bool, str]]:
     """A sentence for each pool, model and context that cuts anything, and for each selection that is known and of which
     much is cut; whether it is much, first. An unmeasured pool is told as well.
     """
-    measured: Known = {}
     told: set[str] = set()
     for demand in grid.demands.values():
         if demand.stage != "training":
@@ -28,9 +26,7 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
         run = demand.run
         pool, context = pool_of(run).pool, context_of(run)
         place = digest([pool.fingerprint, fingerprint(run.model)])
-        if place not in measured:
-            measured[place] = _measured(demand, grid)
-        found = measured[place]
+        found = measured.measured(pool, run.model)
         where = f"{run.model.name} on pool {run.pool.name}"
         if (setting := digest([place, context.tokens])) not in told:
             told.add(setting)
@@ -39,13 +35,6 @@ def cut_sentences(grid: Grid) -> Iterator[tuple[bool, str]]:
             facts = found[0].facts(demand.positions, context)
             if facts.loses_much:
                 yield True, f"{demand.label}: {facts.losses}"
-
-
-def _measured(demand: Demand, grid: Grid) -> tuple[Lengths, np.ndarray] | None:
-    try:
-        return lengths_at_hand(pool_of(demand.run).pool, demand.run.model, grid.root)
-    except Exception:  # a template of anybody's may raise anything: the run will say it
-        return None
 
 
 def _of_pool(
@@ -65,5 +54,11 @@ def _of_pool(
         much = facts.loses_much
         yield (
             much,
-            f"{where}: {facts.losses} Measured on {of}" + (f"; {context.advice(facts.template)}." if much else "."),
+            f"{where}: {facts.losses} Measured on {of}"
+            + (f"; {context.advice(_plain_is_shorter(demand))}." if much else "."),
         )
+
+
+def _plain_is_shorter(demand: Demand) -> bool:
+    tokenizer = light_tokenizer(demand.run.model)
+    return tokenizer is not None and plain_is_shorter(tokenizer)

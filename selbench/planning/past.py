@@ -16,7 +16,7 @@ from selbench.planning.flops import parameters
 from selbench.store.files import read_json
 from selbench.store.inventory import FORMER_FOLDERS
 from selbench.store.keys import digest
-from selbench.store.records import Record
+from selbench.store.records import SELECTION, Record
 from selbench.store.stages import DROPPED, MANIFEST
 
 # Kind in a manifest of former versions -> kind of today.
@@ -49,10 +49,21 @@ class PastStage:
     options: str  # a hash of the plugin's options
     model: str | None  # the fingerprint of the base model or scorer
     parameters: float | None  # of that model
-    sizes: Mapping[str, float]  # how much work it was: unit (examples, tokens, items; whole is always 1) -> number
+    sizes: Mapping[
+        str, float
+    ]  # how much work it was: unit (tokens, response tokens, examples, items; `whole` is 1) -> number
     seconds: float
     whole_seconds: float  # of a selection together with its features; otherwise as `seconds`
     bytes: float  # of its files
+    device: str | None = None  # cuda, mps or cpu; None for a stage of a version that did not note it
+
+
+@dataclass(frozen=True)
+class PastSelection:
+    """What was selected in the past."""
+
+    ids: tuple[str, ...]  # best first
+    unit: str  # of its budget
 
 
 class Past:
@@ -71,10 +82,27 @@ class Past:
         self._pools = {m["identity"]["pool"]: size for m in manifests if (size := self._pool_size(m))}
         self._bases = {m["key"]: m["identity"]["model"] for m in manifests if m["kind"] == "training"}
         self.stages = [self._past_stage(manifest) for manifest in manifests]
+        # Seconds of the comparison of a tuned model's outputs with its base's, which are no part of the training's.
+        self.output_checks = [
+            float(m["logged"]["output_check_s"]) for m in manifests if "output_check_s" in m.get("logged", {})
+        ]
+        self._selections = [manifest for manifest in manifests if manifest["kind"] == "selection"]
 
     def of(self, kind: str, plugin: str | None = None) -> list[PastStage]:
         """The past stages of one kind, and of one plugin if it is given; the latest last."""
         return [stage for stage in self.stages if stage.kind == kind and plugin in (None, stage.plugin)]
+
+    def selections(self, selector: str, options: str, pool: str) -> list[PastSelection]:
+        """The past selections of a selector with these options (their hash) from a pool (its fingerprint)."""
+        found = []
+        for manifest in self._selections:
+            identity = manifest["identity"]
+            about = identity.get("selector", {})
+            if (about.get("name"), digest(about.get("options")), identity.get("pool")) == (selector, options, pool):
+                kept = read_json(self.root / "selection" / manifest["key"] / SELECTION)
+                if kept and kept.get("ids"):
+                    found.append(PastSelection(tuple(kept["ids"]), str(identity.get("budget", ["examples"])[0])))
+        return found
 
     def _manifests(self) -> Iterator[dict[str, Any]]:
         for folder in sorted(self.root.glob("[!.]*/[!.]*")):
@@ -105,6 +133,7 @@ class Past:
             seconds=seconds,
             whole_seconds=selection.cost["selection"]["wall_s"] if selection else seconds,
             bytes=float(sum(about["bytes"] for about in manifest["files"].values())),
+            device=manifest.get("device"),
         )
 
     def _base_model(self, kind: str, identity: Mapping[str, Any]) -> str | None:
@@ -119,7 +148,12 @@ class Past:
         kind, logged = manifest["kind"], manifest["logged"]
         if kind == "training":
             record = self._by_training.get(manifest["key"])
-            return {"tokens": logged.get("tokens_seen"), "examples": record.selection.examples if record else None}
+            # A trainer need not say how many tokens went through the model; those in the loss are measured for all.
+            return {
+                "tokens": logged.get("tokens_seen"),
+                "response tokens": record.training.response_tokens_kept if record else None,
+                "examples": record.selection.examples if record else None,
+            }
         if kind == "evaluation":
             return {"items": logged.get("items"), "whole": 1.0}
         return {"examples": self._pools.get(manifest["identity"].get("pool"))}

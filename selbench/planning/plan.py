@@ -11,6 +11,8 @@ from typing import Any, Literal
 # The kinds of stages, in the order in which a run computes them.
 STAGES = ("tokens", "autoencoder", "features", "selection", "leaks", "lengths", "training", "evaluation")
 Status = Literal["cached", "to run"]
+# What a time rests on: stages like it that ran before; stages of other options, size or device; a formula; nothing.
+Basis = Literal["cached", "measured", "scaled", "guess", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class PlannedStage:
     tokens: float | None = 0.0  # that the model reads or is trained on
     bytes: float | None = 0.0  # added to the disk
     source: str = "cached"  # where the estimate of the time comes from
+    basis: Basis = "cached"
 
 
 @dataclass(frozen=True)
@@ -147,5 +150,5 @@ def _totals_row(kind: str, stages: Iterable[PlannedStage], settings: Settings) -
 
 def _distinct_sources(stages: list[PlannedStage]) -> list[str]:
     """Where the estimates come from, the most frequent first."""
-    found = [stage.source for stage in stages]
+    found = [f"{stage.basis}: {stage.source}" if stage.basis != "unknown" else stage.source for stage in stages]
     return sorted(set(found), key=lambda source: (-found.count(source), source))

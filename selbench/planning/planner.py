@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from selbench.numbers import duration_text
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
-from selbench.planning.estimates import Estimator
+from selbench.planning.estimates import LATEST, Estimator
 from selbench.planning.fitting import cut_sentences
+from selbench.planning.measured import MeasuredPools
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.work import Workload
@@ -37,7 +39,8 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
     records = outputs.records.all()
     grid = Grid(runs, settings.chars_per_token)
     past = Past(outputs.store, records, [ref for run in runs for ref in (run.model, run.scorer)])
-    work, estimator = Workload(grid, past, settings), Estimator(past, settings)
+    measured = MeasuredPools(outputs.store, settings.chars_per_token)
+    work, estimator = Workload(grid, past, settings, measured), Estimator(past, settings)
     stages = sorted(
         (_planned_stage(demand, work, estimator) for demand in grid.demands.values()),
         key=lambda s: STAGES.index(s.stage),
@@ -52,7 +55,7 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
         peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _is_dropped_later(d)), default=0.0),
         free_bytes=float(shutil.disk_usage(_nearest_existing(output)).free),
     )
-    return _with_remarks(plan, grid)
+    return _with_remarks(plan, grid, measured, past)
 
 
 def settings_of(run: Run) -> Settings:
@@ -74,6 +77,7 @@ def _planned_stage(demand: Demand, work: Workload, estimator: Estimator) -> Plan
         seconds=guess.seconds,
         tokens=needed.tokens,
         bytes=guess.bytes,
+        basis=guess.basis,
         source=guess.source,
     )
 
@@ -101,10 +105,10 @@ def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
-def _with_remarks(plan: Plan, grid: Grid) -> Plan:
+def _with_remarks(plan: Plan, grid: Grid, measured: MeasuredPools, past: Past) -> Plan:
     """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
-    cuts = list(cut_sentences(grid))
+    cuts = list(cut_sentences(grid, measured))
     warnings = unknown_commits(commit for cell in grid.cells for commit in cell.hub)
     warnings += [sentence for much, sentence in cuts if much]
     notes = [sentence for much, sentence in cuts if not much]
@@ -120,6 +124,13 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     if waiting:
         notes.append(
             f"{len(waiting)} cells have ended as failed or skipped before and stay so; retry=failed (or all) runs them again."
+        )
+    trainings = sum(stage.stage == "training" and stage.status == "to run" for stage in plan.stages)
+    if trainings and past.output_checks:
+        seconds = trainings * float(np.median(past.output_checks[-LATEST:]))
+        notes.append(
+            f"besides {duration_text(seconds)} for comparing the outputs of tuned models with those of their base, as in "
+            "past fine-tunings; the table leaves them out."
         )
     if total["at_most"]:
         notes.append(

@@ -11,6 +11,7 @@ from selbench.numbers import (
     digits_text,
     duration_text,
     money_text,
+    percent_text,
     size_text,
     two_digits_text,
 )
@@ -85,13 +86,40 @@ def remarks(plan: Plan) -> Iterator[str]:
     yield f"disk: {free}{passing}"
     if plan.settings.price is not None:
         yield f"money: at {digits_text(plan.settings.price)} {plan.settings.currency} per device-hour, one device"
+    yield from _basis_lines(plan)
     yield from detectable_lines(plan)
     yield from plan.notes
 
 
+BASES = {
+    "measured": "measured by past stages",
+    "scaled": "carried over from past stages with other options, another model or device",
+    "guess": "guessed",
+}
+
+
+def _basis_lines(plan: Plan) -> Iterator[str]:
+    """A sentence on how much of the time rests on measurements."""
+    running = [stage for stage in plan.stages if stage.status == "to run"]
+    total = sum(stage.seconds or 0.0 for stage in running)
+    if not total:
+        return
+    shares = {basis: sum(s.seconds or 0.0 for s in running if s.basis == basis) / total for basis in BASES}
+    yield "time: " + ", ".join(
+        f"{percent_text(round(share, 2))} {BASES[basis]}" for basis, share in shares.items() if share
+    )
+
+
 def detectable_lines(plan: Plan) -> Iterator[str]:
-    """A sentence for each suite and model: the smallest difference that the planned seeds can show."""
+    """A sentence for each suite, model and assumed spread: the smallest difference that the planned seeds can show.
+
+    With one seed, which shows none whatever the spread is, one sentence for each suite and model.
+    """
+    told: set[tuple[str, str]] = set()
     for row in plan.detectable:
+        if row.difference is None and (row.suite, row.model) in told:
+            continue
+        told.add((row.suite, row.model))
         where = f"{row.suite} on {row.model}"
         if row.difference is None:
             yield f"{where}: one seed cannot show any difference; add seeds, as in seed=0,1,2"

@@ -13,10 +13,13 @@ from selbench.api import ModelRef, Pool
 from selbench.models import fingerprint
 from selbench.planning.demands import Demand, Grid
 from selbench.planning.flops import FORWARD, TRAINING, parameters, residual_width
+from selbench.planning.measured import MeasuredPools, PoolLengths
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
 from selbench.planning.suites import suite_reading
+from selbench.planning.training_tokens import training_tokens
 from selbench.run.inputs import pool_of
+from selbench.run.training_lengths import context_of
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Assumed seconds per example of the pool, for stages that run no model and were never run here.
@@ -49,9 +52,8 @@ class Work:
 class Workload:
     """Works out the work of each stage of a grid."""
 
-    def __init__(self, grid: Grid, past: Past, settings: Settings) -> None:
-        self.grid, self.past, self.settings = grid, past, settings
-        self._lengths: dict[tuple[str, str], tuple[np.ndarray, str]] = {}
+    def __init__(self, grid: Grid, past: Past, settings: Settings, measured: MeasuredPools) -> None:
+        self.grid, self.past, self.settings, self.measured = grid, past, settings, measured
 
     def of(self, demand: Demand) -> Work:
         """The work of one stage."""
@@ -66,24 +68,10 @@ class Workload:
             return self._evaluation(demand)
         return make.get(demand.stage, self._features)(demand)
 
-    def lengths(self, pool: Pool, demand: Demand, model: ModelRef) -> tuple[np.ndarray, str]:
-        """The tokens of each example of the pool (N floats: prompt and response, without template), and their source.
-
-        They are the characters by a rate: that of the responses if these were counted, else an assumed one.
-        """
-        known = pool.fingerprint, fingerprint(model)
-        if known not in self._lengths:
-            counts = self.grid.response_tokens(demand.run) if model == demand.run.model else None
-            characters = np.asarray([len(example.response) for example in pool], float)
-            if counts is None or not counts.sum():
-                rate = self.settings.chars_per_token
-                source = f"{rate:g} characters per token assumed"
-            else:
-                rate = max(1.0, float(np.sum(characters) / np.sum(counts)))
-                source = f"{rate:.1f} characters per token, as counted in the responses"
-            tokens = np.asarray([len(example.text) for example in pool]) / rate
-            self._lengths[known] = np.minimum(tokens, model.max_length), source
-        return self._lengths[known]
+    def lengths(self, pool: Pool, demand: Demand, model: ModelRef) -> PoolLengths:
+        """How long the examples of the pool are for a model."""
+        counts = self.grid.response_tokens(demand.run) if model == demand.run.model else None
+        return self.measured.lengths(pool, model, counts)
 
     def _tokens(self, demand: Demand) -> Work:
         pool, model = pool_of(demand.run).pool, demand.run.model
@@ -122,7 +110,10 @@ class Workload:
         """The work of a feature or selection, computed over the whole pool; through the scorer if it `looks` through it."""
         pool, scorer = pool_of(demand.run).pool, demand.run.scorer
         size = parameters(scorer) if looks else None
-        lengths, source = self.lengths(pool, demand, scorer) if looks else (np.zeros(1), "")
+        tokens, source = 0.0, ""
+        if looks:
+            lengths = self.lengths(pool, demand, scorer)
+            tokens, source = float(lengths.kept(scorer.max_length)[0].sum()), lengths.source
         # A selection depends on the scorer through its features, even if it reads nothing itself.
         uses = looks or (kind == "selection" and demand.run.selector.uses_scorer)
         return Work(
@@ -132,9 +123,9 @@ class Workload:
             model=fingerprint(scorer) if uses else None,
             parameters=parameters(scorer) if uses else None,
             sizes={"examples": len(pool)},
-            tokens=float(lengths.sum()),
+            tokens=tokens,
             counted=source,
-            flops=FORWARD * size * float(lengths.sum()) if size else None,
+            flops=FORWARD * size * tokens if size else None,
             other_s=START_S[kind] + (LOAD_S * (size or 0.0) if looks else EXAMPLE_S[kind] * len(pool)),
             bytes=4.0 * len(pool) * ((residual_width(scorer) if looks else None) or 256),
         )
@@ -142,32 +133,22 @@ class Workload:
     def _training(self, demand: Demand) -> Work:
         run, trainer, model = demand.run, demand.plugin, demand.run.model
         pool = pool_of(run).pool
-        lengths, source = self.lengths(pool, demand, model)
-        chosen = lengths if demand.positions is None else lengths[demand.positions]
-        seen = _examples_seen(trainer, demand.picks, self._mean_response_tokens(pool, demand))
-        size = parameters(model)
-        tokens, about = seen * float(chosen.mean()), plugin_identity(trainer)
+        found = training_tokens(demand, pool, self.lengths(pool, demand, model), context_of(run).tokens, self.past)
+        size, about = parameters(model), plugin_identity(trainer)
         return Work(
             "training",
             about["name"],
             digest(about["options"]),
             model=fingerprint(model),
             parameters=size,
-            sizes={"tokens": tokens, "examples": demand.picks},
-            tokens=tokens,
-            counted=source,
-            flops=TRAINING * size * tokens if size else None,
+            sizes={"tokens": found.seen, "response tokens": found.response, "examples": demand.picks},
+            tokens=found.seen,
+            counted=found.source,
+            flops=TRAINING * size * found.seen if size else None,
             other_s=START_S["training"] + LOAD_S * (size or 0.0),
             bytes=4 * (size or 0.0) * _kept_share(trainer),
             keeps=run.keep_models,
         )
-
-    def _mean_response_tokens(self, pool: Pool, demand: Demand) -> float:
-        """The mean number of response tokens of an example of the pool."""
-        counts = self.grid.response_tokens(demand.run)
-        if counts is not None:
-            return float(np.mean(counts))
-        return float(np.mean([len(example.response) for example in pool])) / self.settings.chars_per_token
 
     def _evaluation(self, demand: Demand) -> Work:
         about, model = plugin_identity(demand.plugin), demand.run.model
@@ -191,16 +172,6 @@ class Workload:
             other_s=START_S["evaluation"] + LOAD_S * (size or 0.0),
             bytes=40 * items,
         )
-
-
-def _examples_seen(trainer: Any, picks: float, response_tokens: float) -> float:
-    """The number of examples that pass through the model, by what the trainer's `match` says is equal between arms."""
-    match = getattr(trainer, "match", "epochs")
-    if match == "steps":
-        return float(trainer.steps * getattr(trainer, "batch_size", 1))
-    if match == "tokens":
-        return float(trainer.tokens / max(1.0, response_tokens))
-    return picks * float(getattr(trainer, "epochs", 1.0))
 
 
 def _kept_share(trainer: Any) -> float:

@@ -18,6 +18,7 @@ from selbench.run.inputs import forget_pools
 from selbench.run.output_change import output_change
 from selbench.run.plugin_call import examples_kept, plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
+from selbench.store.cost import measure
 from selbench.store.files import write_json
 from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.stages import Stage, Store
@@ -58,8 +59,10 @@ class TrainingStage(RunStage):
             with examples_kept(self.trainer, "train", given, forget_pools), plugin_call(self.trainer, "train"):
                 tuned = self.trainer.train(list(self.examples), dataclasses.replace(self.model), context)
             tuned = checked_model(tuned, self.trainer)
-            if (change := output_change(self.model, tuned, self.examples)) is not None:
-                context.log(output_change=change)
+            with measure() as checking:  # which takes its time off that of the training
+                change = output_change(self.model, tuned, self.examples)
+            if change is not None:
+                context.log(output_change=change, output_check_s=checking["wall_s"])
             write_json(folder / REF, _with_relative_paths(dataclasses.asdict(tuned), folder))
             return context.logged
 

@@ -26,7 +26,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from selbench.declare import GROUP
-from selbench.plugin_folders import PREFIX
+from selbench.plugin_folders import package_of
 from selbench.store.imports import Stamp, Text, stamp_of, text_of
 
 # What of selbench can change a feature, a selection, a training or a score; the rest carries them from place to place.
@@ -113,7 +113,7 @@ def _roots(cls: type) -> Roots:
     for base in cls.__mro__:
         for name in dict.fromkeys([base.__module__, *_borrowed_from(base)]):
             own = name == cls.__module__
-            if _standard(name) or (name.startswith("selbench.") and not own and not _counted(name)):
+            if _standard(name) or (_of_selbench(name) and not own and not _counted(name)):
                 continue
             module = _module_of(name)
             if module is None or stamp_of(module.place) is None:
@@ -226,6 +226,11 @@ def _spec_of(name: str, path: list[str] | None, loaded: bool) -> ModuleSpec | No
         return None
 
 
+def _of_selbench(name: str) -> bool:
+    """Whether a module is selbench's own: the folders of plugins only have names as if they were."""
+    return name.startswith("selbench.") and not package_of(name)
+
+
 def _module_of(name: str) -> Module | None:
     """A loaded module: of a package by its full name; one by itself as part of the folder it is in."""
     module = sys.modules.get(name)
@@ -235,8 +240,9 @@ def _module_of(name: str) -> Module | None:
     spec = getattr(module, "__spec__", None)
     name = getattr(spec, "name", None) or name  # `python -m package.module` is called __main__
     head, _, rest = name.partition(".")
-    if head.startswith(PREFIX):  # of a folder of plugins, which has a package of its own
-        return Module(rest, place, hasattr(module, "__path__"), folder=str(sys.modules[head].__path__[0]))
+    if folder := package_of(name):  # of plugins, which has a package of its own
+        rest = name.removeprefix(f"{folder}.")
+        return Module(rest, place, hasattr(module, "__path__"), folder=str(sys.modules[folder].__path__[0]))
     package, top = hasattr(module, "__path__"), sys.modules.get(head)
     if (
         package

@@ -24,17 +24,15 @@ def measure() -> Iterator[Cost]:
     """Yield a dictionary that holds the cost of the block once it has ended, also if the block raises.
 
     wall_s and cpu_s (of all threads) are seconds, without those of measurements inside the block; peak_bytes is the
-    peak memory of this process, gpu_peak_bytes that of torch on a GPU.
+    peak memory of this process, gpu_peak_bytes that of torch on a GPU, both outside the measurements inside the block.
     """
     cost: Cost = {}
     inside: Cost = {"wall_s": 0.0, "cpu_s": 0.0}
     outer = _open.get()
     token = _open.set((*outer, inside))
-    torch = sys.modules.get("torch")
-    gpu = torch.cuda if torch and torch.cuda.is_available() else None
-    if gpu:
-        gpu.reset_peak_memory_stats()
-    _reset_peak()
+    if outer:  # its peak so far, which the block must not raise and the counters are about to forget
+        outer[-1].update(_peaks(outer[-1]))
+    _reset_peaks()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         yield cost
@@ -45,9 +43,9 @@ def measure() -> Iterator[Cost]:
             cost[name] = value - inside[name]
             if outer:
                 outer[-1][name] += value
-        cost["peak_bytes"] = _peak_bytes()
-        if gpu:
-            cost["gpu_peak_bytes"] = gpu.max_memory_allocated()
+        cost.update(_peaks(inside))
+        if outer:
+            _reset_peaks()
 
 
 def total_cost(costs: list[Cost]) -> Cost:
@@ -60,8 +58,28 @@ def total_cost(costs: list[Cost]) -> Cost:
     return result
 
 
-def _reset_peak() -> None:
-    """Let the peak memory of this process start anew. Linux only; elsewhere the peak since its start is reported."""
+def device_kind() -> str | None:
+    """The kind of device that this process computes on: cuda, mps or cpu; None before torch has been imported."""
+    torch = sys.modules.get("torch")
+    if not torch:
+        return None
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _peaks(before: Cost) -> Cost:
+    """The peaks since they were last reset, or those `before` where they are higher."""
+    torch = sys.modules.get("torch")
+    now = {"peak_bytes": _peak_bytes()}
+    if torch and torch.cuda.is_available():
+        now["gpu_peak_bytes"] = float(torch.cuda.max_memory_allocated())
+    return {name: max(value, before.get(name, 0.0)) for name, value in now.items()}
+
+
+def _reset_peaks() -> None:
+    """Let the peak memory start anew: of this process on Linux only, elsewhere the peak since its start is reported."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -60,7 +60,11 @@ def entries(root: Path, records: Iterable[Any] = ()) -> list[Entry]:
         named = [stage_path(root, label, name) for label, name in record.stages.items()]
         for id in _with_inputs([f"{path.parent.name}/{path.name}" for path in named], inputs):
             users.setdefault(id, []).append(record.key)
-    rows = [_stage_entry(path, inputs[id], tuple(users.get(id, ()))) for id, path in found.items()]
+    rows = []
+    for id, path in found.items():
+        # A proof that a ranking is nested stands in no record: it is needed as long as the ranking that it is of.
+        of = _proved_ranking(path) or id
+        rows.append(_stage_entry(path, inputs[id], tuple(users.get(of, ()))))
     return sorted([*rows, *_left_behind(root)], key=lambda entry: -entry.bytes)
 
 
@@ -113,6 +117,12 @@ def _stage_entry(path: Path, inputs: tuple[str, ...], runs: tuple[str, ...]) -> 
 def _manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a whole stage, or that of one whose files were dropped; None of an unfinished one."""
     return read_json(path / MANIFEST) or read_json(path / DROPPED)
+
+
+def _proved_ranking(path: Path) -> str | None:
+    """The selection ("selection/name") of which a stage of the kind `prefix` shows that it is nested; None of others."""
+    ranking = (_manifest(path) or {}).get("identity", {}).get("ranking") if path.parent.name == "prefix" else None
+    return f"selection/{ranking}" if ranking else None
 
 
 def _bytes_under(path: Path) -> int:

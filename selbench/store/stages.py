@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from selbench.errors import UserError, unknown
-from selbench.store.cost import FLOPS, Cost, measure
+from selbench.store.cost import FLOPS, Cost, device_kind, measure
 from selbench.store.files import checksums, damage, disk_error, is_disk_error, read_json, write_json, writing
 from selbench.store.keys import FORMAT, digest
 from selbench.store.locks import Locks
@@ -152,6 +152,7 @@ class Store:
                 "cost": cost,
                 "logged": logged,
                 "created": now(),
+                "device": device_kind(),
                 "files": checksums(work),
             }
             write_json(work / MANIFEST, {**manifest, "seal": _seal(manifest)})

@@ -46,8 +46,10 @@ def test_the_plan_counts_the_stages_that_are_then_made(selbench, settings, tmp_p
     assert selbench(*more).status == 0
     assert _to_run(planned) == _made(outputs) - before
     assert _to_run(planned) == {"selection": 3, "training": 7, "evaluation": 8}
-    training = {stage["source"] for stage in planned["stages"] if stage["stage"] == "training"}
-    assert training == {"cached", "like 3 past stages"}
+    training = {
+        (stage["basis"], stage["source"].split(", ")[0]) for stage in planned["stages"] if stage["stage"] == "training"
+    }
+    assert training == {("cached", "cached"), ("measured", "like 3 past stages")}
 
 
 def test_reuse_none_and_retry_are_planned_for(selbench, settings, tmp_path):

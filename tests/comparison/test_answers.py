@@ -145,3 +145,20 @@ def test_why_items_cannot_be_compared_is_said(bench):
     none = bench.record("none", {"one": {"x": 1.0, "y": 0.0}})
     (bench.records.folder("none") / ITEMS).unlink()
     assert "(none) has no item-level results, so" in note(good, side(none))
+
+
+def test_tasks_that_one_side_lacks_are_named_and_only_the_others_are_compared(bench, tmp_path):
+    from selbench.comparison.side_by_side import compare_sides
+
+    a = side(bench.record("a", {"one": {"x": 1.0, "y": 1.0}, "two": {"x": 0.0, "y": 1.0}}))
+    b = side(bench.record("b", {"one": {"x": 0.0, "y": 1.0}, "three": {"x": 1.0}, "four": {"x": 1.0}}))
+    found = compare_sides(a, b, tmp_path)
+    assert [row.task for row in found.scores] == ["", "one"]
+    row = found.scores[0]
+    assert (row.a, row.b, row.mean) == (1.0, 0.5, 0.5)  # of the task `one`, and not of means over different tasks
+    notes = " ".join(found.notes)
+    assert "quiz: a has no score on four, three; 1 of the 4 tasks are compared." in notes
+    assert "quiz: b has no score on two; 1 of the 4 tasks are compared." in notes
+    c = side(bench.record("c", {"five": {"x": 1.0}}))
+    found = compare_sides(a, c, tmp_path)
+    assert found.scores == () and "0 of the 3 tasks are compared" in " ".join(found.notes)

@@ -24,6 +24,7 @@ from selbench.planning.work import Work
 from selbench.plugins import discover
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow
+from selbench.store.keys import digest
 from selbench.store.records import Record
 from selbench.store.stages import Store
 
@@ -81,13 +82,14 @@ def _stage(store: Store, n: int, seconds: float, model: str = "m") -> None:
 
 def test_estimates_come_from_past_stages_of_the_same_model_else_from_operations(tmp_path):
     store = Store(tmp_path)
-    work = Work("training", "trl", model="m", parameters=1e9, sizes={"tokens": 4000.0}, tokens=4000, flops=6e9 * 4000)
+    of = {"options": digest({}), "parameters": 1e9, "sizes": {"tokens": 4000.0}, "tokens": 4000, "flops": 6e9 * 4000}
+    work = Work("training", "trl", model="m", **of)
     without = Estimator(Past(tmp_path, []), Settings(flops_per_s=1e12)).of(work)
     assert without.seconds == pytest.approx(24.0) and without.source.startswith("FLOPs model at 1,000 GFLOP/s as set")
     for n in (1000, 2000):
         _stage(store, n, 3.0 + n / 1000)
     guess = Estimator(Past(tmp_path, []), Settings()).of(work)
-    assert guess.seconds == pytest.approx(7.0) and guess.source == "like 2 past stages"
+    assert guess.seconds == pytest.approx(7.0) and (guess.source, guess.basis) == ("like 2 past stages", "measured")
     assert guess.bytes == 4000
     other = Work("training", "trl", model="unseen", parameters=1e9, sizes={"tokens": 4000.0}, flops=6e9 * 4000)
     assert Estimator(Past(tmp_path, []), Settings()).of(other).source.startswith("FLOPs model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,7 +16,9 @@ import pytest
 
 from selbench.report.board import Aggregate, ArmRow, Board, Critical, Difference, Table
 from selbench.report.page import write_page
+from selbench.report.page.selection_panels import composition_panel, overlap_panel
 from selbench.report.page.sentences import table_sentence, verdict_word
+from selbench.report.page.source import Source
 from selbench.store.axes import Axes
 from selbench.store.facts import LeakSummary, ScoreRow, SelectionFacts
 from selbench.store.records import Record, Records
@@ -159,6 +162,27 @@ def page(board, runs, tmp_path_factory):
     write_page(path, board, runs[1], runs[0], title=f"Report {HOSTILE}", plan=PLAN)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]  # nothing is left aside
     return path
+
+
+def test_selections_from_two_pools_of_one_name_are_not_mixed(board, runs):
+    root, records = runs
+    here = {record.key: record for record in records if record.axes.model == "small"}
+    there = {
+        record.key: dataclasses.replace(record, axes=dataclasses.replace(record.axes, pool_key="q" * 20))
+        for record in records
+        if record.axes.model == "large"
+    }
+    one = Source(board, {record.key: record for record in records}, root, None)
+    two = Source(board, {**here, **there}, root, None)
+    labels = {source: [view.label for view in composition_panel(source).views] for source in (one, two)}
+    assert labels[one] == ["planted · 10%", "planted · 20%"]
+    assert sorted(labels[two]) == [
+        "planted · 10% · pool p", "planted · 10% · pool qqqqqqqq",
+        "planted · 20% · pool p", "planted · 20% · pool qqqqqqqq",
+    ]  # fmt: skip
+    assert len(overlap_panel(two).views) == 4
+    # The runs of each arm are those from its own pool.
+    assert [sum(view.data["runs"]) for view in composition_panel(two).views] == [8] * 4
 
 
 class _Reader(HTMLParser):

@@ -8,7 +8,14 @@ from helpers.tiny_models import make_model, make_pool
 from selbench_plugins.trainers.trl import Trl
 
 from selbench.api import Context, Example, ModelRef, Pool, UserError
-from selbench.models import TrainingContext, light_tokenizer, load_tokenizer, positions, training_context
+from selbench.models import (
+    TrainingContext,
+    light_tokenizer,
+    load_tokenizer,
+    plain_is_shorter,
+    positions,
+    training_context,
+)
 from selbench.run.training_lengths import measured_lengths
 from selbench.store.facts import TrainingFacts
 
@@ -68,16 +75,43 @@ def test_a_training_that_ends_within_an_epoch_trains_on_fewer(tiny: ModelRef) ->
 
 
 def test_one_owner_of_the_training_context(tiny: ModelRef) -> None:
-    assert training_context(tiny) == TrainingContext(48, "model.max_length")
-    assert training_context(tiny, 20) == TrainingContext(20, "trainer.max_length")
+    assert training_context(tiny) == TrainingContext(48, "model.max_length", positions(tiny))
+    assert training_context(tiny, 20) == TrainingContext(20, "trainer.max_length", 48)
     with pytest.raises(UserError, match=r"trainer.max_length=49 is above model.max_length=48.*may only lower it"):
         training_context(tiny, 49)
     with pytest.raises(UserError, match="at least 1"):
         training_context(tiny, 0)
     far = ModelRef(tiny.name, tiny.path, max_length=10**6)
     assert training_context(far).tokens == positions(tiny) < 10**6
-    assert "max_length" not in training_context(far).advice("alpaca")  # which would not help
+    assert "max_length" not in training_context(far).advice(True)  # which would not help
     assert positions(ModelRef("none", "nobody/nothing")) is None
+    assert positions(ModelRef("none", "no/folder/and no name on the hub")) is None
+
+
+def test_the_advice_names_what_is_accepted_and_helps(tiny: ModelRef) -> None:
+    most = positions(tiny)
+    assert most is not None
+    assert training_context(tiny).advice(False) == f"raise model.max_length (at most {most} tokens help)"
+    lower = training_context(tiny, 20).advice(True)
+    assert lower.endswith("or raise trainer.max_length (at most 48 tokens help)") and "model.template=plain" in lower
+    assert training_context(tiny, 48).limit == "model.max_length"  # what the advice leads to is accepted
+    far = ModelRef(tiny.name, tiny.path, max_length=10**6)
+    assert training_context(far).advice(False) == "use a model with more positions"
+    assert training_context(far, most + 1).advice(False) == "use a model with more positions"
+    with pytest.raises(UserError, match=f"has {most} positions; leave trainer.max_length out"):
+        training_context(tiny, most + 1)  # max_length={most + 1} of the model would be accepted, and change nothing
+
+
+def test_another_template_is_advised_only_where_it_is_shorter(tiny: ModelRef) -> None:
+    for template, shorter in (("alpaca", True), ("plain", False)):
+        ref = ModelRef(tiny.name, tiny.path, template=template)
+        light = light_tokenizer(ref)
+        assert light is not None
+        assert [plain_is_shorter(tokenizer) for tokenizer in (light, load_tokenizer(ref))] == [shorter, shorter]
+    terse = load_tokenizer(tiny)
+    terse.chat_template = "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}>{% endif %}{% endfor %}"
+    before = terse.chat_template
+    assert not plain_is_shorter(terse) and terse.chat_template == before
 
 
 def test_a_trainer_that_counts_otherwise_is_contradicted() -> None:

@@ -219,6 +219,15 @@ def test_the_cost_of_a_dropped_stage_can_be_recalled(store):
     assert store.recall("kind", "nothing") is None
 
 
+def test_the_proof_that_a_ranking_is_nested_is_needed_as_long_as_the_ranking(store):
+    ranking = store.ranking("selection", {"n": 1}, _write("ranked"), least=10, reach=20)
+    proof = store.stage("prefix", {"n": 1, "ranking": ranking.key, "smallest": 5}, _write("proof"))
+    spare = store.stage("prefix", {"n": 2, "ranking": "another-20", "smallest": 5}, _write("proof of nothing"))
+    record = Record("k", "finished", Axes(), {}, stages={"selection": ranking.key})
+    assert [entry.name for entry in unneeded(entries(store.root, [record]))] == [spare.key]
+    assert {entry.name for entry in unneeded(entries(store.root))} == {ranking.key, proof.key, spare.key}
+
+
 def test_of_several_processes_one_computes_and_the_others_wait(store):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()

@@ -21,17 +21,22 @@ def _runs_by_selection(source: Source) -> dict[str, Group]:
 
     Runs of several seeds may have the same selection, and a run may stand in several tables: it counts once.
     """
-    groups: dict[str, Group] = {}
-    seen: set[tuple[str, str, str]] = set()
+    groups: dict[tuple[str, str], Group] = {}  # by label and pool: two pools may have one name
+    seen: set[tuple[str, str, str, str]] = set()
     for table in source.board.tables:
         for row in rankable(table):
             for run in source.runs(row):
                 label = f"{table.setting.get('pool') or run.axes.pool} · {run.axes.budget_label}"
                 stage = run.stages.get("selection", run.key)
-                if (label, row.arm, stage) not in seen:
-                    seen.add((label, row.arm, stage))
-                    groups.setdefault(label, {}).setdefault(row.arm, []).append(run)
-    return groups
+                place = label, run.axes.pool_key
+                if (*place, row.arm, stage) not in seen:
+                    seen.add((*place, row.arm, stage))
+                    groups.setdefault(place, {}).setdefault(row.arm, []).append(run)
+    labels = [label for label, _ in groups]
+    return {
+        f"{label} · pool {key[:8]}" if labels.count(label) > 1 else label: group
+        for (label, key), group in groups.items()
+    }
 
 
 def overlap_panel(source: Source) -> Panel:
