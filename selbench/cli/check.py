@@ -79,7 +79,7 @@ def _plugin_and_options(args: argparse.Namespace) -> tuple[str, dict[str, object
         return args.selector, {}
     import dataclasses
 
-    from selbench.config import composed_run
+    from selbench.config.cells import composed_run
 
     named = [text for text in args.settings if text.lstrip("+").startswith("plugin_path=")]
     chosen = composed_run([f"selector={args.selector}", *overrides, *named], args.config_dir).selector

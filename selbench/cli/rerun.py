@@ -60,7 +60,7 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
 
     Raises UserError if it no longer fits the plugins there are.
     """
-    from selbench.config import run_of_record
+    from selbench.config.recorded import run_of_record
     from selbench.data.commits import settle
 
     settle(dataclasses.asdict(one) for one in record.hub)

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     outputs = Outputs(args.outputs)
     found = outputs.find(args.name)
     if args.config:
-        from selbench.config import as_yaml
+        from selbench.config.composition import as_yaml
 
         _print_lines([as_yaml(outputs.find_run(args.name).config).rstrip()])
     elif args.json:

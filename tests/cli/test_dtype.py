@@ -10,7 +10,7 @@ from helpers.toy_runs import toy_model, toy_pool, toy_settings
 
 from selbench import config, models
 from selbench.api import ModelRef
-from selbench.config import composed
+from selbench.config.cells import composed
 
 
 @pytest.fixture

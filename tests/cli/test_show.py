@@ -173,7 +173,8 @@ def test_runs_that_failed_or_were_skipped_end_as_before(selbench, settings, tmp_
 )
 def test_a_record_alone_makes_the_run(cell):
     from selbench.cli.rerun import recorded_run
-    from selbench.config import compose_run, register
+    from selbench.config.composition import compose_run
+    from selbench.config.schemas import register
     from selbench.plugins import discover
     from selbench.run.identity import new_record
     from selbench.store.records import Record

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.config import compose_run, composed_run, expand, register
+from selbench.config.cells import composed_run
+from selbench.config.composition import compose_run
+from selbench.config.grids import expand
+from selbench.config.schemas import register
 from selbench.plugins import discover
 from selbench.presets import presets
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selbench.api import ModelRef
-from selbench.config import compose_run
+from selbench.config.composition import compose_run
 from selbench.planning.demands import Cell
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimator, fitted_seconds
@@ -31,7 +31,7 @@ from selbench.store.stages import Store
 
 @pytest.fixture(scope="module")
 def registry():
-    from selbench.config import register
+    from selbench.config.schemas import register
 
     found = discover()
     register(found)

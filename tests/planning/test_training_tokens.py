@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selbench.config import compose_run, register
+from selbench.config.composition import compose_run
+from selbench.config.schemas import register
 from selbench.models import light_tokenizer
 from selbench.planning.estimates import Estimator, fitted_seconds
 from selbench.planning.past import Past

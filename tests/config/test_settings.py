@@ -37,5 +37,5 @@ def test_plain_settings_are_the_same_in_a_run():
 def test_what_changes_results_is_compared():
     changing = {item.name for item in dataclasses.fields(Config)} - set(without_effect())
     assert changing == {
-        *("pool", "selector", "model", "scorer", "target", "trainer", "suite", "budget", "budget_unit", "seed")
+        *("pool", "selector", "model", "scorer", "target", "trainer", "suite", "budget", "budget_unit", "seed", "leaks")
     }

@@ -10,7 +10,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from selbench.config import command_line, composing, expand, register
+from selbench.config.composition import composing
+from selbench.config.grids import expand
+from selbench.config.program import command_line
+from selbench.config.schemas import register
 from selbench.errors import UserError
 from selbench.plugins import discover
 

@@ -1,0 +1,1 @@
+"""Composing settings into runs and expanding grids: the one room that knows Hydra and OmegaConf."""

@@ -1,0 +1,78 @@
+"""The cells of a command line, each with the run that it composes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selbench.config.composition import compose_config, compose_run
+from selbench.config.grids import expand, hydras_value, only_cell, single_cell
+from selbench.config.schemas import registered
+from selbench.models import gpu_is_here
+from selbench.plugins import Registry
+from selbench.settings import Run
+
+HERE = ("basic", "joblib", "submitit_local")  # launchers that stay on the machine
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid: its settings as typed, and the run they compose to."""
+
+    overrides: list[str]  # key=value, one value each
+    run: Run
+
+
+def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path | None = None) -> list[Cell]:
+    """The cells of a command line: one run, or with `multirun` the grid. No data or model is read.
+
+    Raises UserError for settings that no run can be composed of, and for a grid without `multirun`.
+    """
+    registry = registered(overrides, config_dir)
+    found = with_presets_folder(overrides, registry)
+    if not multirun:
+        cell = only_cell(found, registry)
+        return [Cell(cell, compose_run(cell, registry))]
+    cells = _distinct(Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry))
+    # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
+    if (
+        gpu_is_here()
+        or not any(cell.run.dtype_by_machine for cell in cells)
+        or _launcher(cells[0].overrides, registry) in HERE
+    ):
+        return cells
+    return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=True)) for cell in cells]
+
+
+def _launcher(overrides: Sequence[str], registry: Registry) -> str:
+    """The name of Hydra's launcher that would carry out a grid, from the settings of one of its cells."""
+    config = compose_config([*overrides, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
+    return str(config.hydra.runtime.choices["hydra/launcher"])
+
+
+def _distinct(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells without those whose settings, as composed, are those of an earlier one: `budget=0.1,0.10` is one."""
+    return list(
+        {json.dumps(cell.run.resolved, sort_keys=True, default=str): cell for cell in reversed([*cells])}.values()
+    )[::-1]
+
+
+def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Run:
+    """One run. An experiment that is a grid gives the run without the grid's axes.
+
+    Raises UserError for settings that no run can be composed of.
+    """
+    registry = registered(overrides, config_dir)
+    found = with_presets_folder(overrides, registry)
+    return compose_run(single_cell(found, registry, "one run is needed here"), registry)
+
+
+def with_presets_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
+    """The overrides with the folder of presets as one of them, so that a cell that is run alone finds it too."""
+    overrides = [
+        f"{key}{sign}{hydras_value(key, value)}" for key, sign, value in (text.partition("=") for text in overrides)
+    ]
+    return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
