@@ -16,8 +16,8 @@ from selbench.store.outputs import Outputs
 def filter_sentences(run: Run) -> Iterator[str]:
     """A sentence for each pool and target with a filter in force, also where it leaves nothing out."""
     for place, filtered in pools_of(run).items():
-        if filtered.stages:
-            searched = " and ".join(stage.sought for stage in filtered.stages)
+        if filtered.searches:
+            searched = " and ".join(filtered.searches)
             yield f"{place}: {filtered.facts.sentence or f'no example is left out; searched for {searched}.'}"
 
 

@@ -31,7 +31,8 @@ class FilteredPool(LoadedPool):
     """A pool as a run selects from it, with what its filters have left out."""
 
     facts: FilterFacts = field(default_factory=FilterFacts)
-    stages: tuple[Any, ...] = ()  # the searches that the filters rest on
+    # The searches that the filters rest on, by what they search for: "items of suite 'X'", "near duplicates".
+    searches: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,6 @@ class DuplicateStage(RunStage):
     pool: Pool
     sort: duplicates.DuplicateKind
     kind: ClassVar[str] = "duplicates"
-
-    @property
-    def sought(self) -> str:
-        """What is searched for, in words."""
-        return f"{self.sort} duplicates"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -127,10 +123,9 @@ def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, 
     """Keep what the filters of these pools (by place) rest on in the store. Label -> key of each stage."""
     kept = {}
     for place, pool in pools.items():
-        for stage in pool.stages:
+        for sought, stage in pool.searches.items():
             stage.result(store)
-            name = getattr(stage, "sort", None) or stage.suite.plugin_name
-            kept[f"{stage.kind}/{name} in unfiltered {place}"] = stage.key
+            kept[f"{stage.kind}/{sought} in unfiltered {place}"] = stage.key
     return kept
 
 
@@ -151,11 +146,12 @@ def _apply_filters(
             f"leaks=drop. {place}.leaks=report keeps them."
         )
     clean = Pool(rest, loaded.pool.name) if dropped else loaded.pool
-    stages: tuple[RunStage, ...] = tuple(searches.values())
+    sought: dict[str, RunStage] = {f"items of suite '{suite}'": stage for suite, stage in searches.items()}
     repeated: Mapping[str, str] = {}
     if sort != "no":
         search = DuplicateStage(clean, sort)
-        repeated, stages = search.at_hand(root), (*stages, search)
+        repeated = search.at_hand(root)
+        sought[f"{sort} duplicates"] = search
     facts = FilterFacts(
         of=len(loaded.pool),
         kept=len(clean) - len(repeated),
@@ -163,9 +159,9 @@ def _apply_filters(
         duplicates={sort: len(repeated)} if repeated else {},
     )
     if not facts.dropped:
-        return FilteredPool(loaded.pool, loaded.labels, facts, stages)
+        return FilteredPool(loaded.pool, loaded.labels, facts, sought)
     pool = Pool((example for example in clean if example.id not in repeated), facts.named(loaded.pool.name))
-    return FilteredPool(pool, {id: loaded.labels[id] for id in pool.ids if id in loaded.labels}, facts, stages)
+    return FilteredPool(pool, {id: loaded.labels[id] for id in pool.ids if id in loaded.labels}, facts, sought)
 
 
 def _checked(found: Leaks | None, suite: str, leaks: str, what: str, place: str) -> Leaks:
@@ -180,7 +176,7 @@ def _checked(found: Leaks | None, suite: str, leaks: str, what: str, place: str)
 
 def _refusal(found: Mapping[str, Leaks], what: str, place: str) -> str:
     said = [
-        f"{own.leaked:,} of {own.items:,} items of suite '{suite}' in {len(own.examples):,} examples (first "
+        f"{own.leaked:,} of {own.items:,} items of suite '{suite}' in {len(own.examples):,} of its examples (first "
         f"'{min(own.examples)}')"
         for suite, own in found.items()
         if own.examples

@@ -60,11 +60,6 @@ class LeakStage(RunStage):
     kind: ClassVar[str] = "leaks"
 
     @property
-    def sought(self) -> str:
-        """What is searched for, in words."""
-        return f"items of suite '{self.suite.plugin_name}'"
-
-    @property
     def identity(self) -> dict[str, Any]:
         return {
             "pool": self.pool.fingerprint,

@@ -206,9 +206,13 @@ class FilterFacts:
     @property
     def sentence(self) -> str:
         """What was left out, and why; empty if nothing was."""
-        said = [f"{count:,} hold items of {suite}" for suite, count in self.leaks.items()]
-        said += [f"{count:,} are {kind} duplicates" for kind, count in self.duplicates.items()]
-        return f"{self.dropped:,} of {self.of:,} examples are left out: {', '.join(said)}." if said else ""
+        said = [f"{count:,} hold{'s' * (count == 1)} items of {suite}" for suite, count in self.leaks.items()]
+        said += [
+            f"{count:,} {'repeats an earlier one' if count == 1 else 'repeat earlier ones'} ({kind} duplicates)"
+            for kind, count in self.duplicates.items()
+        ]
+        are = "is" if self.dropped == 1 else "are"
+        return f"{self.dropped:,} of {self.of:,} examples {are} left out: {', '.join(said)}." if said else ""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_of_two_targets_only_the_one_that_leaks_is_blamed_and_random_is_not(run,
 def test_leaks_are_left_out_of_pool_and_target(run, tmp_path):
     ran = run(*target(tmp_path, "leaky.jsonl"), "leaks=drop")
     assert ran.status == 0, ran.err
-    assert "pool: 1 of 20 examples are left out: 1 hold items of sums_suite." in ran.err
+    assert "pool: 1 of 20 examples is left out: 1 holds items of sums_suite." in ran.err
     assert "target.file: 2 of 3 examples are left out" in ran.err and "target 'file' holds" not in ran.err
     (record,) = records(tmp_path)
     assert record["axes"]["pool"] == "pool (without items of sums_suite)"
@@ -164,7 +164,7 @@ def test_leaks_are_left_out_of_pool_and_target(run, tmp_path):
 def test_refused_leaks_stop_everything_before_it_starts(run, tmp_path, verb):
     ran = run(*verb, "selector=random", "leaks=refuse")
     assert ran.status != 0 and not records(tmp_path)
-    assert "pool 'pool' holds 1 of 2 items of suite 'sums_suite' in 1 examples (first 'pool16')" in ran.err
+    assert "pool 'pool' holds 1 of 2 items of suite 'sums_suite' in 1 of its examples (first 'pool16')" in ran.err
     assert "pool.leaks=drop" in ran.err
 
 
@@ -239,7 +239,7 @@ def test_select_and_inspect_use_the_filtered_pool_of_another_with_its_labels(run
 
 def test_a_filter_without_effect_says_so(run):
     clean = run("select", "selector=full", "suite=words_suite", "pool.leaks=drop", "pool.drop_duplicates=exact")
-    assert "1 of 20 examples are left out: 1 hold items of words_suite" in clean.err
+    assert "1 of 20 examples is left out: 1 holds items of words_suite" in clean.err
     none = run("select", "selector=full", "pool.drop_duplicates=exact")
     assert "pool: no example is left out; searched for exact duplicates." in none.err
 
@@ -251,3 +251,17 @@ def test_a_preset_may_say_no_as_yaml_reads_it(run, tmp_path):
     assert run("plan", f"--config-dir={tmp_path / 'presets'}", "pool=plain", "selector=random").status == 0
     wrong = run("plan", "selector=random", "pool.drop_duplicates=maybe")
     assert wrong.status != 0 and "exact, near, no" in wrong.err
+
+
+def test_two_suites_of_one_plugin_are_told_apart(run, tmp_path):
+    presets = tmp_path / "presets" / "suite"
+    presets.mkdir(parents=True)
+    for name in ("first", "second"):
+        (presets / f"{name}.yaml").write_text(f"# @package suite.{name}\ndefaults: [/suite/sums_suite@_here_]\n")
+    ran = run("selector=random", "suite=[first,second]", "leaks=drop", f"--config-dir={presets.parent}")
+    assert ran.status == 0, ran.err
+    (record,) = records(tmp_path)
+    assert "1 of 20 examples is left out: 1 holds items of first, 1 holds items of second." in ran.err
+    assert {"leaks/items of suite 'first' in unfiltered pool", "leaks/items of suite 'second' in unfiltered pool"} <= {
+        *record["stages"]
+    }
