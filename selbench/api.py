@@ -32,7 +32,7 @@ import numpy as np
 from typing_extensions import dataclass_transform
 
 from selbench import declare
-from selbench.errors import NotApplicable, PluginError, UserError, unknown
+from selbench.errors import NotApplicable, PluginError, UndeclaredError, UserError, unknown
 
 __all__ = [
     "Budget",
@@ -419,10 +419,10 @@ class Context:
         self.logged.update({name: float(value) for name, value in numbers.items()})
 
     def _require_declared(self, fact: str, what: str, shared_by: str) -> None:
-        """Raises PluginError if the selector, if there is one, does not say that it depends on what it asks for."""
+        """Raises UndeclaredError if the selector, if there is one, does not say that it depends on what it asks for."""
         if self._selector is not None and not getattr(self._selector, fact):
             name = self._selector.plugin_name
-            raise PluginError(
+            raise UndeclaredError(
                 f"selector '{name}' asks for {what}, but it is not declared {fact}: one selection would serve all "
                 f'{shared_by}. Declare it with @selector("{name}", {fact}=True), or where it depends on the options '
                 f"with self.{fact} in __post_init__."

@@ -14,6 +14,10 @@ class PluginError(UserError):
     """A plugin broke its contract (too few ids, foreign ids, a name declared twice, a failing import)."""
 
 
+class UndeclaredError(PluginError):
+    """A selector asked its context for what it has not declared to depend on."""
+
+
 class NotApplicable(Exception):
     """Raised by a plugin whose method does not apply to this run; the run is recorded as skipped, with the reason."""
 

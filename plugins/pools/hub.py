@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from selbench.api import pool
+from pathlib import Path
+from typing import Any
+
+from selbench.api import NotApplicable, pool
 from selbench.data.pools import FilePool, hub_label, path_label
 
 
@@ -17,6 +20,11 @@ class Hub(FilePool):
     """
 
     name: str = ""
+
+    @classmethod
+    def check_options(cls, folder: Path) -> dict[str, Any]:
+        """For `selbench check`, which uses no network. Raises NotApplicable."""
+        raise NotApplicable("it reads a data set of the hub: name one, pool.hub=owner/name, or a copy, pool.path=FILE")
 
     def __post_init__(self) -> None:
         self.name = self.name or hub_label(self.hub) or path_label(self.path) or "hub"

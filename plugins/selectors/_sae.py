@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,11 @@ class SaeOptions:
     threshold: LatentThreshold = "per_token"
     level: float | None = None
     positions: CountedPositions = "all"
+
+    @classmethod
+    def check_options(cls, folder: Path) -> dict[str, Any]:
+        """For `selbench check`: an autoencoder that is trained in a moment, because every check of a pool trains one."""
+        return {"latents": 64, "k": 4, "train_tokens": 2000}
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self.tags]

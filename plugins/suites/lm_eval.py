@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from selbench_plugins.suites._counting import counting_model_class
@@ -23,6 +25,18 @@ from selbench.models import load_model, load_tokenizer, positions_in
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
+
+CHECK_TASK = """\
+task: selbench_check_add
+dataset_path: json
+dataset_kwargs: {data_files: {test: items.jsonl}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["\\n"], do_sample: false}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
 
 
 @suite("lm_eval")
@@ -67,6 +81,14 @@ class LmEval:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}: a limit is a whole number of items from 1, or null for all.")
+
+    @classmethod
+    def check_options(cls, folder: Path) -> dict[str, Any]:
+        """For `selbench check`: a task of a few short questions."""
+        rows = [{"id": f"q{i}", "question": f"what is {i} add 1", "answer": str(i + 1)} for i in range(4)]
+        (folder / "items.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        (folder / "add.yaml").write_text(CHECK_TASK, encoding="utf-8")
+        return {"include_path": str(folder), "limit": 4, "max_gen_toks": 8}
 
     def check(self) -> None:
         """Raises UserError for task files of the user's that have no items, or that name a column that is not there."""

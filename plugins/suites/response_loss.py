@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,17 @@ class ResponseLoss:
     def __post_init__(self) -> None:
         if self.limit < 0 or self.batch_size < 1:
             raise UserError(f"limit={self.limit} must be 0 (all) or more, and batch_size={self.batch_size} at least 1.")
+
+    @classmethod
+    def check_options(cls, folder: Path) -> dict[str, Any]:
+        """For `selbench check`: a set of a few examples."""
+        path = folder / "held_out.jsonl"
+        rows = [
+            {"id": f"h{i}", "instruction": f"which bird is {colour}", "output": f"the {colour} bird is gold"}
+            for i, colour in enumerate(("black", "blue", "brown", "green"))
+        ]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+        return {"sets": {"held_out": str(path)}}
 
     def check(self) -> None:
         """Raises UserError without sets, or for a set that cannot be read; a large file is left to the evaluation."""

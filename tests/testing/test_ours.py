@@ -1,0 +1,25 @@
+"""The trainers, suites and pools that ship keep their contracts; selectors are in tests/plugins/selectors."""
+
+from __future__ import annotations
+
+import pytest
+
+from selbench.plugins import discover
+from selbench.testing import Subject
+from selbench.testing.outcomes import run_checks
+
+OURS = [(plugin.kind, plugin.name) for plugin in discover().plugins.values() if plugin.kind != "selector"]
+
+
+@pytest.mark.parametrize(("kind", "name"), OURS, ids=lambda value: value)
+def test_conformance(kind, name):
+    outcomes = list(run_checks(Subject(name, kind=kind)))
+    assert {outcome.check: outcome.lines for outcome in outcomes if outcome.verdict == "failed"} == {}
+    skipped = {outcome.check for outcome in outcomes if outcome.verdict == "skipped"}
+    assert name == "hub" or skipped <= {"hidden_labels_are_hidden", "a_missing_file_is_explained"}
+
+
+@pytest.mark.slow
+def test_conformance_of_adapters():
+    outcomes = list(run_checks(Subject("trl", {"lora_rank": 4, "learning_rate": 1e-3}, kind="trainer")))
+    assert {outcome.check: outcome.lines for outcome in outcomes if outcome.verdict == "failed"} == {}
