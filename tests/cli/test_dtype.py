@@ -8,9 +8,11 @@ import sys
 import pytest
 from helpers.toy_runs import toy_model, toy_pool, toy_settings
 
-from selbench import config, models
+from selbench import models
 from selbench.api import ModelRef
+from selbench.config import cells, program
 from selbench.config.cells import composed
+from selbench.errors import UserError
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def gpu(monkeypatch):
     """`gpu(True)`: this machine has a GPU, or not."""
 
     def there(is_there: bool) -> None:
-        for module in (models, config):
+        for module in (models, cells):
             monkeypatch.setattr(module, "gpu_is_here", lambda: is_there)
 
     return there
@@ -57,7 +59,7 @@ def test_a_scorer_of_its_own_is_settled_too_and_a_named_dtype_stays(gpu, model):
 
 
 def test_an_unknown_auto_dtype_is_refused(model):
-    with pytest.raises(config.UserError, match="bfloat16"):
+    with pytest.raises(UserError, match="bfloat16"):
         composed(["model=local", f"model.path={model}", "auto_dtype=half"])
 
 
@@ -74,14 +76,14 @@ def test_the_cells_of_a_grid_have_the_keys_of_its_plan_whatever_their_machine_ha
     """The grid is started where there is no GPU; its cells find one."""
     settings = toy_settings(toy_model(tmp_path / "model"), toy_pool(tmp_path), tmp_path / "outputs")
     gpu(False)
-    hand_over = config.hand_over
+    hand_over = program.hand_over
 
     def on_gpus(*given):
         gpu(True)
         hand_over(*given)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(config, "hand_over", on_gpus)
+        patched.setattr(program, "hand_over", on_gpus)
         ran = selbench("-m", *settings, "selector=random,longest", "budget=4")
     assert ran.status == 0, ran.err
     (sweep,) = (tmp_path / "outputs" / "sweeps").glob("*/sweep.json")
