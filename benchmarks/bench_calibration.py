@@ -175,10 +175,10 @@ def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> Drawn:
 
 def _special_cells(condition: Condition, arm: np.ndarray, measure: np.ndarray) -> np.ndarray:
     if condition.where == "cell":
-        return np.arange(len(arm)) == 1
+        return np.asarray(np.arange(len(arm)) == 1)
     if condition.where == "task":
-        return (arm == 0) & (measure == 0)
-    return (arm == 0) & (condition.ratio != 1)
+        return np.asarray((arm == 0) & (measure == 0))
+    return np.asarray((arm == 0) & (condition.ratio != 1))
 
 
 def _figures_of_board(board: Drawn, condition: Condition, tests: Sequence[str]) -> dict[str, list[float]]:
@@ -228,7 +228,7 @@ def _verdicts(
     statistic = np.abs(mean) / np.where(se > 0, se, np.nan)
     p = np.where(some, p, np.nan)
     tests = PairTests(a, b, table, first, np.zeros(len(a), bool), statistic, said.df, p, said.sides)
-    return corrected(tests, "joint" if test == "moderated" else "holm-table").p[some] < 0.05
+    return np.asarray(corrected(tests, "joint" if test == "moderated" else "holm-table").p[some] < 0.05)
 
 
 def _share(found: np.ndarray) -> float:
@@ -244,7 +244,7 @@ def _mean_figures(rows: np.ndarray) -> Figures:
     mean = np.divide(np.nansum(rows, 0), counts, out=np.full(len(NAMES), np.nan), where=counts > 0)
     around = np.nansum((rows - mean) ** 2, 0) / np.maximum(counts - 1, 1)
     error = np.sqrt(around / np.maximum(counts, 1))
-    return Figures(*map(float, mean), error=dict(zip(NAMES, map(float, error))))
+    return Figures(**dict(zip(NAMES, map(float, mean))), error=dict(zip(NAMES, map(float, error))))
 
 
 class SimulatedItems:

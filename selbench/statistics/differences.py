@@ -22,7 +22,6 @@ from scipy import stats
 from selbench.statistics.cells import Cells, row_means, row_variances
 from selbench.statistics.seed_noise import SeedNoise
 
-
 Test = Literal["moderated", "paired", "welch"]
 TESTS: tuple[str, ...] = get_args(Test)
 Floats = NDArray[np.float64]

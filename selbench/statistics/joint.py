@@ -71,18 +71,22 @@ def joint_tests(of: Comparisons, noise: Noise | None, alpha: float) -> Together:
     Sets of comparisons are tested by their simulated joint distribution. Without `noise`, or if `alpha` is too small for a
     simulation, by Bonferroni's inequality, which holds for any joint distribution.
     """
-    if FEWEST > alpha * (1 + DRAWS):
+    if alpha * (1 + DRAWS) < FEWEST:
         noise = None
     family = _Family(of, noise, alpha)
     size = len(of.p)
     adjusted, limit = np.ones(size), np.full(size, np.inf)
-    every = np.arange(size)
     order = np.argsort(-family.score, kind="stable")
+    plain = family.p_of_rests(order)
     before = 0.0
     for place, one in enumerate(order.tolist()):
         left = order[place:]
-        sets = family.possible_sets(order[:place], one, left) if before < alpha else [left]
-        before = max([before, *(family.p_of_set(some, one) for some in sets)])
+        if before >= alpha or not place:
+            before = max(before, float(plain[place]))
+            sets = [left]
+        else:
+            sets = family.possible_sets(order[:place], one, left)
+            before = max([before, *(family.p_of_set(some, one) for some in sets)])
         adjusted[one] = before
         if before < alpha:
             limit[one] = max(family.limits(some)[one] for some in sets)
@@ -91,7 +95,7 @@ def joint_tests(of: Comparisons, noise: Noise | None, alpha: float) -> Together:
             limit[left] = np.max([family.limits(some)[left] for some in sets], axis=0)
     # Limits on both sides of rounding agree with the verdicts.
     limit = np.where(adjusted < alpha, np.minimum(limit, of.statistic), np.maximum(limit, of.statistic))
-    return Together(adjusted, limit, family.limits(every))
+    return Together(adjusted, limit, family.limits(order))
 
 
 class _Family:
@@ -126,6 +130,13 @@ class _Family:
             return min(len(some) * float(self._of.p[one]), 1.0)
         above = int((self._drawn[:, some].max(1) >= self.score[one]).sum())
         return (1 + above) / (1 + DRAWS)
+
+    def p_of_rests(self, order: Ints) -> Floats:
+        """The p value of each set that holds a comparison and all that come after it in `order`."""
+        if self._drawn is None:
+            return np.asarray(np.minimum(np.arange(len(order), 0, -1) * self._of.p[order], 1.0))
+        largest = np.maximum.accumulate(self._drawn[:, order[::-1]], axis=1)[:, ::-1]
+        return np.asarray((1 + (largest >= self.score[order]).sum(0)) / (1 + DRAWS))
 
     def limits(self, some: Ints) -> Floats:
         """What each comparison's statistic has to exceed if it is the largest of a set."""

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 # A board of more cells is fitted in parts of about this size, each of whole settings: time grows with the cube.
-PART = 600
+PART = 300
 
 
 @dataclass(frozen=True)
