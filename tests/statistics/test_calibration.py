@@ -35,7 +35,7 @@ LOOSE = 3  # standard errors of the simulation that are tolerated: a few figures
 def test_moderated_verdicts_are_calibrated(name, seeds):
     figures = bench.simulate(CONDITIONS[name], seeds, BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
     error = figures.error
-    assert figures.false_first <= 0.05 + LOOSE * error["false_first"]
+    assert not figures.false_first > 0.05 + LOOSE * error["false_first"]  # NaN: no arm is special
     assert figures.false_others <= 0.05 + LOOSE * error["false_others"]
     assert figures.any_false <= 0.05 + LOOSE * error["any_false"]
     assert 0.93 - LOOSE * error["coverage"] <= figures.coverage <= 0.97 + LOOSE * error["coverage"]
@@ -45,7 +45,7 @@ def test_moderated_verdicts_are_calibrated(name, seeds):
 @pytest.mark.parametrize("name", ["1 setting, 1 budget, 4 arms", "2 measures, 1 budget, 4 arms"])
 def test_a_small_board_that_has_little_to_borrow_is_cautious_not_wrong(name, seeds):
     figures = bench.simulate(CONDITIONS[name], seeds, 5 * BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
-    assert figures.false_first <= 0.05 + LOOSE * figures.error["false_first"]
+    assert not figures.false_first > 0.05 + LOOSE * figures.error["false_first"]
     assert figures.false_others <= 0.05 + LOOSE * figures.error["false_others"]
 
 
