@@ -44,7 +44,7 @@ def board_notes(
     """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
-        f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
+        f"Correction: {ABOUT[correction if test == 'moderated' or correction != 'joint' else 'shaffer']}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population_sentence(found),
     ]
     unknown = ~np.isfinite(found.se_seed)

@@ -18,12 +18,14 @@ Ints = NDArray[np.int64]
 Correction = Literal["none", "joint", "holm-table", "holm", "bh"]
 CORRECTIONS: tuple[str, ...] = get_args(Correction)
 
-# What a report says of each correction.
+# What a report says of each correction; "shaffer" is the joint correction of a test without a joint distribution.
 ABOUT = {
     "none": "p values are not corrected for the number of comparisons",
     "joint": "p values are corrected within each table by the joint distribution of its comparisons (chance of any false "
     "verdict in a table), the arms of its budget as one family, their comparisons with base and full as another; "
     "comparisons with the baseline are a little ahead of the others",
+    "shaffer": "p values are corrected within each table by Shaffer's method (chance of any false verdict in a table), the arms "
+    "of its budget as one family, their comparisons with base and full as another",
     "holm-table": "p values are corrected by Holm's method within each table (chance of any false verdict in a table), "
     "the arms of its budget as one family, their comparisons with base and full as another",
     "holm": "p values are corrected by Holm's method over the whole board (chance of any false verdict on the board), "
