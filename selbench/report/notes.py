@@ -42,9 +42,10 @@ def board_notes(
     arms: Arms, found: Tested, measured: Measured, test: str, correction: str, confidence: float
 ) -> tuple[str, ...]:
     """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
+    way = "shaffer" if correction == "joint" and test != "moderated" else correction
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
-        f"Correction: {ABOUT[correction if test == 'moderated' or correction != 'joint' else 'shaffer']}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
+        f"Correction: {ABOUT[way]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population_sentence(found),
     ]
     unknown = ~np.isfinite(found.se_seed)
