@@ -3,11 +3,13 @@
 Boards are drawn under a condition. In all of them the noise of settings differs log-normally (by a factor of 1.6 for one
 standard deviation); see Condition for what else may differ. Printed are percentages:
 
-- false verdicts at p < .05, not corrected, on boards without any difference: of the first arm against the others, and
-  of the other arms against each other
-- coverage of the 95 % intervals
-- tables with any false verdict after Holm's correction
-- power to see a difference of 2.8 true standard errors
+- false verdicts at p < .05, not corrected, on boards without any difference: where the condition is special (the noisy
+  arm, the task with other noise), and elsewhere
+- coverage of the 95 % intervals, where the condition is special (elsewhere, where it is special nowhere)
+- tables with any false verdict after correction, joint or (paired and Welch) by Holm's method
+- power to see a difference of 2.8 true standard errors, not corrected
+- power after correction, where the first arm differs by so much from all others, which are equal; and tables with any
+  false verdict about those
 
 The measured figures are in docs/verdicts.md.
 """
@@ -15,17 +17,20 @@ The measured figures are in docs/verdicts.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from selbench.report.build import build_board
-from selbench.statistics.differences import TESTS, Cells, cell_differences, half_width, p_values
-from selbench.statistics.multiplicity import adjust_p_values
+from selbench.statistics.cells import Cells
+from selbench.statistics.differences import TESTS, Estimates, cell_differences, half_width, p_values
+from selbench.statistics.multiplicity import PairTests, corrected
+from selbench.statistics.seed_noise import SeedNoise
 
 EFFECT = 2.8  # difference in standard errors that has 80 % power if the variance is known
+CORRECTED = 3  # every third table is corrected: that takes most of the time
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,19 @@ class Condition:
     spread: float | None = (
         None  # df of the scaled inverse chi-square by which variances in a setting differ; None: equal
     )
-    ratio: float = 1.0  # noise of the first arm in multiples of that of the others
+    ratio: float = 1.0  # noise of one arm in multiples of that of the others
+    where: Literal["board", "task", "cell"] = "board"  # where that arm is noisy: the first arm, or one cell
     tail: float | None = None  # df of the Student t that scores follow; None: normal
     settings: int = 8
     budgets: int = 3
     arms: int = 6
-    measures: int = 1  # each has units ten times those of the one before
+    measures: int = 1  # tasks; each has units ten times those of the one before
     shared: float = 0.0  # correlation of the arms of a table under one seed
+    unshared: int = 0  # so many measures, the last, have no such correlation
+    constant: int = 0  # so many measures, the first, have one score throughout
+    luck: float = 0.0  # correlation of the scores of an arm under one seed, over all tables
+    step: float = 0.0  # scores are rounded to steps of so many mean standard deviations of their measure
+    boards: float = 1.0  # how many times as many boards as usual
 
 
 CONDITIONS = (
@@ -57,23 +68,58 @@ CONDITIONS = (
     Condition("seeds shared, correlation 0.5", spread=4, shared=0.5),
     Condition("seeds shared, correlation 0.8", spread=4, shared=0.8),
     Condition("4 measures, units 1 to 1000", spread=4, measures=4),
-    Condition("2 measures, 1 budget, 4 arms", spread=4, settings=2, budgets=1, arms=4, measures=2),
-    Condition("1 setting, 2 budgets, 4 arms", spread=4, settings=1, budgets=2, arms=4),
-    Condition("the same, one arm x 3", spread=4, ratio=3, settings=1, budgets=2, arms=4),
-    Condition("1 setting, 1 budget, 4 arms", spread=4, settings=1, budgets=1, arms=4),
+    Condition("2 measures, 1 budget, 4 arms", spread=4, settings=2, budgets=1, arms=4, measures=2, boards=5),
+    Condition("1 setting, 2 budgets, 4 arms", spread=4, settings=1, budgets=2, arms=4, boards=5),
+    Condition("the same, one arm x 3", spread=4, ratio=3, settings=1, budgets=2, arms=4, boards=5),
+    Condition("1 setting, 1 budget, 4 arms", spread=4, settings=1, budgets=1, arms=4, boards=5),
+)
+_FOUR: dict[str, Any] = {"settings": 4, "measures": 4, "boards": 2.5}
+_ONE: dict[str, Any] = {"settings": 1, "budgets": 1, "boards": 10}
+# Tables or cells that differ in kind: boards of 4 tasks x 3 budgets x 6 arms unless the name says otherwise.
+KINDS = (
+    Condition("4 tasks", spread=4, **_FOUR),
+    Condition("2 of 4 tasks constant", spread=4, constant=2, **_FOUR),
+    Condition("seeds shared 0.9, not in one task", spread=4, shared=0.9, unshared=1, **_FOUR),
+    Condition("first arm x 5 in one task", spread=4, ratio=5, where="task", **_FOUR),
+    Condition("one cell x 6", spread=4, ratio=6, where="cell", **{**_FOUR, "boards": 10}),
+    Condition("one cell x 6, others equal", ratio=6, where="cell", **{**_FOUR, "boards": 10}),
+    Condition("seeds shared 0.95", spread=4, shared=0.95, **_FOUR),
+    Condition("seeds shared 0.95, cells equal", shared=0.95, **_FOUR),
+    Condition("budgets and tasks share luck 0.8", spread=4, luck=0.8, **_FOUR),
+    Condition("steps as coarse as the noise", step=1, **_FOUR),
+    Condition("1 table, one arm x 3", spread=4, ratio=3, **_ONE),
+    Condition("1 table, one arm x 10", spread=4, ratio=10, **_ONE),
+    Condition("1 table of 4 arms, one x 3", spread=4, ratio=3, arms=4, **_ONE),
+    Condition("1 table of 4 arms, one x 10", spread=4, ratio=10, arms=4, **_ONE),
 )
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What the simulation of one test found, as shares from 0 to 1."""
+class Drawn:
+    """A simulated board without any true difference."""
 
-    false_first: float  # false verdicts, the first arm against the others
-    false_others: float  # false verdicts, the other arms against each other
-    coverage: float  # of the 95 % intervals
-    any_false: float  # tables with any false verdict after Holm's correction
-    power: float  # to see a difference of EFFECT
-    error: dict[str, float]  # the Monte-Carlo standard error of each share, over boards
+    cells: Cells
+    sd: np.ndarray  # of each cell's scores over seeds
+    shared: np.ndarray  # for each cell, the correlation with the arms of its table under a seed
+    special: np.ndarray  # whether it is special under the condition
+    live: np.ndarray  # whether its scores vary
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the simulation of one test found, as shares from 0 to 1; NaN where there is nothing to count."""
+
+    false_first: float  # false verdicts where the condition is special
+    false_others: float  # false verdicts elsewhere
+    coverage: float  # of the 95 % intervals, where the condition is special, or of all
+    any_false: float  # tables with any false verdict after correction
+    power: float  # to see a difference of EFFECT, elsewhere
+    power_corrected: float  # the same after correction, of the first arm against all others
+    any_false_partly: float  # tables with any false verdict about the others
+    error: dict[str, float] = field(default_factory=dict)  # the Monte-Carlo standard error of each share, over boards
+
+
+NAMES = ("false_first", "false_others", "coverage", "any_false", "power", "power_corrected", "any_false_partly")
 
 
 def simulate(
@@ -83,66 +129,122 @@ def simulate(
     rng = np.random.default_rng(rng_seed)
     found: dict[str, list[list[float]]] = {test: [] for test in tests}
     for _ in range(boards):
-        cells, sd = draw(condition, seeds, rng)
-        for test, row in _figures_of_board(cells, sd, condition.arms, condition.shared, tests).items():
+        board = draw(condition, seeds, rng)
+        for test, row in _figures_of_board(board, condition, tests).items():
             found[test].append(row)
     return {test: _mean_figures(np.array(rows)) for test, rows in found.items()}
 
 
-def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> tuple[Cells, np.ndarray]:
-    """A board without any true difference, and the true standard deviation of each of its cells."""
+def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> Drawn:
+    """A board without any true difference."""
     tables = condition.settings * condition.budgets
     cells = tables * condition.arms
     setting = np.repeat(np.arange(condition.settings), condition.budgets * condition.arms)
     arm = np.tile(np.arange(condition.arms), tables)
     measure = setting % condition.measures
-    variance = np.exp(rng.normal(0, 1, condition.settings))[setting] * np.where(arm == 0, condition.ratio**2, 1.0)
+    special = _special_cells(condition, arm, measure)
+    variance = np.exp(rng.normal(0, 1, condition.settings))[setting]
     if condition.spread:
         variance = variance * condition.spread / rng.chisquare(condition.spread, cells)
+    variance = variance * np.where(special, condition.ratio**2, 1.0)
     shape = (cells, seeds)
     noise = rng.normal(size=shape)
     if condition.tail:
         noise = rng.standard_t(condition.tail, shape) * np.sqrt((condition.tail - 2) / condition.tail)
+    if condition.luck:
+        lucky = rng.normal(size=(condition.arms, seeds))[arm]
+        noise = np.sqrt(1 - condition.luck) * noise + np.sqrt(condition.luck) * lucky
     sd = np.sqrt(variance) * 10.0**measure
     table = np.repeat(np.arange(tables), condition.arms)
     together = rng.normal(size=(tables, seeds))[table]
-    noise = np.sqrt(1 - condition.shared) * noise + np.sqrt(condition.shared) * together
-    board = Cells(noise * sd[:, None], np.zeros(cells, bool), setting, table, arm, measure)
-    return board, sd
+    shared = np.where(measure < condition.measures - condition.unshared, condition.shared, 0.0)
+    noise = np.sqrt(1 - shared)[:, None] * noise + np.sqrt(shared)[:, None] * together
+    live = measure >= condition.constant
+    scores = np.where(live[:, None], noise * sd[:, None], 1.0)
+    if condition.step:
+        step = condition.step * np.array([sd[measure == one].mean() for one in range(condition.measures)])[measure]
+        scores = np.round(scores / step[:, None] + rng.random(condition.measures)[measure][:, None]) * step[:, None]
+    # One model: a budget is one training for all settings, if they differ in the measure only.
+    training = np.tile(np.repeat(np.arange(condition.budgets), condition.arms), condition.settings)
+    origin = setting // condition.measures
+    board = Cells(
+        scores, np.zeros(cells, bool), setting, table, arm, measure, origin, origin * condition.budgets + training
+    )
+    return Drawn(board, sd, shared, special | (shared < condition.shared), live)
 
 
-def _figures_of_board(
-    cells: Cells, sd: np.ndarray, arms: int, shared: float, tests: Sequence[str]
-) -> dict[str, list[float]]:
-    """The figures of each test on one board, in the order of the fields of Figures."""
+def _special_cells(condition: Condition, arm: np.ndarray, measure: np.ndarray) -> np.ndarray:
+    if condition.where == "cell":
+        return np.asarray(np.arange(len(arm)) == 1)
+    if condition.where == "task":
+        return np.asarray((arm == 0) & (measure == 0))
+    return np.asarray((arm == 0) & (condition.ratio != 1))
+
+
+def _figures_of_board(board: Drawn, condition: Condition, tests: Sequence[str]) -> dict[str, list[float]]:
+    """The figures of each test on one board, in the order of NAMES."""
+    cells, sd, arms = board.cells, board.sd, condition.arms
     i, j = np.triu_indices(arms, 1)
     tables = len(cells.fixed) // arms
     a, b = (((np.arange(tables) * arms)[:, None] + side).ravel() for side in (i, j))
+    special = board.special[a] | board.special[b]
     table = np.repeat(np.arange(tables), len(i))
-    first = np.tile(i == 0, tables)
-    apart = sd[a] ** 2 + sd[b] ** 2 - 2 * shared * sd[a] * sd[b]
+    apart = sd[a] ** 2 + sd[b] ** 2 - 2 * board.shared[a] * sd[a] * sd[b]
     effect = EFFECT * np.sqrt(apart / cells.seeds[a])
-    borrowed, rows = cells.borrowed(), {}
+    first = np.tile(i == 0, tables)
+    # The first arm of each table is moved by the effect on the mean of its comparisons.
+    moved = np.repeat(np.sqrt((effect.reshape(tables, -1)[:, : arms - 1] ** 2).mean(1)), len(i)) * first
+    noise, rows = SeedNoise(cells), {}
     for test in tests:
-        said = cell_differences(cells, a, b, test, borrowed)  # type: ignore[arg-type]
+        said = cell_differences(cells, a, b, test, noise)  # type: ignore[arg-type]
         se = np.sqrt(said.variance)
         p = p_values(said.mean, se, said.df)
+        known = board.live[a] & ~np.isnan(p)
         covered = np.abs(said.mean) <= half_width(se, said.df, 0.95)
-        holm = adjust_p_values(p, table, "holm-table").p
+        seen = p_values(said.mean + effect, se, said.df) < 0.05
+        there, elsewhere = known & special, known & ~special
+        some = known & (table % (tables if condition.where == "cell" else CORRECTED) == 0)
+        plain = _verdicts(said, said.mean, a, b, table, first, some, test)
+        shifted = _verdicts(said, said.mean + moved, a, b, table, first, some, test)
         rows[test] = [
-            float(np.mean(p[first] < 0.05)),
-            float(np.mean(p[~first] < 0.05)) if (~first).any() else np.nan,
-            float(covered.mean()),
-            float(np.mean([(holm[table == one] < 0.05).any() for one in range(tables)])),
-            float(np.mean(p_values(said.mean + effect, se, said.df) < 0.05)),
+            _share(p[there] < 0.05),
+            _share(p[elsewhere] < 0.05),
+            _share(covered[there if there.any() else known]),
+            _any_share(plain, table[some]),
+            _share(seen[elsewhere if elsewhere.any() else known]),
+            _share(shifted[first[some]]),
+            _any_share(shifted & ~first[some], table[some]),
         ]
     return rows
 
 
+def _verdicts(
+    said: Estimates, mean: np.ndarray, a: np.ndarray, b: np.ndarray, table: np.ndarray, first: np.ndarray,
+    some: np.ndarray, test: str,
+) -> np.ndarray:  # fmt: skip
+    """Which of `some` comparisons are verdicts after correction; the first arm is the baseline."""
+    se = np.sqrt(said.variance)
+    p = p_values(mean, se, said.df)
+    statistic = np.abs(mean) / np.where(se > 0, se, np.nan)
+    p = np.where(some, p, np.nan)
+    tests = PairTests(a, b, table, first, np.zeros(len(a), bool), statistic, said.df, p, said.sides)
+    return np.asarray(corrected(tests, "joint" if test == "moderated" else "holm-table").p[some] < 0.05)
+
+
+def _share(found: np.ndarray) -> float:
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def _any_share(found: np.ndarray, table: np.ndarray) -> float:
+    return _share(np.array([found[table == one].any() for one in np.unique(table)]))
+
+
 def _mean_figures(rows: np.ndarray) -> Figures:
-    names = ("false_first", "false_others", "coverage", "any_false", "power")
-    error = rows.std(0, ddof=1) / np.sqrt(len(rows))
-    return Figures(*map(float, rows.mean(0)), error=dict(zip(names, map(float, error))))
+    counts = np.isfinite(rows).sum(0)
+    mean = np.divide(np.nansum(rows, 0), counts, out=np.full(len(NAMES), np.nan), where=counts > 0)
+    around = np.nansum((rows - mean) ** 2, 0) / np.maximum(counts - 1, 1)
+    error = np.sqrt(around / np.maximum(counts, 1))
+    return Figures(**dict(zip(NAMES, map(float, mean))), error=dict(zip(NAMES, map(float, error))))
 
 
 class SimulatedItems:
@@ -191,22 +293,30 @@ def simulate_items(seeds: int, boards: int, seed_sd: float, item_sd: float, rng_
     return float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(boards))
 
 
+def line(condition: Condition, seeds: int, boards: int) -> str:
+    """One row of the table in docs/verdicts.md, of the moderated test, with the power of the others and the errors."""
+    figures = simulate(condition, seeds, round(boards * condition.boards))
+    one, error = figures["moderated"], figures["moderated"].error
+    special = "" if np.isnan(one.false_first) else f"{100 * one.false_first:.1f} ± {100 * error['false_first']:.1f}"
+    elsewhere = (
+        "" if np.isnan(one.false_others) else f"{100 * one.false_others:.1f} ± {100 * error['false_others']:.1f}"
+    )
+    power = " / ".join(f"{100 * figures[test].power:.0f}" for test in TESTS)
+    joint = " / ".join(f"{100 * figures[test].power_corrected:.0f}" for test in TESTS)
+    return (
+        f"| {seeds} | {condition.name} | {special} | {elsewhere} | {100 * one.coverage:.1f} | "
+        f"{100 * one.any_false:.1f} / {100 * one.any_false_partly:.1f} | {power} | {joint} |"
+    )
+
+
 def main() -> None:
     from side_by_side import parse_options
 
     options = parse_options(__doc__ or "")
     boards = 5 if options.quick else 60
-    print("false: first arm / other pairs; coverage; any false verdict in a table after Holm; power. Percent.")
     for seeds in (2, 3, 5, 10):
-        for condition in CONDITIONS:
-            small = condition.settings * condition.budgets < 5
-            figures = simulate(condition, seeds, boards * (5 if small else 1))
-            cells = "   ".join(
-                f"{test}: {100 * one.false_first:4.1f}/{100 * one.false_others:4.1f} {100 * one.coverage:5.1f} "
-                f"{100 * one.any_false:4.1f} {100 * one.power:4.0f}"
-                for test, one in figures.items()
-            )
-            print(f"{seeds:2} seeds  {condition.name:30} {cells}", flush=True)
+        for condition in (*CONDITIONS, *(KINDS if seeds < 10 else ())):
+            print(line(condition, seeds, boards), flush=True)
     print("moderated, with items (standard deviations of the mean from seeds / from items): false verdicts")
     for seeds in (2, 3, 5):
         for seed_sd, item_sd in ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.3, 1.0)):

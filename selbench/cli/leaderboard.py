@@ -87,8 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--correction",
-        default="holm-table",
-        help=f"how p values are corrected, one of {', '.join(CORRECTIONS)}: Holm within each table (holm-table, the default), "
+        default="joint",
+        help=f"how p values are corrected, one of {', '.join(CORRECTIONS)}: by the joint distribution of the comparisons of a "
+        "table (joint, the default), Holm within each table (holm-table), "
         "or Holm (holm) or Benjamini-Hochberg (bh) over the whole board",
     )
     parser.add_argument(

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from selbench.comparison.sides import Side
 from selbench.report.items import ItemScores
 from selbench.statistics import differences
+from selbench.statistics.cells import Cells
 from selbench.statistics.item_noise import item_variance
+from selbench.statistics.seed_noise import SeedNoise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +194,7 @@ def _noise_by_task(
     if not count:
         return {}
     alike = sorted(set(metrics.values()))
-    cells = differences.Cells(
+    cells = Cells(
         scores=np.concatenate([np.stack(values[task]) for task in tasks]),
         fixed=np.tile(fixed, count),
         setting=np.repeat(np.arange(count), 2),
@@ -202,7 +204,7 @@ def _noise_by_task(
     )
     # Row 2 i of the cells is side a of task i, row 2 i + 1 is side b.
     upper = 2 * np.arange(count)
-    found = differences.cell_differences(cells, upper, upper + 1, "moderated", cells.borrowed())
+    found = differences.cell_differences(cells, upper, upper + 1, "moderated", SeedNoise(cells))
     items = [_item_noise(answers, task) for task in tasks]
     item = np.array([variance for variance, _, _ in items])
     item_df = np.array([df for _, df, _ in items])

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.report.tidy import ARM, COSTS, NO_SEED, SETTING
-from selbench.statistics.differences import Cells, row_means
+from selbench.statistics.cells import Cells, row_means
 from selbench.store.axes import arm_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Ints = NDArray[np.int64]
+# Scores of one arm, seed and budget that agree in these may come from one trained model.
+ORIGIN = ["comparison", "pool", "pool_key", "model", "trainer", "trainer_key", "match"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def arrange_arms(scores: pd.DataFrame) -> Arms:
     own = units.groupby(["setting", "budget"], sort=False).ngroup().to_numpy()
     names = units.groupby("label", sort=False).ngroup().to_numpy()
     measure = units.groupby(["suite", "suite_key", "task", "metric"], sort=False).ngroup().to_numpy()
-    cells = Cells(values, fixed, units["setting"].to_numpy(), own, names, measure)
+    origin = units.groupby(ORIGIN, sort=False).ngroup().to_numpy()
+    training = units.groupby([*ORIGIN, "budget"], sort=False).ngroup().to_numpy()
+    cells = Cells(values, fixed, units["setting"].to_numpy(), own, names, measure, origin, training)
     return Arms(units, cells, runs, unit, number, reference, budgets)
 
 

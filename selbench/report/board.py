@@ -34,6 +34,12 @@ class Difference:
     seeds: int = 0  # how many seeds the difference rests on
     detectable: float = math.nan  # the smallest difference that these seeds show at 80 % power
     seeds_needed: int | None = None  # seeds per arm that would show this difference; None: 10,000 are too few
+    low_corrected: float = math.nan  # lower end of the interval that excludes 0 exactly if the verdict is not "tied"
+    high_corrected: float = math.nan  # its upper end
+    low_simultaneous: float = (
+        math.nan
+    )  # lower end of the interval of a set that holds for all pairs of a family together
+    high_simultaneous: float = math.nan  # its upper end
 
     def turned(self) -> Difference:
         """The same difference seen from the other side: b against a."""
@@ -44,6 +50,10 @@ class Difference:
             mean=-self.mean,
             low=-self.high,
             high=-self.low,
+            low_corrected=-self.high_corrected,
+            high_corrected=-self.low_corrected,
+            low_simultaneous=-self.high_simultaneous,
+            high_simultaneous=-self.low_simultaneous,
             verdict=OPPOSITE[self.verdict],
         )
 
@@ -68,6 +78,8 @@ class ArmRow:
     rank_low: int = 0  # the best rank that the verdicts allow, from 1; 0 for a reference
     rank_high: int = 0  # the worst
     reference: bool = False  # base or full beside arms with a budget: compared with them, but not ranked
+    outlying: bool = False  # so much noisier than other cells predict that its own seeds alone say how noisy it is
+    constant: bool = False  # equal scores under several seeds: the floor or ceiling of a task, which shows no noise
     vs_baseline: Difference | None = None  # this arm against the baseline; None for the baseline itself or without one
     relative_to_full: float = math.nan  # score / full - 1, as papers quote it
     examples: float = math.nan  # selected
@@ -153,7 +165,7 @@ class Board:
 
     baseline: str  # the selector that every arm is compared with
     test: str  # moderated, paired or welch (see statistics.differences)
-    correction: str  # none, holm-table, holm or bh (see statistics.multiplicity)
+    correction: str  # joint, none, holm-table, holm or bh (see statistics.multiplicity)
     confidence: float  # of the intervals; a verdict needs an adjusted p below 1 - confidence
     tables: tuple[Table, ...]
     aggregates: tuple[Aggregate, ...] = ()  # one per arm, over all tables

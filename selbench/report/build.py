@@ -19,7 +19,7 @@ from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented_
 from selbench.report.tidy import ARM, BASELINE, COSTS, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
-from selbench.statistics.multiplicity import CORRECTIONS, Correction
+from selbench.statistics.multiplicity import CORRECTIONS, Correction, PairTests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +34,14 @@ def build_board(
     tasks: pd.DataFrame | None = None,
     baseline: str = BASELINE,
     test: str = "moderated",
-    correction: str = "holm-table",
+    correction: str = "joint",
     confidence: float = 0.95,
 ) -> Board:
     """The board of tidy `scores` (of `tidy.runs_table` or `plain_scores.read_scores`).
 
     `items` gives the item-level results of the runs that have them; `tasks` (of `tidy.task_table`) breaks suites into
-    tasks for the aggregates. `test` is moderated, paired or welch (see statistics.differences), `correction` is none,
-    holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises
+    tasks for the aggregates. `test` is moderated, paired or welch (see statistics.differences), `correction` is joint,
+    none, holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises
     UserError for an unknown choice.
     """
     if test not in TESTS:
@@ -65,9 +65,9 @@ def build_board(
         tables=tables,
         aggregates=arm_aggregates(tables, blocks, baseline, confidence),
         critical=critical_ranks(blocks, confidence),
-        counts=verdict_counts(pairs, found, arms, 1 - confidence),
+        counts=verdict_counts(pairs, found, arms, correction, 1 - confidence),
         warnings=board_warnings(tables, baseline),
-        notes=board_notes(arms, found, test, correction, confidence),
+        notes=board_notes(arms, found, measured, test, correction, confidence),
     )
 
 
@@ -80,8 +80,9 @@ def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
     tied = np.zeros(len(nothing), dtype=np.int64)
     found = Tested(
         mean=oriented_values(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
-        half=nothing, p=nothing, adjusted=nothing, verdict=tied, detectable=nothing, seeds_needed=nothing,
-        borrowed_df=nothing,
+        half=nothing, half_corrected=nothing, half_simultaneous=nothing, p=nothing, adjusted=nothing, verdict=tied,
+        detectable=nothing, seeds_needed=nothing, borrowed_df=nothing,
+        tests=PairTests(pairs.a, pairs.b, pairs.table, pairs.primary, pairs.reference, nothing, nothing, nothing),
     )  # fmt: skip
     alone = differences.cell_means(arms.cells, "welch")
     unknown_noise = np.full(len(arms.units), np.nan)
@@ -92,6 +93,8 @@ def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
         se_item=unknown_noise,
         half=unknown_noise,
         seeds=alone.seeds,
+        outlying=np.zeros(len(arms.units), dtype=bool),
+        constant=np.zeros(len(arms.units), dtype=bool),
     )
     return _BoardRows(arms, pairs, found, measured).tables()
 
@@ -157,6 +160,8 @@ class _BoardRows:
             rank_low=0 if reference else 1 + int(self._better[place]),
             rank_high=0 if reference else ranked - int(self._worse[place]),
             reference=reference,
+            outlying=bool(found.outlying[number]),
+            constant=bool(found.constant[number]),
             vs_baseline=against,
             relative_to_full=score / full[0] - 1 if full and full[0] and not math.isnan(full[0]) else math.nan,
             **_arm_costs(unit),
@@ -168,6 +173,7 @@ class _BoardRows:
         found = self._found
         a, b = (str(self._labels[places[pair]]) for places in (self._pairs.a, self._pairs.b))
         mean, half = float(found.mean[pair]), float(found.half[pair])
+        agreeing, together = float(found.half_corrected[pair]), float(found.half_simultaneous[pair])
         needed = found.seeds_needed[pair]
         return Difference(
             a=a,
@@ -175,6 +181,10 @@ class _BoardRows:
             mean=mean,
             low=mean - half,
             high=mean + half,
+            low_corrected=mean - agreeing,
+            high_corrected=mean + agreeing,
+            low_simultaneous=mean - together,
+            high_simultaneous=mean + together,
             p=float(found.p[pair]),
             p_adjusted=float(found.adjusted[pair]),
             verdict=_VERDICTS[int(found.verdict[pair])],

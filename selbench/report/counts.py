@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from selbench.statistics.multiplicity import CORRECTIONS, Correction, adjust_p_values, family_numbers
+from selbench.statistics.multiplicity import CORRECTIONS, Correction, corrected
 
 if TYPE_CHECKING:
     from selbench.report.arms import Arms
     from selbench.report.pairs import Pairs, Tested
 
 
-def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dict[str, Any]:
+def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, chosen: str, alpha: float) -> dict[str, Any]:
     """Counts over the whole board, by name:
 
     - `tables`: the number of tables;
     - `cells`: comparisons of an arm of a table's budget with the baseline;
     - `verdicts`: how many of these are better, worse and tied under the board's correction;
-    - `by_correction`: the same under each correction;
+    - `by_correction`: the same under each correction (`chosen` is the board's);
     - `best_vs_runner_up`: in how many tables the best arm is separated from the second, `uncorrected` and by `verdict`,
       `of` how many that have two arms;
     - `pairs`: `all` pairs of arms of a table's budget, and how many are `separated` by verdict.
@@ -29,8 +29,8 @@ def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, alpha: float) -> dic
     sign = np.sign(found.mean) * pairs.baseline
     by = {}
     for correction in cast(tuple[Correction, ...], CORRECTIONS):
-        family = family_numbers(correction, pairs.table, pairs.primary, pairs.reference)
-        below = adjust_p_values(found.p, family, correction, alpha).p < alpha
+        known = found.adjusted if correction == chosen else corrected(found.tests, correction, alpha).p
+        below = known < alpha
         by[correction] = _counts_by_sign((below * sign)[against])
     best = _best_pairs(pairs, arms)
     return {

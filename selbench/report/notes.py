@@ -16,30 +16,36 @@ from selbench.store.records import Record, device
 if TYPE_CHECKING:
     from selbench.report.arms import Arms
     from selbench.report.board import ArmRow, Table
-    from selbench.report.pairs import Tested
+    from selbench.report.pairs import Measured, Tested
 
 # A warning is due if the response tokens that two arms of a table were trained on differ by more than this share.
 TOKENS = 0.10
 # An arm of which more than this share of the examples or of their response tokens was not trained on is named.
 CUT = 0.05
 
+# So many outlying cells are named.
+SHOWN = 4
+
 # Libraries on which no score depends.
 HARMLESS = ("mlflow",)
 
 # What a report says of each test.
 TESTS = {
-    "moderated": "moderated t test on differences paired by seed; the seed variance of a pair is drawn towards what "
-    "the other cells of the board say (Smyth 2004)",
+    "moderated": "moderated t test on differences under the same seeds; the seed variance of each arm, without what the arms "
+    "of its table share under a seed, is drawn towards what the other cells of the board say (after Smyth 2004)",
     "paired": "t test on differences paired by seed",
     "welch": "Welch's t test, arms taken as independent samples",
 }
 
 
-def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidence: float) -> tuple[str, ...]:
+def board_notes(
+    arms: Arms, found: Tested, measured: Measured, test: str, correction: str, confidence: float
+) -> tuple[str, ...]:
     """Sentences on the test, the correction, the population that verdicts are about, and what is known of the noise."""
+    way = "shaffer" if correction == "joint" and test != "moderated" else correction
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
-        f"Correction: {ABOUT[correction]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
+        f"Correction: {ABOUT[way]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
         _population_sentence(found),
     ]
     unknown = ~np.isfinite(found.se_seed)
@@ -57,9 +63,36 @@ def board_notes(arms: Arms, found: Tested, test: str, correction: str, confidenc
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
         worth = number_text(float(np.median(known)), 1)
         said.append(f"The borrowed seed variance is worth {worth} degrees of freedom (median of pairs).")
+    if test == "moderated":
+        said += _noise_sentences(arms, measured)
     if arms.reference.any():
         said.append("base and full have another budget than the arms beside them: compared with them, but not ranked.")
     return tuple(said)
+
+
+def _noise_sentences(arms: Arms, measured: Measured) -> list[str]:
+    """On cells of which the noise cannot be borrowed, or lent."""
+    said = []
+    cells = len(measured.constant)
+    if constant := int(measured.constant.sum()):
+        said.append(
+            f"{count_text(constant)} of {count_text(cells)} cells have equal scores under all their seeds (floor or ceiling of a "
+            "task): they say nothing of the noise of others."
+        )
+    if measured.outlying.any():
+        shown = [_cell_name(arms, place) for place in np.flatnonzero(measured.outlying)[:SHOWN]]
+        more = int(measured.outlying.sum()) - len(shown)
+        said.append(
+            f"{', '.join(shown)}{f' and {count_text(more)} more' if more else ''}: far noisier than other cells predict, so "
+            "nothing is borrowed for them. With two seeds such a cell is not always noticed."
+        )
+    return said
+
+
+def _cell_name(arms: Arms, place: int) -> str:
+    row = arms.units.iloc[place]
+    where = " · ".join(str(row[name]) for name in ("suite", "task", "model", "budget") if row[name])
+    return f"{row['label']} ({where})" if where else str(row["label"])
 
 
 def _population_sentence(found: Tested) -> str:

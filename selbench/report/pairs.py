@@ -1,4 +1,4 @@
-"""Tests of every pair of arms of every table: differences, corrected p values, verdicts and power."""
+"""PairTests of every pair of arms of every table: differences, corrected p values, verdicts and power."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from selbench.report.items import ItemScores, align_items
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
 from selbench.statistics.item_noise import item_variance
-from selbench.statistics.multiplicity import Correction, adjust_p_values, family_numbers
+from selbench.statistics.multiplicity import Correction, PairTests, corrected
+from selbench.statistics.seed_noise import SeedNoise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,6 +41,9 @@ class Tested:
     se_item: Floats  # its part from items
     seeds: Floats  # how many seeds `mean` is over
     half: Floats  # half the width of the interval
+    half_corrected: Floats  # the same of the interval that agrees with the verdict
+    half_simultaneous: Floats  # the same of intervals that hold together for all pairs of a family
+    tests: PairTests  # as the corrections need them
     p: Floats  # uncorrected
     adjusted: Floats  # p after correction
     verdict: Ints  # on a: 1 better, -1 worse, 0 tied
@@ -58,6 +62,8 @@ class Measured:
     se_item: Floats  # its part from items
     half: Floats  # half the width of the interval
     seeds: Floats  # how many seeds `mean` is over
+    outlying: NDArray[np.bool_]  # whether the arm is so noisy that nothing is borrowed for it
+    constant: NDArray[np.bool_]  # whether its scores are equal under all of several seeds
 
 
 def make_pairs(arms: Arms, baseline: str) -> Pairs:
@@ -107,7 +113,7 @@ def tested_pairs(
 
     Item-level results take part in the moderated test only: the other two are the plain tests of textbooks.
     """
-    borrowed = arms.cells.borrowed() if test == "moderated" else None
+    borrowed = SeedNoise(arms.cells) if test == "moderated" else None
     seed = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
     alone = differences.cell_means(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
@@ -115,16 +121,18 @@ def tested_pairs(
     mean = oriented_values(arms, pairs, seed.mean)
     p = differences.p_values(mean, se, df)
     alpha = 1 - confidence
-    corrected = adjust_p_values(
-        p, family_numbers(correction, pairs.table, pairs.primary, pairs.reference), correction, alpha
+    statistic = np.divide(np.abs(mean), se, out=np.full(len(mean), np.nan), where=~np.isnan(p))
+    tests = PairTests(
+        pairs.a, pairs.b, pairs.table, pairs.primary, pairs.reference, statistic, df, p, seed.sides, item.variance
     )
+    after = corrected(tests, correction, alpha)
     measured = df >= 1  # below, nothing sensible can be said of power
     needed = power.seeds_needed(
         np.where(measured & (mean != 0), mean, np.nan),
         seed.variance * seed.seeds,
         np.nan_to_num(item.variance),
         seed.prior_df,
-        corrected.level,
+        after.level,
         samples=2 if test == "welch" else 1,
     )
     found = Tested(
@@ -134,17 +142,30 @@ def tested_pairs(
         se_item=np.sqrt(item.variance),
         seeds=seed.seeds,
         half=differences.half_width(se, df, confidence),
+        half_corrected=after.limit * se,
+        half_simultaneous=after.simultaneous * se,
+        tests=tests,
         p=p,
-        adjusted=corrected.p,
-        verdict=np.where(corrected.p < alpha, np.sign(mean), 0).astype(np.int64),
-        detectable=np.where(measured, power.noncentrality(np.where(measured, df, 1.0), corrected.level) * se, np.nan),
+        adjusted=after.p,
+        verdict=np.where(after.p < alpha, np.sign(mean), 0).astype(np.int64),
+        detectable=np.where(measured, power.noncentrality(np.where(measured, df, 1.0), after.level) * se, np.nan),
         seeds_needed=needed,
         borrowed_df=seed.prior_df,
     )
     own_se, own_df = _total_error(alone, own_item)
     # A standard error of 0 means that the noise is unknown, so there is no interval rather than one without width.
     half = np.where(own_se > 0, differences.half_width(own_se, own_df, confidence), np.nan)
-    return found, Measured(alone.mean, own_se, np.sqrt(alone.variance), np.sqrt(own_item.variance), half, alone.seeds)
+    never = np.zeros(len(half), dtype=bool)
+    return found, Measured(
+        alone.mean,
+        own_se,
+        np.sqrt(alone.variance),
+        np.sqrt(own_item.variance),
+        half,
+        alone.seeds,
+        outlying=never if borrowed is None else borrowed.outlying,
+        constant=arms.cells.constant,
+    )
 
 
 def _total_error(seed: Estimates, item: ItemNoise) -> tuple[Floats, Floats]:

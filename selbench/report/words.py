@@ -29,6 +29,7 @@ LEGEND = (
 # Short names of the corrections.
 CORRECTIONS = {
     "none": "uncorrected",
+    "joint": "jointly, within each table",
     "holm-table": "Holm, within each table",
     "holm": "Holm, over the board",
     "bh": "Benjamini-Hochberg, over the board",

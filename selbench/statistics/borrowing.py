@@ -1,48 +1,59 @@
 """The prior of the moderated test: the seed variance of an arm, predicted from the other cells of a board.
 
-Smyth (2004, section 6) takes one prior variance for all cells, sigma^2 ~ d0 s0^2 / chi^2(d0), and estimates d0 and s0
-from the mean and the variance of the log sample variances. One prior for all does not fit here: arms differ (on the
-published scores, random selection varies 1.6 times as much from seed to seed as the other arms) and so do measures (by
-a factor of 8 from task to task, by more from accuracy to perplexity). So the log variances follow a crossed
-random-effects model, which is ours,
+Smyth (2004) takes one prior variance for all cells, sigma^2 ~ d0 s0^2 / chi^2(d0), so that a sample variance over its
+prior has an F distribution. One prior for all does not fit here: arms differ, tasks differ by far more, and an arm may be
+noisy in one task only. So the log of the prior variance is a sum, which is ours,
 
-    log sigma^2 = measure + setting + table + arm + rest,     log s^2 = log sigma^2 + psi(d/2) - log(d/2) + noise,
+    log sigma^2 = measure + setting + table + arm + (arm in this setting) + log(NU / chi^2(NU)),
 
-where the noise has variance psi'(d/2). The effects of measures and arms are left free (given a very wide prior); the
-variances of the other components are estimated by moments, as in Smyth, from the mean squared differences between
-cells that share a setting, a table or an arm. The best linear prediction of a cell's log sigma^2 *from all other
-cells* gives s0^2, and psi'(d0/2) = variance of the prediction gives d0: the less is known about a cell, the smaller
-d0, and the less its variance is drawn towards the prior.
+with free measures and arms (and arms in a measure beside arms in a setting, if a measure has several). The effects are
+normal, but those of tables and of arms in a setting have variances of their own, drawn to one that is estimated from all
+(so they follow a t distribution): most are small, and a large one is believed soon. The fit is Fisher scoring with the
+likelihood of the F distribution. That likelihood bounds the influence of any cell, so
+neither a single wild cell nor a variance that is nearly 0 moves the others.
+
+The prediction of a cell *from all other cells*, and its uncertainty, give s0^2 and d0: the less is known about a cell,
+the smaller d0. A cell that is far noisier than predicted loses its prior and stands by itself (as the outliers of Phipson
+et al. 2016). Cells whose scores are all equal, at the floor or the ceiling of a task, take no part. Scores that
+share the luck of one training (see training_luck) count as little more than one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Spread = Callable[[Floats], tuple[Floats, Floats]]  # from weights to variances and degrees of freedom
 
-# Prior means and standard deviations of the variance components (setting, table, arm, rest) of the log variance. The
-# 1,000 cells of the published scores of tis_tulu-v2 give 0.4, 0.2, 0.3 and 0.8.
-EXPECTED = np.array([1.0, 0.1, 0.3, 0.8])
-FIRMNESS = np.array([1.0, 0.2, 0.3, 0.4])
-# The smallest variance of the arm effect in a prediction, so wide that arms are hardly drawn towards each other. With
-# the estimate from the few arms of a board, an arm that varies three times as much as the others (as random selection
-# does) had 13 % false verdicts at a level of 5 % (docs/verdicts.md).
-ANY_ARM = 10.0
-# The variance of a measure's level, of which nothing is known beforehand; and the noise variance given to a cell
-# without a sample variance, so large that the cell has no weight.
-ANY_LEVEL, NO_WORD = 100.0, 1e4
-# Log variances are clipped at this many standard deviations from the median of their setting. Scores that happen to
-# be equal would otherwise have the log variance minus infinity.
-FAR = 4.0
-# Gauss-Hermite quadrature: averages over a standard normal distribution.
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
+# Variances of the effects on the log variance. Levels of measures and arms are free (so arms are not drawn towards
+# each other); settings of one measure differ about as those of the published scores.
+LEVEL, SETTING, ARM = 100.0, 1.0, 10.0
+# The variances that are expected of the effects of tables, and of arms in one measure and in one setting. The board's own
+# estimate is drawn to them as if FIRM groups had shown them, and the squared effect of one group counts at most WILD
+# times its expectation in it (BOUNDED is the mean of a squared normal variable that is bounded so).
+TABLE, ARM_IN_MEASURE, ARM_IN_SETTING = 0.1, 2.0, 0.3
+FIRM, WILD, BOUNDED = 20.0, 4.0, 0.92
+# Degrees of freedom of the cells about their prediction: the choices, the one expected, and how firmly (a standard
+# deviation of the log). The published scores have 3 to 4.
+CHOICES, NU, FIRMNESS = np.array([1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0]), 4.0, 0.7
+# The prior counts this share of the degrees of freedom that it would be worth if the model were true. With all of them,
+# 7.4 % of comparisons were false verdicts where cells differ and seeds are two (benchmarks/bench_calibration.py).
+TRUST = 0.55
+# The same for an arm that no other table shows, divided by its own degrees of freedom: nothing would reveal that it is
+# noisier than the arms beside it. With 0.2 whatever its seeds, an arm that is 3 times as noisy had 8 % false verdicts.
+TRUST_ALONE = 0.2
+# A cell whose chance under its prior (p of the F test) is below ODD counts on its prior less and less, by (p / ODD)^2;
+# one below OUTLYING is reported to stand by itself.
+ODD, OUTLYING = 0.1, 0.02
+ROUNDS = 5
+UNKNOWN = 1e6  # the noise of a cell without a variance: no weight
 
 
 @dataclass(frozen=True)
@@ -53,125 +64,215 @@ class Prior:
     df: Floats  # how many degrees of freedom it is worth; 0 if nothing is known
 
 
+@dataclass(frozen=True)
+class PairPrior:
+    """The priors of both cells of a pair, each predicted without either, and what their errors share."""
+
+    a: Prior
+    b: Prior
+    shared: Floats  # covariance of the errors of both predicted log variances
+
+
 class Borrowed:
     """Predictions of the seed variances of K cells, each from all cells but the predicted ones.
 
-    All arguments have K elements: `variance` is the sample variance of a cell's scores over seeds and `df` its degrees
-    of freedom (0 for a single seed); `measure` (what is measured, and in which units), `setting`, `table` and `arm` are
-    numbers that are equal for cells that share them. Memory grows with the square of K, time with its cube (1,000
-    cells: 0.2 s).
+    `spread` gives the variance of each cell and its degrees of freedom (NaN and 0 if unknown) from the weights of the
+    cells in the seed effects of their tables (see seed_effects). `measure` (what is measured, and in which units),
+    `setting`, `table` and `arm` are K numbers that are equal for cells that share them, `luck` is K x K (see
+    training_luck). Memory grows with the square of K, time with its cube (600 cells: 0.3 s).
     """
 
-    def __init__(self, variance: Floats, df: Floats, measure: Ints, setting: Ints, table: Ints, arm: Ints) -> None:
-        known = (df > 0) & np.isfinite(variance)
-        self.any = bool(known.any())
-        half = np.where(known, df, 1.0) / 2
-        self._noise = np.where(known, special.polygamma(1, half), NO_WORD)
-        logs = _log_variances(np.where(known, variance, np.nan), half, setting, known)
-        alike = measure[:, None] == measure
-        shares = [setting[:, None] == setting, table[:, None] == table, arm[:, None] == arm]
-        self.components = _variance_components(logs, self._noise, shares, known, alike) if self.any else EXPECTED
-        parts = [self.components[0], self.components[1], max(self.components[2], ANY_ARM)]
-        covariance = ANY_LEVEL * alike + sum(part * same for part, same in zip(parts, shares))
-        level = float(np.mean(logs[known])) if self.any else 0.0
-        rest = np.where(known, logs - level, 0.0)
-        precision = np.linalg.inv(covariance + np.diag(self.components[3] + self._noise))
-        self._precision, self._weighted = precision, precision @ rest
-        self._rest, self._level = rest, level
+    def __init__(
+        self, spread: Spread, measure: Ints, setting: Ints, table: Ints, arm: Ints, luck: Floats, constant: Flags
+    ) -> None:
+        self._spread, self._luck, self._constant = spread, luck, constant
+        self._shares_luck = bool(luck.any())
+        self._same = [
+            (LEVEL, measure[:, None] == measure),
+            (SETTING, setting[:, None] == setting),
+            (ARM, arm[:, None] == arm),
+        ]
+        self._groups = [
+            (TABLE, np.unique(table, return_inverse=True)[1]),
+            (ARM_IN_MEASURE, _crossed(arm, measure)),
+            (ARM_IN_SETTING, _crossed(arm, setting)),
+        ]
+        self.nu = NU
+        self._counted = np.round(np.nan_to_num(spread(np.zeros(len(setting)))[1]))
+        self._fit(setting)
+        # Nothing is known about the noise of a measure none of whose cells has any.
+        some = np.isin(measure, measure[self._known])
+        tables = [len(np.unique(table[self._known & (arm == one)])) for one in np.unique(arm)]
+        shown = np.array(tables)[np.unique(arm, return_inverse=True)[1]] > 1
+        alone = TRUST_ALONE / np.maximum(self._counted, 1.0)
+        self._value = np.where(some, np.where(shown, TRUST, alone), 0.0)
+        # What a cell's own variance adds to that of cells which share its luck.
+        self.own_df = np.where(self._known, self.df, 0.0)
+        if self._shares_luck:
+            self.own_df = self.own_df / (np.diag(np.linalg.inv(self._noise)) * np.diag(self._noise))
+        self.outlying = self._chance_of_cells() < OUTLYING
+
+    def _fit(self, setting: Ints) -> None:
+        size = len(setting)
+        self.variance, self.df = self._spread(np.where(self._constant, 0.0, 1.0))
+        level = self._first_level(setting)
+        common = [expected for expected, _ in self._groups]
+        own = [np.full(size, expected) for expected in common]
+        for step in range(ROUNDS):
+            known = (self.df > 0) & ~self._constant
+            df = np.where(known, self.df, 1.0)
+            ratio = np.where(known, self.variance, 1.0) / np.where(known, np.exp(level), 1.0)
+            # Score and information of the F likelihood about the log of the level.
+            weight = df * self.nu / (2 * (df + self.nu + 2))
+            score = df / 2 * (ratio - 1) / (1 + df * ratio / self.nu)
+            target = np.where(known, level + score / weight, 0.0)
+            middle = float(target[known].mean()) if known.any() else 0.0
+            self._rest = np.where(known, target - middle, 0.0)
+            self._middle, self._known = middle, known
+            noise = np.where(known, 1 / weight, UNKNOWN)
+            self._noise = np.diag(noise)
+            if self._shares_luck:
+                root = np.where(known, np.sqrt(noise), 0.0)
+                self._noise += self._luck * root * root[:, None]
+            self._signal = np.zeros((size, size))
+            for variance, same in self._same:
+                self._signal += variance * same
+            for variances, (_, group) in zip(own, self._groups):
+                self._signal += np.where(group[:, None] == group, variances, 0.0)
+            self._precision = np.linalg.inv(self._signal + self._noise)
+            self._weighted = self._precision @ self._rest
+            self._crossed = self._signal @ self._precision
+            self._around = self._crossed @ self._signal
+            self._effects = self._signal @ self._weighted
+            for number, (expected, group) in enumerate(self._groups):
+                own[number], common[number] = self._own_variances(own[number], group, common[number], expected)
+            level = middle + self._effects
+            if step >= ROUNDS - 3:
+                self.nu = self._degrees_of_rest()
+            self.variance, self.df = self._spread(np.where(known, np.exp(-level), 0.0))
+
+    def _first_level(self, setting: Ints) -> Floats:
+        """The log of the median variance of each setting; 0 where none is known."""
+        found = np.zeros(len(setting))
+        some = (self.df > 0) & ~self._constant & (np.nan_to_num(self.variance) > 0)
+        for one in np.unique(setting[some]):
+            found[setting == one] = np.log(np.median(self.variance[some & (setting == one)]))
+        return found
+
+    def _own_variances(self, variance: Floats, group: Ints, common: float, expected: float) -> tuple[Floats, float]:
+        """The variances of the groups' effects for the next round, one a cell, and the one common to all groups.
+
+        A group's own variance is the mean of the common one and the expected square of its effect. The common one is
+        found by Schall's (1991) fixed point, with bounded squares, and drawn to its expectation.
+        """
+        number = int(group.max()) + 1
+        slope = np.bincount(group, self._weighted, number)
+        inner = np.bincount(group, (self._precision * (group[:, None] == group)).sum(1), number)
+        own = np.zeros(number)
+        own[group] = variance
+        informed = inner * own > 0.02
+        surprise = np.minimum(slope[informed] ** 2 / inner[informed], WILD)
+        grown = common * float(surprise.sum()) / BOUNDED
+        common = (FIRM * expected + grown) / (FIRM + int(informed.sum()))
+        own = (common + (own * slope) ** 2 + own - own**2 * inner) / 2
+        return own[group], common
+
+    def _degrees_of_rest(self) -> float:
+        """The degrees of freedom of the cells about their predictions: a mean over CHOICES, weighted by likelihood."""
+        known = self._known
+        every = np.flatnonzero(known)
+        log, spread = self._predicted_cells(every)
+        variance, df = np.maximum(self.variance[every], 1e-300), self.df[every]
+        found = []
+        for nu in CHOICES:
+            s2, d0 = _prior(log, spread, float(nu))
+            odds = df * variance / s2 / d0
+            density = (
+                special.gammaln((df + d0) / 2) - special.gammaln(df / 2) - special.gammaln(d0 / 2)
+                + df / 2 * np.log(odds) - (df + d0) / 2 * np.log1p(odds)
+            )  # fmt: skip
+            found.append(float(density.sum()))
+        # Cells that share luck count once: the likelihood is as if there were that many fewer of them.
+        share = 1 / max(1.0, 1 + float(self._luck[np.ix_(known, known)].sum(1).mean())) if known.any() else 1.0
+        log_weight = np.array(found) * share - ((np.log(CHOICES) - np.log(NU)) / FIRMNESS) ** 2 / 2
+        weight = np.exp(log_weight - log_weight.max())
+        return float(weight.sum() / (weight / CHOICES).sum())
+
+    def _predicted_cells(self, i: Ints) -> tuple[Floats, Floats]:
+        log, spread = self._predicted(i[:, None])
+        return log[:, 0], spread[:, 0, 0]
+
+    def _predicted(self, rows: Ints) -> tuple[Floats, Floats]:
+        """The predictions of the log levels of L groups of cells (`rows` is L x G), each without the cells of its group.
+
+        Gives L x G means and L x G x G covariances, from the precision matrix of all cells: no refit is needed.
+        """
+        i, j = rows[:, :, None], rows[:, None, :]
+        signal, precision = self._signal[i, j], self._precision[i, j]
+        across = self._crossed[i, j]
+        around = self._around[i, j]
+        weighted, effects = self._weighted[rows], self._effects[rows]
+        # The columns of the signal that belong to the group, with the group's own rows left out, times the precision.
+        cross = across - signal @ precision
+        inverse = np.linalg.inv(precision)
+        step = np.einsum("lgh,lhk->lgk", cross, inverse)
+        mean = effects - np.einsum("lgh,lh->lg", signal, weighted) - np.einsum("lgh,lh->lg", step, weighted)
+        back = across @ signal
+        kept = around - back - np.swapaxes(back, 1, 2) + signal @ precision @ signal
+        covariance = signal - kept + step @ np.swapaxes(cross, 1, 2)
+        return self._middle + mean, covariance
 
     def prior_of_cells(self, i: Ints) -> Prior:
         """The prior of the variance of each cell in `i`, predicted without that cell."""
-        # The leave-one-out prediction of a Gaussian model, from the precision matrix: no refit is needed.
-        own = 1 / self._precision[i, i]
-        log = self._level + self._rest[i] - own * self._weighted[i]
-        return self._prior(log, own - self._noise[i])
+        log, spread = self._predicted_cells(i)
+        s2, df = _prior(log, spread, self.nu)
+        return self._believed(i, s2, df)
 
-    def prior_of_pairs(self, i: Ints, j: Ints, at: Floats, bt: Floats, together: Floats) -> Prior:
-        """The prior of the variance of a difference of cell i and cell j, elementwise, predicted without both cells.
+    def prior_of_pairs(self, i: Ints, j: Ints) -> PairPrior:
+        """The priors of the variances of cells i and j, elementwise, predicted without both cells."""
+        log, spread = self._predicted(np.stack([i, j], 1))
+        a = self._believed(i, *_prior(log[:, 0], spread[:, 0, 0], self.nu))
+        b = self._believed(j, *_prior(log[:, 1], spread[:, 1, 1], self.nu))
+        return PairPrior(a, b, spread[:, 0, 1])
 
-        That variance is at * variance_i + bt * variance_j, less twice the covariance of two scores that correlate by
-        `together` under one seed. A weight `at` or `bt` may be 0, but not both.
-        """
-        # Leaving out two cells needs the inverse of the 2 x 2 block of the precision matrix that belongs to them.
-        p, q, r = self._precision[i, i], self._precision[j, j], self._precision[i, j]
-        det = p * q - r * r
-        vi, vj, cov = q / det, p / det, -r / det
-        li = self._level + self._rest[i] - vi * self._weighted[i] - cov * self._weighted[j]
-        lj = self._level + self._rest[j] - cov * self._weighted[i] - vj * self._weighted[j]
-        vi, vj = vi - self._noise[i], vj - self._noise[j]
-        with np.errstate(divide="ignore"):
-            log, spread = _log_sum(li + np.log(at), lj + np.log(bt), vi, vj, cov, together)
-        return self._prior(log, spread)
+    def _believed(self, i: Ints, s2: Floats, df: Floats) -> Prior:
+        """The prior with the weight that it deserves, which is small for a cell that is far noisier than its prior."""
+        known = self._known[i]
+        with np.errstate(invalid="ignore"):
+            chance = special.fdtrc(np.where(known, self.df[i], 1.0), df, np.where(known, self.variance[i], 0.0) / s2)
+        return Prior(s2, df * self._value[i] * np.minimum(chance / ODD, 1.0) ** 2)
 
-    def _prior(self, log: Floats, spread: Floats) -> Prior:
-        if not self.any:
-            return Prior(np.full(log.shape, np.nan), np.zeros(log.shape))
-        half = inverse_trigamma(np.maximum(spread, 1e-3))
-        return Prior(np.exp(log + special.digamma(half) - np.log(half)), 2 * half)
-
-
-def _log_sum(x: Floats, y: Floats, vx: Floats, vy: Floats, cov: Floats, together: Floats) -> tuple[Floats, Floats]:
-    """Mean and variance of log(e^X + e^Y - 2 r e^((X + Y) / 2)) for normal X and Y with these means, variances and
-    covariance, r = `together`; of X alone where Y is -inf, and the other way round.
-
-    With s = (X + Y) / 2 and d = X - Y it is s + log(2 cosh(d/2) - 2 r): the mean over d by Gauss-Hermite quadrature.
-    """
-    single = np.isinf(x) | np.isinf(y)
-    with np.errstate(invalid="ignore"):
-        middle, apart = np.where(single, 0.0, (x + y) / 2), np.where(single, 0.0, x - y)
-    wide = np.maximum(vx + vy - 2 * cov, 1e-12)
-    d = apart[:, None] + np.sqrt(wide)[:, None] * NODES
-    half = np.exp(-np.abs(d) / 2)
-    g = np.abs(d) / 2 + np.log(1 + half**2 - 2 * together[:, None] * half)
-    mean = g @ WEIGHTS
-    around = g - mean[:, None]
-    slope = (around * (d - apart[:, None])) @ WEIGHTS / wide
-    variance = (vx + vy + 2 * cov) / 4 + around**2 @ WEIGHTS + slope * (vx - vy)
-    return np.where(single, np.maximum(x, y), middle + mean), np.where(single, np.where(np.isinf(x), vy, vx), variance)
+    def _chance_of_cells(self) -> Floats:
+        """The chance of a variance as large as each cell's, under its prior; 1 for a cell without a variance."""
+        found = np.ones(len(self.df))
+        every = np.flatnonzero(self._known)
+        if len(every):
+            s2, df = _prior(*self._predicted_cells(every), self.nu)
+            found[every] = special.fdtrc(self.df[every], df, self.variance[every] / s2)
+        return found
 
 
-def _log_variances(variance: Floats, half: Floats, setting: Ints, known: NDArray[np.bool_]) -> Floats:
-    """Log sample variances without their bias, clipped at a distance from the median of their setting; 0 if unknown."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(variance) - special.digamma(half) + np.log(half)
-    far = FAR * np.sqrt(special.polygamma(1, half) + EXPECTED[3])
-    for one in np.unique(setting[known]):
-        here = known & (setting == one)
-        finite = logs[here & np.isfinite(logs)]
-        middle = np.median(finite) if len(finite) else 0.0
-        logs[here] = np.clip(logs[here], middle - far[here], middle + far[here])
-    return np.where(known, logs, 0.0)
-
-
-def _variance_components(
-    logs: Floats, noise: Floats, shares: list[NDArray[np.bool_]], known: NDArray[np.bool_], alike: NDArray[np.bool_]
-) -> Floats:
-    """The variances of setting, table, arm and rest, none below 0, by weighted non-negative least squares.
-
-    Pairs of cells of one measure are sorted into eight kinds by what they share (setting, table, arm). For each kind,
-    half the mean squared difference of the log variances, less the noise, estimates the sum of the components that
-    the pair does not share. EXPECTED, weighted by FIRMNESS, adds one equation per component.
-    """
-    off = known[:, None] & known & alike & ~np.eye(len(logs), dtype=bool)
-    half = ((logs[:, None] - logs) ** 2 - noise[:, None] - noise) / 2
-    kinds = np.where(off, shares[0] + 2 * shares[1] + 4 * shares[2], 8)
-    rows, values = [np.diag(1 / FIRMNESS)], [EXPECTED / FIRMNESS]
-    # The standard error of a mean of K squares of such log variances, whose kurtosis is about that of log chi^2.
-    error = (noise[known].mean() + EXPECTED[3]) * 2 / np.sqrt(known.sum())
-    counts = np.bincount(kinds.ravel(), minlength=9)
-    sums = np.bincount(kinds.ravel(), half.ravel(), minlength=9)
-    for kind in np.flatnonzero(counts[:8]).tolist():
-        part = np.array([not kind & 1, not kind & 2, not kind & 4, True], dtype=float)
-        rows.append(part[None] / error)
-        values.append(np.array([sums[kind] / counts[kind] / error]))
-    found: Floats = optimize.nnls(np.concatenate(rows), np.concatenate(values))[0]
+def _crossed(a: Ints, b: Ints) -> Ints:
+    """Numbers from 0 that are equal for cells that share both."""
+    found: Ints = np.unique(np.stack([a, b]), axis=1, return_inverse=True)[1].ravel()
     return found
+
+
+def _prior(log: Floats, spread: Floats, nu: float) -> tuple[Floats, Floats]:
+    """Prior variance and degrees of freedom from the predicted log level, its variance, and the rest's `nu`.
+
+    The log of sigma^2 has the mean log - psi(nu / 2) + log(nu / 2) and the variance spread + psi'(nu / 2): the scaled
+    inverse chi-square with these two (Smyth 2004, section 6).
+    """
+    mean = log - special.digamma(nu / 2) + np.log(nu / 2)
+    half = inverse_trigamma(np.maximum(spread, 1e-3) + float(special.polygamma(1, nu / 2)))
+    return np.exp(mean + special.digamma(half) - np.log(half)), 2 * half
 
 
 def inverse_trigamma(y: Floats) -> Floats:
     """x with psi'(x) = y, by Newton's method on 1/psi' (Smyth 2004, appendix)."""
     x = 0.5 + 1 / y
-    for _ in range(8):
+    for _ in range(6):
         trigamma = special.polygamma(1, x)
         x = x + trigamma * (1 - trigamma / y) / special.polygamma(2, x)
     return x

@@ -19,13 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from selbench.statistics.agreement import seed_correlations
-from selbench.statistics.borrowing import Borrowed, Prior
+from selbench.statistics.cells import Cells, row_means, row_variances
+from selbench.statistics.seed_noise import SeedNoise
 
 Test = Literal["moderated", "paired", "welch"]
 TESTS: tuple[str, ...] = get_args(Test)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What either arm of P differences adds to their variance, elementwise; the arms of a table are independent."""
+
+    a: Floats  # variance of arm a's part
+    b: Floats  # variance of arm b's part
+    df_a: Floats  # degrees of freedom of `a`; infinite for a fixed arm
+    df_b: Floats  # degrees of freedom of `b`
 
 
 @dataclass(frozen=True)
@@ -37,42 +47,19 @@ class Estimates:
     df: Floats  # degrees of freedom of the variance; 0 if it is unknown
     seeds: Floats  # how many seeds the mean is over
     prior_df: Floats  # how many of the degrees of freedom are borrowed from other cells
+    sides: Sides | None = None  # of the moderated test of differences
 
 
-@dataclass(frozen=True)
-class Cells:
-    """The scores of C cells (an arm in a table) over S seeds, and numbers that are equal for cells that share a part."""
-
-    scores: Floats  # C x S, NaN for a missing seed; a fixed cell has its one score in every column
-    fixed: NDArray[np.bool_]  # whether the arm has no seed at all, and so no seed noise (the base model)
-    setting: Ints  # number of the setting
-    table: Ints  # number of the table
-    arm: Ints  # number of the arm
-    measure: Ints | None = None  # number of what is measured, in which units; None: the same for all cells
-
-    @property
-    def seeds(self) -> Floats:
-        """C numbers of seeds; 1 for a fixed cell."""
-        return np.where(self.fixed, 1, np.isfinite(self.scores).sum(1)).astype(float)
-
-    def borrowed(self) -> Borrowed:
-        """The predictions of seed variances that the moderated test of these cells needs."""
-        count = self.seeds
-        df = np.where(self.fixed, 0, count - 1)
-        measure = np.zeros_like(self.setting) if self.measure is None else self.measure
-        return Borrowed(row_variances(self.scores), df, measure, self.setting, self.table, self.arm)
-
-
-def cell_differences(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+def cell_differences(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: SeedNoise | None = None) -> Estimates:
     """The differences a minus b of P pairs of cells; `a` and `b` are P positions in `cells`.
 
     `test` is one of
 
     - "welch": the two samples are independent, each with its own variance;
     - "paired": differences under the seeds that both have;
-    - "moderated" (needs `borrowed`): as "paired", but the variance is drawn towards the one predicted from the other
-      cells (Smyth 2004). Arms that share fewer than two seeds are compared as independent samples, unless one of them
-      is fixed, or each has a single seed and it is the same.
+    - "moderated" (needs `borrowed`): as "welch", but the variance of each arm is free of the seed effects of its table,
+      and drawn towards the one predicted from the other cells (Smyth 2004). The mean is over the seeds that both have.
+      Arms that share fewer than two seeds, or stand in different tables, are compared with their whole variances.
     """
     # `together`: which pairs are compared seed by seed; `shared`: under how many seeds.
     x, y = cells.scores[a], cells.scores[b]
@@ -89,49 +76,61 @@ def cell_differences(cells: Cells, a: Ints, b: Ints, test: Test, borrowed: Borro
 
     paired = np.where(both, x - y, np.nan)
     mean = np.where(together, row_means(paired), row_means(x) - row_means(y))
+    seeds = np.where(together, shared, np.minimum(np.where(cells.fixed[a], nb, na), np.where(cells.fixed[b], na, nb)))
+    if test == "moderated":
+        assert borrowed is not None
+        within = together & ~fixed & (cells.table[a] == cells.table[b])
+        counts = np.where(together, shared, na), np.where(together, shared, nb)
+        return _moderated(cells, borrowed, a, b, mean, seeds, counts, within)
     own, df = row_variances(paired) / np.maximum(shared, 1), np.maximum(shared - 1, 0)
     apart, apart_df = _welch_variances(cells, a, b)
     own, df = np.where(together, own, apart), np.where(together, df, apart_df)
-    seeds = np.where(together, shared, np.minimum(np.where(cells.fixed[a], nb, na), np.where(cells.fixed[b], na, nb)))
     if test == "paired":
         mean = np.where(shared >= 1, mean, np.nan)
-    if test != "moderated":
-        df = np.where(own > 0, df, 0.0)  # if all differences are equal, they say nothing of the noise
-        return Estimates(mean, np.where(df > 0, own, np.nan), df, seeds, np.zeros(len(a)))
-    assert borrowed is not None
-    # The weights of both seed variances in the variance of the mean: a fixed arm has none.
-    at = np.where(cells.fixed[a], 0.0, 1 / np.where(together, shared, na))
-    bt = np.where(cells.fixed[b], 0.0, 1 / np.where(together, shared, nb))
-    constant = cells.fixed[a] & cells.fixed[b]
-    alike = np.where(together, seed_correlations(cells.scores, cells.table)[a], 0.0)
-    prior = borrowed.prior_of_pairs(a, b, np.where(constant, 1.0, at), bt, alike)
-    return _drawn_to_prior(mean, own, np.where(constant, 0.0, df), seeds, prior, constant)
+    df = np.where(own > 0, df, 0.0)  # if all differences are equal, they say nothing of the noise
+    return Estimates(mean, np.where(df > 0, own, np.nan), df, seeds, np.zeros(len(a)))
 
 
-def cell_means(cells: Cells, test: Test, borrowed: Borrowed | None = None) -> Estimates:
+def cell_means(cells: Cells, test: Test, borrowed: SeedNoise | None = None) -> Estimates:
     """The mean score of every cell with its variance over seeds; "moderated" borrows if `borrowed` is given."""
     count = cells.seeds
     mean, own, df = row_means(cells.scores), row_variances(cells.scores) / count, count - 1
     if test == "moderated" and borrowed is not None:
-        prior = borrowed.prior_of_cells(np.arange(len(count)))
-        return _drawn_to_prior(mean, own, df, count, Prior(prior.s2 / count, prior.df), cells.fixed)
+        variance, total, prior_df = borrowed.of_cells()
+        variance = np.where(cells.fixed, 0.0, variance / count)
+        return Estimates(mean, variance, np.where(cells.fixed, np.inf, total), count, prior_df)
     return Estimates(mean, np.where(cells.fixed | (df > 0), own, np.nan), df, count, np.zeros(len(count)))
 
 
-def _drawn_to_prior(
-    mean: Floats, own: Floats, df: Floats, seeds: Floats, prior: Prior, constant: NDArray[np.bool_]
+def _moderated(
+    cells: Cells,
+    borrowed: SeedNoise,
+    a: Ints,
+    b: Ints,
+    mean: Floats,
+    seeds: Floats,
+    counts: tuple[Floats, Floats],
+    within: NDArray[np.bool_],
 ) -> Estimates:
-    """The estimates of the moderated test: each variance drawn towards its prior (Smyth 2004, section 3).
+    """The estimates of the moderated test: the sum of both arms' variances, each drawn towards its prior.
 
-    The mean of both variances, weighted by their degrees of freedom, has the sum of these degrees of freedom.
-    `constant` pairs, of two fixed arms, have the variance 0.
+    The degrees of freedom of the sum are Satterthwaite's; what both priors share makes them fewer. Two constant
+    arms of a task without any noise get no verdict.
     """
-    total = df + prior.df
-    drawn = (np.where(df > 0, df * own, 0.0) + np.where(prior.df > 0, prior.df * prior.s2, 0.0)) / np.maximum(
-        total, 1e-9
-    )
-    variance = np.where(constant, 0.0, np.where(total > 0, drawn, np.nan))
-    return Estimates(mean, variance, np.where(constant, np.inf, total), seeds, prior.df)
+    found = borrowed.of_pairs(a, b, within)
+    va = np.where(cells.fixed[a], 0.0, found.a / counts[0])
+    vb = np.where(cells.fixed[b], 0.0, found.b / counts[1])
+    fa, fb = np.where(cells.fixed[a], np.inf, found.df_a), np.where(cells.fixed[b], np.inf, found.df_b)
+    known = (fa > 0) & (fb > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = va + vb
+        both = np.where(cells.fixed[a] | cells.fixed[b], 0.0, 2 * va * vb * np.maximum(found.shared, 0.0))
+        df = 2 * total**2 / (2 * va**2 / fa + 2 * vb**2 / fb + both)
+        prior_df = np.where(va + vb > 0, (va * found.prior_a + vb * found.prior_b) / total, 0.0)
+    fixed = cells.fixed[a] & cells.fixed[b]
+    variance = np.where(fixed, 0.0, np.where(known, total, np.nan))
+    df = np.where(fixed, np.inf, np.where(known, np.nan_to_num(df), 0.0))
+    return Estimates(mean, variance, df, seeds, np.where(known, prior_df, 0.0), Sides(va, vb, fa, fb))
 
 
 def _welch_variances(cells: Cells, a: Ints, b: Ints) -> tuple[Floats, Floats]:
@@ -168,20 +167,3 @@ def half_width(se: Floats, df: Floats, confidence: float) -> Floats:
     """Half the width of t intervals, in the units of `se`; NaN if the noise is unknown (df 0)."""
     known = df > 0
     return np.where(known, se * stats.t.isf((1 - confidence) / 2, np.where(known, df, 1.0)), np.nan)
-
-
-def row_means(rows: Floats) -> Floats:
-    """The mean of each row, NaN left out; NaN for a row without numbers."""
-    count = np.isfinite(rows).sum(1)
-    return np.divide(np.nansum(rows, 1), count, out=np.full(len(rows), np.nan), where=count > 0)
-
-
-def row_variances(rows: Floats) -> Floats:
-    """The sample variance (n - 1) of each row, NaN left out.
-
-    NaN for fewer than two values; 0 if the values differ by no more than rounding.
-    """
-    count = np.isfinite(rows).sum(1)
-    squares = np.nansum((rows - row_means(rows)[:, None]) ** 2, 1)
-    squares = np.where(squares > 1e-20 * np.nansum(rows**2, 1), squares, 0.0)
-    return np.divide(squares, count - 1, out=np.full(len(rows), np.nan), where=count > 1)

@@ -96,8 +96,6 @@ class Record:
         }
         data = {"format": FORMAT, **dataclasses.asdict(self), **parts}
         del data["asked"]
-        if not self.hub:
-            del data["hub"]
         return data
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ bench = importlib.util.module_from_spec(_SPEC)
 sys.modules["bench_calibration"] = bench  # dataclasses look their module up
 _SPEC.loader.exec_module(bench)
 
-CONDITIONS = {condition.name: condition for condition in bench.CONDITIONS}
+CONDITIONS = {condition.name: condition for condition in (*bench.CONDITIONS, *bench.KINDS)}
 BOARDS = 25
 LOOSE = 3  # standard errors of the simulation that are tolerated: a few figures are checked in each of 20 conditions
 
@@ -34,7 +35,7 @@ LOOSE = 3  # standard errors of the simulation that are tolerated: a few figures
 def test_moderated_verdicts_are_calibrated(name, seeds):
     figures = bench.simulate(CONDITIONS[name], seeds, BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
     error = figures.error
-    assert figures.false_first <= 0.05 + LOOSE * error["false_first"]
+    assert not figures.false_first > 0.05 + LOOSE * error["false_first"]  # NaN: no arm is special
     assert figures.false_others <= 0.05 + LOOSE * error["false_others"]
     assert figures.any_false <= 0.05 + LOOSE * error["any_false"]
     assert 0.93 - LOOSE * error["coverage"] <= figures.coverage <= 0.97 + LOOSE * error["coverage"]
@@ -44,7 +45,7 @@ def test_moderated_verdicts_are_calibrated(name, seeds):
 @pytest.mark.parametrize("name", ["1 setting, 1 budget, 4 arms", "2 measures, 1 budget, 4 arms"])
 def test_a_small_board_that_has_little_to_borrow_is_cautious_not_wrong(name, seeds):
     figures = bench.simulate(CONDITIONS[name], seeds, 5 * BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
-    assert figures.false_first <= 0.05 + LOOSE * figures.error["false_first"]
+    assert not figures.false_first > 0.05 + LOOSE * figures.error["false_first"]
     assert figures.false_others <= 0.05 + LOOSE * figures.error["false_others"]
 
 
@@ -60,3 +61,30 @@ def test_item_and_seed_noise_together_are_calibrated(seed_sd, item_sd):
     share, error = bench.simulate_items(2, 12, seed_sd, item_sd)
     assert share <= 0.05 + LOOSE * error
     assert share > 0.005
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds"),
+    [
+        ("2 of 4 tasks constant", 2),
+        ("seeds shared 0.9, not in one task", 2),
+        ("seeds shared 0.9, not in one task", 5),
+        ("first arm x 5 in one task", 2),
+        ("first arm x 5 in one task", 3),
+        ("seeds shared 0.95, cells equal", 3),
+        ("steps as coarse as the noise", 2),
+    ],
+)
+def test_verdicts_hold_where_tasks_differ_in_kind(name, seeds):
+    figures = bench.simulate(CONDITIONS[name], seeds, 2 * BOARDS, rng_seed=seeds, tests=["moderated"])["moderated"]
+    for share in ("false_first", "false_others"):
+        if not math.isnan(getattr(figures, share)):
+            assert getattr(figures, share) <= 0.05 + LOOSE * figures.error[share]
+            assert getattr(figures, share) < 0.10
+    assert figures.any_false <= 0.05 + LOOSE * figures.error["any_false"]
+
+
+def test_more_power_is_left_after_the_joint_correction_than_after_holm():
+    figures = bench.simulate(CONDITIONS["equal variances"], 2, 8, tests=["moderated", "welch"])
+    assert figures["moderated"].power_corrected > 0.22 > 0.1 > figures["welch"].power_corrected
+    assert figures["moderated"].any_false_partly <= 0.05 + LOOSE * figures["moderated"].error["any_false_partly"]

@@ -79,7 +79,8 @@ def test_a_record_of_the_first_format_is_read_and_written_back_equal(tmp_path):
     assert again.pop("format") == FORMAT and again["axes"].pop("selector_key") is None
     later = ("model_key", "scorer_key", "target_key", "selector_code_key", "trainer_options_key", "suite_options_keys")
     assert not any(again["axes"].pop(name) for name in later)
-    assert again.pop("unchanged") is None and again.pop("training") == {}
+    assert again.pop("unchanged") is None and again.pop("training") == again.pop("filters") == {}
+    assert again.pop("hub") == [] and again["leaks"]["planted"].pop("target_examples") == {}
     assert not any(row.pop(name) for row in again["scores"] for name in ("cut", "left_out"))
     assert again == FIRST
 

@@ -20,7 +20,7 @@ SEEN = {
     api.Pool: (2, "f465d1b099c1"),
     api.Budget: (2, "97a7144fd56e"),
     api.Selection: (2, "506fe1955ac2"),
-    api.Context: (2, "9ef0b652cebd"),
+    api.Context: (2, "eefb60e61c04"),
     libraries.own_randomness: (2, "457f82b482e4"),
     keys.derive_seed: (2, "d702a67e0265"),
 }
