@@ -62,14 +62,14 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     with interrupt.watched():
         status = run(sys.argv[1:])
-        if status == interrupt.STATUS:
+        if status in interrupt.STATUSES.values():
             interrupt.end_now(status)
     sys.exit(status)
 
 
 @console.warnings_shown()
 def run(arguments: Sequence[str]) -> int:
-    """The exit status: 0 for success, 1 if a run failed, 2 for a mistake of the user's, 130 if interrupted."""
+    """The exit status: 0 for success, 1 if a run failed, 2 for a mistake of the user's, 130 or 143 if interrupted."""
     try:
         verb = arguments[0] if arguments else "--help"
         if verb in ("-h", "--help", "help"):
@@ -87,9 +87,10 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         console.fail(str(error))
         return 2
-    except KeyboardInterrupt:
-        console.fail(interrupt.MESSAGE)
-        return interrupt.STATUS
+    except KeyboardInterrupt as error:
+        number = interrupt.signal_of(error)
+        console.fail(interrupt.message(number))
+        return interrupt.STATUSES[number]
     except BrokenPipeError:  # `selbench plugins | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

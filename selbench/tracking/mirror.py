@@ -98,6 +98,8 @@ def _record_run(record: Record, server: Server, sweep: str | None, above: str | 
     found = server.find([experiment], {"key": record.key, "sweep": sweep}, limit=1)
     if not found:
         made = server.client.create_run(experiment, milliseconds(record.created) or None, about, record.name)
+        # Until all is sent: a process that is killed now, and whose sweep nobody starts again, leaves no run RUNNING.
+        server.client.set_terminated(made.info.run_id, "KILLED")
         return str(made.info.run_id)
     from mlflow.entities import RunTag
 

@@ -103,8 +103,11 @@ def _sync_server(uri: str, outputs: Path, records: list[Record], members: dict[s
 
 
 def _record_places(records: list[Record], members: dict[str, list[str]]) -> Iterator[tuple[Record, str | None]]:
-    """Every record with each sweep that has it; if no sweep folder has it, with the sweep that the record names."""
+    """Every record with each sweep that has it; if no sweep folder has it, with the sweep that the record names.
+
+    A sweep that was interrupted while it sent the record has not noted it among its cells that ended, and has it too.
+    """
     for record in records:
         sweeps: list[str | None] = [*members.get(record.key, [])]
-        for sweep in sweeps or [record.sweep]:
+        for sweep in dict.fromkeys([*sweeps, record.sweep] if record.sweep or not sweeps else sweeps):
             yield record, sweep
