@@ -1,4 +1,4 @@
-"""Whether the order of a pool matters to a selector that draws by chance: a test over seeds."""
+"""Whether the order of a pool matters: scores that are given to positions, and chance that prefers some positions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ SECONDS = 15.0
 # A finding needs both: far outside chance, and large. A selector without any preference is refused once in 10^8.
 STANDARD_ERRORS = 6.0
 SHIFT = 0.1  # of the pool
+
+
+def scores_are_of_examples(one: Selection, other: Selection, where: str) -> None:
+    """Raises Finding if both selections, of a whole pool and of the pool shuffled, give the same scores to other examples.
+
+    Then scores that are equal where two choices part are no tie: they belong to positions. Scores that depend on what was
+    picked before, as gains do, may change for some examples after a tie, but not for most while all their values stay.
+    """
+    if one.scores is None or other.scores is None or set(one.ids) != set(other.ids):
+        return
+    first, second = (dict(zip(chosen.ids, np.asarray(chosen.scores, np.float64))) for chosen in (one, other))
+    here, there = np.array(list(first.values())), np.array([second[id] for id in first])
+    moved = ~np.isclose(here, there, rtol=1e-4)
+    if np.allclose(np.sort(here), np.sort(there), rtol=1e-4) and moved.mean() > 0.5:
+        id = one.ids[int(np.flatnonzero(moved)[0])]
+        expect(
+            False,
+            "that an example has the same score wherever it stands in the pool",
+            f"{id!r} scores {first[id]:.6g}, and in the shuffled pool {second[id]:.6g}; {int(moved.sum())} of "
+            f"{len(moved)} examples have another score",
+            where,
+        )
 
 
 def positions_do_not_matter(pool: Pool, choose: Callable[[Pool, int], Selection], where: str) -> None:

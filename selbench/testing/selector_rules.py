@@ -18,7 +18,7 @@ from selbench.store.keys import digest, spec_identity
 from selbench.testing import common_rules
 from selbench.testing.elsewhere import result_elsewhere
 from selbench.testing.findings import Finding, NotTested, Raised, at_work, complaint, expect
-from selbench.testing.order_rule import positions_do_not_matter
+from selbench.testing.order_rule import positions_do_not_matter, scores_are_of_examples
 from selbench.testing.selector_work import (
     SEED,
     budget_of,
@@ -194,6 +194,8 @@ def order_of_the_pool_does_not_matter(subject: Subject, scratch: Path) -> None:
             f"{came}, with scores {one.scores[parting]:.6g} and {other.scores[parting]:.6g}",
             subject.place("select"),
         )
+        whole = [selected(subject, part, len(pool), scratch / "whole") for part in (pool, mixed)]
+        scores_are_of_examples(*whole, where=subject.place("select"))
 
     over_pool(pool, _where_it_applies(shuffled))
 

@@ -46,6 +46,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "python_seed": "global_randomness_is_left_alone order_of_the_pool_does_not_matter",
         "reading": "neither_labels_nor_test_items_are_read",
         "returns_none": "a_selection_is_made",
+        "scores_positions": "order_of_the_pool_does_not_matter",
         "scribbler": "nothing_is_written_outside_scratch",
         "short": "exactly_the_budget",
         "stochastic_first": "order_of_the_pool_does_not_matter",

@@ -131,6 +131,14 @@ class Positional(Ordered):
         return range(len(pool))
 
 
+@selector("scores_positions")
+class ScoresPositions:
+    """The last examples; at the first pick that differs the scores are equal, which looks like a tie."""
+
+    def select(self, pool, budget, context):
+        return Selection.ranked(range(len(pool)), budget)
+
+
 @selector("positional_by_chance", stochastic=True)
 class PositionalByChance(Ordered):
     """Draws, but from the first half of the pool only."""
