@@ -165,7 +165,7 @@ def _subjects(
     others = [text for text in settings if _key(text) not in ALWAYS]
     if plugin and not others:
         return [Subject(name, plugin_path=folders, kind=kind)]
-    from selbench.config.cells import composed_run
+    from selbench.config.runs import composed_run
 
     run = composed_run([f"{kind}={name}", *settings], config_dir)
     found = list(run.suites.values()) if kind == "suite" else [getattr(run, kind)]

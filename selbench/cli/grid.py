@@ -17,8 +17,8 @@ from datetime import datetime, timezone
 from selbench import console
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.config.cells import Cell, composed
 from selbench.config.program import CommandLine, arguments_for_hydra, command_line, hand_over, launch
+from selbench.config.runs import Cell, composed
 from selbench.data.commits import settle, settled_rows
 from selbench.errors import PluginError, UserError
 from selbench.files import written_aside

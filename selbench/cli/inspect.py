@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     add_config_dir(parser)
     args = parser.parse_intermixed_args(arguments)  # settings may stand before and after --out
 
-    from selbench.config.cells import composed_run
+    from selbench.config.runs import composed_run
 
     run = composed_run(args.settings, args.config_dir)
 

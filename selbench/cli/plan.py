@@ -121,7 +121,7 @@ def checked_runs(overrides: Sequence[str], multirun: bool, config_dir: Path | No
 
     Raises UserError for every mistake that the command itself would report, and for several output folders.
     """
-    from selbench.config.cells import composed
+    from selbench.config.runs import composed
     from selbench.run.identity import checked_keys
 
     runs = [cell.run for cell in composed(overrides, multirun, config_dir)]

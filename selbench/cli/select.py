@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     if args.run:
         return _export_recorded(args)
 
-    from selbench.config.cells import composed_run
+    from selbench.config.runs import composed_run
 
     run = composed_run(args.settings, args.config_dir)
 

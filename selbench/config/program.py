@@ -18,9 +18,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from selbench.addresses import addressed
-from selbench.config.cells import Cell, with_presets_folder
 from selbench.config.composition import PRIMARY, to_run
 from selbench.config.grids import expand, single_cell
+from selbench.config.runs import Cell, with_presets_folder
 from selbench.config.schemas import registered
 from selbench.errors import UserError
 from selbench.models import resolved_dtype

@@ -10,8 +10,8 @@ from helpers.toy_runs import toy_model, toy_pool, toy_settings
 
 from selbench import models
 from selbench.api import ModelRef
-from selbench.config import cells, program
-from selbench.config.cells import composed
+from selbench.config import program, runs
+from selbench.config.runs import composed
 from selbench.errors import UserError
 
 
@@ -20,7 +20,7 @@ def gpu(monkeypatch):
     """`gpu(True)`: this machine has a GPU, or not."""
 
     def there(is_there: bool) -> None:
-        for module in (models, cells):
+        for module in (models, runs):
             monkeypatch.setattr(module, "gpu_is_here", lambda: is_there)
 
     return there

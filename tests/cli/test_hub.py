@@ -85,7 +85,7 @@ def test_the_cells_of_a_grid_take_the_commits_of_its_sweep(selbench, settings, s
         (kind, name, found[-1][0]) for (kind, name), found in server.commits.items()
     }
     from selbench.cli.grid import _run_cell
-    from selbench.config.cells import composed_run
+    from selbench.config.runs import composed_run
 
     known = set(records(tmp_path))
     server.push("org/tiny", {"config.json": b"{}"})

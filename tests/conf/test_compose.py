@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.config.cells import composed_run
 from selbench.config.composition import compose_run
 from selbench.config.grids import expand
+from selbench.config.runs import composed_run
 from selbench.config.schemas import register
 from selbench.plugins import discover
 from selbench.presets import presets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.config.cells import composed, composed_run
+from selbench.config.runs import composed, composed_run
 from selbench.errors import UserError
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers import toy_runs
 
 from selbench.comparison.sides import find_sides
-from selbench.config.cells import composed_run
+from selbench.config.runs import composed_run
 from selbench.errors import UserError
 from selbench.report import words
 from selbench.report.leaderboard import board_of, show_records

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import toy_runs
 
-from selbench.config.cells import composed_run
+from selbench.config.runs import composed_run
 from selbench.settings import Run
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from helpers.toy_runs import toy_pool
 
-from selbench.config.cells import composed_run
 from selbench.config.recorded import run_of_record
+from selbench.config.runs import composed_run
 from selbench.planted.pool import PlantedPool
 from selbench.plugins import discover, recorded_pools
 from selbench.store.axes import Axes
