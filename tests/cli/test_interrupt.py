@@ -113,13 +113,24 @@ def command(settings: list[str], tmp_path: Path) -> Callable[..., list[str]]:
     return build
 
 
+def _signals_as_in_a_terminal() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts, these tests too."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def begun(tmp_path: Path) -> Callable[[list[str]], subprocess.Popen[str]]:
     """`begun(command)` is the command in a process group of its own, once its plugin is at work."""
 
     def start(command: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_signals_as_in_a_terminal,
         )
         until = time.monotonic() + LIMIT_S
         while not (tmp_path / "begun").exists():
