@@ -50,7 +50,9 @@ class Read:
 
 @dataclass
 class FilePool:
-    """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`); `path` wins.
+    """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`).
+
+    Of both, `path` is read if a file of it is there, and else `hub`, which a warning says.
 
     Options:
         name: the name of the pool in reports.
@@ -135,6 +137,9 @@ class FilePool:
 
     def _parts(self) -> list[Part]:
         paths = self.paths
+        if paths and self.hub and not any(Path(path).expanduser().exists() for path in paths):
+            log.warning("pool '%s': %s does not exist; %s is read from the hub instead.", self.name, paths[0], self.hub)
+            paths = []
         if len(paths) > 1:
             labels = file_labels(paths)
             return [Part(_file_rows(path), path, label) for path, label in zip(paths, labels)]

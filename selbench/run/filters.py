@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from selbench.api import LoadedPool, Pool
 from selbench.data import duplicates, ngrams
 from selbench.data.leaks import Leaks
+from selbench.data.system_prompts import with_system
 from selbench.errors import UserError
 from selbench.hashing import file_hash
 from selbench.run.leak_check import LeakStage
@@ -73,13 +74,14 @@ class DuplicateStage(RunStage):
 
 _repeated: dict[str, dict[str, str]] = {}  # by the key of the stage
 _filtered: dict[str, FilteredPool] = {}  # by the fingerprint of the pool and its filters
+_without_system: dict[str, LoadedPool] = {}  # by what became of system prompts, and the pool
 
 
 def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredPool:
     """The pool or target as the run uses it; the same examples where no filter is in force or none applies.
 
-    Test items are left out first, then duplicates of what remains. The searches are read from the store if they are
-    there, but nothing is written.
+    System prompts are treated first (option `system`); then test items are left out, then duplicates of what remains. The
+    searches are read from the store if they are there, but nothing is written.
 
     Args:
         loaded: all its examples.
@@ -89,6 +91,7 @@ def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredP
     Raises UserError for leaks where they are refused, for a suite that cannot be checked where they are refused or
     dropped, and if no example remains.
     """
+    loaded = _with_system(loaded, getattr(source, "system", "keep"))
     sort, leaks = getattr(source, "drop_duplicates", "no"), leak_setting(source, run)
     if sort == "no" and leaks == "report":
         return FilteredPool(loaded.pool, loaded.labels, FilterFacts(of=len(loaded.pool), kept=len(loaded.pool)))
@@ -121,6 +124,7 @@ def asks_for_leaks(run: Run) -> bool:
 def forget_filtered() -> None:
     """Apply every filter anew when its pool is next asked for."""
     _filtered.clear()
+    _without_system.clear()
 
 
 def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, str]:
@@ -132,6 +136,18 @@ def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, 
             name = getattr(stage, "sort", None) or stage.suite.plugin_name
             kept[f"{stage.kind}/{name} in unfiltered {place}"] = stage.key
     return kept
+
+
+def _with_system(loaded: LoadedPool, how: str) -> LoadedPool:
+    """The same examples with their system prompts kept, left out or put into the first user turn."""
+    if how == "keep" or not any(example.system for example in loaded.pool):
+        return loaded
+    key = f"{how} {loaded.pool.name} {loaded.pool.fingerprint}"
+    if key not in _without_system:
+        pool = Pool((with_system(example, how) for example in loaded.pool), loaded.pool.name)
+        _without_system[key] = LoadedPool(pool, loaded.labels)
+        _forget_oldest(_without_system)
+    return _without_system[key]
 
 
 def _apply_filters(
