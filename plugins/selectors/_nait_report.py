@@ -82,4 +82,5 @@ def log_agreement(names: Sequence[str], agreement: np.ndarray) -> None:
 
 def rows_that_differ(rows: np.ndarray) -> np.ndarray:
     """C booleans: whether the values of a row (C x N) differ by more than the rounding error of float32 activations."""
-    return rows.std(1) > np.finfo(np.float32).eps * np.abs(rows).max(1)
+    differ: np.ndarray = rows.std(1) > np.finfo(np.float32).eps * np.abs(rows).max(1)
+    return differ

@@ -195,12 +195,13 @@ class FilePool:
 
 
 @contextmanager
-def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[None]:
+def settings_named(settings: Mapping[str, str] | str, owner: str, kind: Any = None) -> Iterator[None]:
     """Errors of a pool that is read inside name the settings that it was given by, and its owner.
 
     Args:
         settings: option -> the setting that gives it, as "path" -> "suite.response_loss.sets.mine"; or the prefix of all.
         owner: what the message begins with instead of "pool 'NAME'".
+        kind: the dataclass whose options are meant; None for FilePool.
     """
 
     def setting(found: re.Match[str]) -> str:
@@ -211,7 +212,7 @@ def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[No
         yield
     except UserError as error:
         told = re.sub(r"^pool '[^']*'", owner, str(error))
-        names = "|".join(item.name for item in dataclasses.fields(FilePool))
+        names = "|".join(item.name for item in dataclasses.fields(kind or FilePool))
         raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 

@@ -71,11 +71,11 @@ def cut_examples(pool: Pool, positions: Positions, pooling: str, response: bool,
     found = context.features(CutTexts(positions, response), of=pool)
     cut: np.ndarray = found["cut"]
     context.log(cut_examples=int(cut.sum()))
-    if cut.mean() > TOLD:
+    if (share := float(cut.mean())) > TOLD:
         log.warning(
-            f"{count_text(int(cut.sum()))} of {count_text(len(pool))} examples ({percent_text(round(float(cut.mean()), 2))}) do not fit into "
-            f"the {int(found['limit']):,} tokens that the scorer reads. Where the last token is asked for, they are read at "
-            f"the last that fits, which says little about how they end; raise scorer.max_length (model.max_length where the "
-            f"model is its own scorer), or use a shorter template."
+            f"{count_text(int(cut.sum()))} of {count_text(len(pool))} examples ({percent_text(round(share, 2))}) do not fit "
+            f"into the {int(found['limit']):,} tokens that the scorer reads. Where the last token is asked for, they are read "
+            "at the last that fits, which says little about how they end; raise scorer.max_length (model.max_length where "
+            "the model is its own scorer), or use a shorter template."
         )
     return cut

@@ -91,17 +91,19 @@ def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredP
     Raises UserError for leaks where they are refused, for a suite that cannot be checked where they are refused or
     dropped, and if no example remains.
     """
-    loaded = _with_system(loaded, getattr(source, "system", "keep"))
+    whole, loaded = loaded, _with_system(loaded, getattr(source, "system", "keep"))
+    system = source.system if loaded is not whole else ""
     sort, leaks = getattr(source, "drop_duplicates", "no"), leak_setting(source, run)
     if sort == "no" and leaks == "report":
-        return FilteredPool(loaded.pool, loaded.labels, FilterFacts(of=len(loaded.pool), kept=len(loaded.pool)))
+        facts = FilterFacts(of=len(loaded.pool), kept=len(loaded.pool), system=system)
+        return FilteredPool(loaded.pool, loaded.labels, facts)
     root = Outputs(run.output_dir).store if run.reuse != "none" else None
     searches = {name: LeakStage(loaded.pool, suite) for name, suite in run.suites.items() if leaks != "report"}
     key = json.dumps(
-        [place, loaded.pool.name, loaded.pool.fingerprint, sort, leaks, {n: s.key for n, s in searches.items()}]
+        [place, loaded.pool.name, loaded.pool.fingerprint, system, sort, leaks, {n: s.key for n, s in searches.items()}]
     )
     if key not in _filtered:
-        _filtered[key] = _apply_filters(loaded, sort, leaks, searches, place, root)
+        _filtered[key] = _apply_filters(loaded, system, sort, leaks, searches, place, root)
         _forget_oldest(_filtered)
     return _filtered[key]
 
@@ -151,7 +153,13 @@ def _with_system(loaded: LoadedPool, how: str) -> LoadedPool:
 
 
 def _apply_filters(
-    loaded: LoadedPool, sort: Any, leaks: str, searches: Mapping[str, LeakStage], place: str, root: Path | None
+    loaded: LoadedPool,
+    system: str,
+    sort: Any,
+    leaks: str,
+    searches: Mapping[str, LeakStage],
+    place: str,
+    root: Path | None,
 ) -> FilteredPool:
     what = f"{'pool' if place == 'pool' else 'target'} '{loaded.pool.name if place == 'pool' else place.partition('.')[2]}'"
     found = {suite: _checked(stage.at_hand(root), suite, leaks, what, place) for suite, stage in searches.items()}
@@ -177,6 +185,7 @@ def _apply_filters(
         kept=len(clean) - len(repeated),
         leaks={suite: len(examples) for suite, examples in leaking.items()},
         duplicates={sort: len(repeated)} if repeated else {},
+        system=system,
     )
     if not facts.dropped:
         return FilteredPool(loaded.pool, loaded.labels, facts, stages)

@@ -119,7 +119,7 @@ def new_record(run: Run) -> Record:
             suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
         ),
         config=dict(run.resolved),
-        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.dropped},
+        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.words},
         comparison=run.comparison,
         sweep=run.sweep,
         hub=hub.commits,

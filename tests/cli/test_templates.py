@@ -46,11 +46,29 @@ def test_a_system_prompt_that_the_template_refuses_stops_before_any_cell(run, tm
 @pytest.mark.parametrize("how", ["drop", "into_user"])
 def test_the_option_lets_it_run(run, tmp_path: Path, how: str) -> None:
     assert run(f"pool.system={how}").status == 0
-    (record,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
-    assert json.loads(record.read_text())["config"]["pool"]["system"] == how
+    (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
+    record = json.loads(path.read_text())
+    assert record["config"]["pool"]["system"] == how
+    assert record["filters"]["pool"]["system"] == how
+    # Another pool than the whole one, by its key and by its name in tables.
+    assert record["axes"]["pool"] == f"pool (system={how})"
+
+
+def test_a_pool_without_system_prompts_is_the_same_with_the_option(selbench, settings, tmp_path: Path) -> None:
+    assert selbench(*settings).status == 0
+    assert selbench(*settings, "pool.system=drop").status == 0
+    assert len([*(tmp_path / "outputs" / "runs").glob("*/record.json")]) == 1
 
 
 def test_another_word_is_refused(run) -> None:
     ran = run("plan", "pool.system=away")
     assert ran.status != 0
     assert "away" in ran.err and "into_user" in ran.err
+
+
+def test_an_unknown_skill_of_a_target_names_the_targets_setting(selbench, settings) -> None:
+    mine = ["selector=nait", "target=planted", "target.planted.skills=[color]"]
+    ran = selbench("plan", *(text for text in settings if not text.startswith("selector")), *mine)
+    assert ran.status != 0
+    assert "target.planted.skills: unknown skill 'color'. Did you mean 'colour'?" in ran.err
+    assert "pool.skills" not in ran.err

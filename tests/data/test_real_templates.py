@@ -112,7 +112,7 @@ TALK = Example("talk", "and now?", "red.", system="be brief.", history=(("what c
 THOUGHT = dataclasses.replace(ASKED, id="thought", response="<think>the sky</think>blue.")
 
 
-def reference(template: str, folder: Path, **options: Any) -> ModelRef:
+def reference(text: str, folder: Path, **options: Any) -> ModelRef:
     """planted-1m with this template as its own."""
     import json
     import shutil
@@ -124,7 +124,7 @@ def reference(template: str, folder: Path, **options: Any) -> ModelRef:
     about = json.loads(settings.read_text())
     about.pop("chat_template", None)
     settings.write_text(json.dumps(about))
-    (where / "chat_template.jinja").write_text(template)
+    (where / "chat_template.jinja").write_text(text)
     return ModelRef("mine", str(where), **{"template": "chat", "max_length": 512, **options})
 
 

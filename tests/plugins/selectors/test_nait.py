@@ -568,6 +568,6 @@ def test_golden_selection(scorer: ModelRef) -> None:
     assert several.ids == ("pool9", "pool14", "pool12", "pool1", "pool11", "pool25")
 
     default, _ = run(scorer, amount=6)
-    assert default.ids == ()
+    assert default.ids == ("pool3", "pool23", "pool28", "pool16", "pool22", "pool5")
     several, _ = run(scorer, amount=6, targets=targets, layer_norm="unit")
-    assert several.ids == ()
+    assert several.ids == ("pool9", "pool3", "pool14", "pool23", "pool12", "pool16")
