@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from selbench_plugins.selectors._nait_report import log_agreement, log_reliability, rows_that_differ
@@ -94,7 +94,7 @@ class Nait:
         scores, spread = layer_sums(values, unit=self.layer_norm == "unit")
         cut = cut_examples(pool, self.positions, self._pooling, self.response, context)
         log_reliability(found, scores, projected["tokens"], cut, context)
-        diagnostics = {
+        diagnostics: dict[str, Any] = {
             "targets": list(targets),
             "layers": projected["layers"],
             "layer_spread": spread,
@@ -104,8 +104,8 @@ class Nait:
             recorded = scores[0]
             order = np.argsort(-recorded, kind="stable")
         else:
-            diagnostics["direction_cosines"] = direction_cosines(directions)
-            log_agreement(list(targets), diagnostics["direction_cosines"])
+            diagnostics["direction_cosines"] = agreement = direction_cosines(directions)
+            log_agreement(list(targets), agreement)
             # Scores of different targets have different scales; z-scores make them comparable.
             standard = z_scores(scores)
             recorded = standard.sum(0)
