@@ -212,6 +212,11 @@ class FilterFacts:
         said += [f"{count:,} are {kind} duplicates" for kind, count in self.duplicates.items()]
         return f"{self.dropped:,} of {self.of:,} examples are left out: {', '.join(said)}." if said else ""
 
+    def plain(self) -> dict[str, Any]:
+        """As record.json holds it; `system` is left out where no system prompt was changed."""
+        data = dataclasses.asdict(self)
+        return data if self.system else {name: value for name, value in data.items() if name != "system"}
+
 
 @dataclass(frozen=True)
 class LeakedTask:
