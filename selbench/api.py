@@ -274,6 +274,9 @@ class ModelRef:
     # How prompts are written: "chat" (the tokenizer's own template), "alpaca", "plain" (prompt and response without any words
     # around them), "auto" (chat if the tokenizer has a template, else alpaca), or a file with a chat template in Jinja.
     template: str = "auto"
+    template_date: str = (
+        "2024-07-26"  # the day, YYYY-MM-DD, that it is for a template that writes today's date (Llama 3.2's)
+    )
     dtype: str = "auto"  # of the weights, as transformers names it
     max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
 

@@ -23,6 +23,7 @@ WORK = {"selector": "select", "trainer": "train", "suite": "evaluate", "pool": "
 
 LEAKS = ("report", "drop", "refuse")
 DUPLICATES = ("no", "exact", "near")
+SYSTEM = ("keep", "drop", "into_user")
 # Options that every pool has, whoever wrote it: name -> type, default and help.
 POOL_FILTERS: Mapping[str, tuple[Any, Any, str]] = {
     "drop_duplicates": (
@@ -34,6 +35,12 @@ POOL_FILTERS: Mapping[str, tuple[Any, Any, str]] = {
         Optional[Literal[LEAKS]],  # noqa: UP045 (built at runtime)
         None,
         "what to do about examples that hold test items, for this pool or target alone; null: as the setting leaks= says.",
+    ),
+    "system": (
+        Literal[SYSTEM],
+        "keep",
+        "what becomes of system prompts, which some chat templates refuse or move: keep, drop, or into_user, which puts each "
+        "before the first user turn.",
     ),
 }
 

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 from selbench.api import Example, ModelRef
 from selbench.data.chat import ALPACA_TEMPLATE, encode
 from selbench.data.commits import at_commit, commit_of
-from selbench.data.templates import template_file, template_identity, template_text
+from selbench.data.templates import (
+    day_of_template,
+    template_file,
+    template_identity,
+    template_text,
+    with_fixed_date,
+)
 from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
 from selbench.hashing import folder_hash
@@ -127,10 +133,21 @@ def light_tokenizer(ref: ModelRef) -> TokenizerFile | None:
     tokenizer = TokenizerFile.read(files) if FILE in files else None
     if tokenizer is None or (ref.template == "chat" and not tokenizer.chat_template):
         return None
-    own = template_text(ref.template, ref.name)
-    if own or not tokenizer.chat_template:
-        tokenizer.chat_template = own or ALPACA_TEMPLATE
+    tokenizer.name_or_path = ref.path
+    tokenizer.chat_template = _template_in_force(ref, tokenizer.chat_template)
     return tokenizer
+
+
+def _template_in_force(ref: ModelRef, of_tokenizer: Any) -> Any:
+    """The chat template that `ref` names, with its date fixed; transformers has several by name as a mapping.
+
+    Raises UserError for an unknown template, or one whose date cannot be fixed.
+    """
+    text = template_text(ref.template, ref.name) or of_tokenizer or ALPACA_TEMPLATE
+    day = day_of_template(ref.template_date, ref.name)
+    if isinstance(text, Mapping):
+        return {name: with_fixed_date(one, day, ref.name) for name, one in text.items()}
+    return with_fixed_date(text, day, ref.name)
 
 
 NO_CONFIG = "there is no config.json in it, so it is not the folder of a model"
@@ -146,11 +163,9 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = _load_pretrained(AutoTokenizer.from_pretrained, ref)
-    own = template_text(ref.template, ref.name)
     if ref.template == "chat" and not tokenizer.chat_template:
         raise UserError(f"model '{ref.name}' has no chat template: use model.template=alpaca (or plain, or auto).")
-    if own or not tokenizer.chat_template:
-        tokenizer.chat_template = own or ALPACA_TEMPLATE
+    tokenizer.chat_template = _template_in_force(ref, tokenizer.chat_template)
     if not tokenizer.is_fast:
         raise UserError(f"model '{ref.name}' has no fast tokenizer, which selbench needs to tell prompt from response.")
     # Padding is never attended to nor scored, so any token will do.
@@ -291,7 +306,7 @@ def fingerprint(ref: ModelRef) -> str:
     """A hash of everything that can change what the model computes, for the keys of stages.
 
     A folder counts by the content of its files, a hub model by its name and commit; template (one of a file by its
-    content), dtype (what "auto" stands for here), max_length and the content of the adapter count as well. Raises
+    content) and its date, dtype (what "auto" stands for here), max_length and the content of the adapter count as well. Raises
     UserError for a missing folder or template.
     """
     template = template_identity(ref.template, ref.name)
@@ -300,6 +315,9 @@ def fingerprint(ref: ModelRef) -> str:
         "dtype": resolved_dtype(ref.dtype),
         "max_length": ref.max_length,
     }
+    # The date is part of it only if it is another than the usual one, for templates that write none are most.
+    if day_of_template(ref.template_date, ref.name).isoformat() != ModelRef.template_date:
+        identity["template_date"] = ref.template_date
     folder = local_folder(ref)
     # A folder by its content, so that a moved copy has the same key and a changed file another one.
     identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]

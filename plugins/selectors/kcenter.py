@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
+from selbench.features.cut import cut_examples
 from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart
 from selbench.features.reducers import Pooling
 from selbench.optimize.kcenter import Metric, farthest_first, medoid
@@ -72,6 +73,8 @@ class KCenter:
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         points = context.features(self._points)["values"]
+        if self.space == "hidden":
+            cut_examples(pool, "prompt", self.pooling, False, context)
         if self.first == "random":
             first = int(context.rng.integers(len(pool)))
         else:

@@ -4,6 +4,7 @@ import numpy as np
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
 from selbench.features.activations import ActivationTags, NeuronThreshold
+from selbench.features.cut import cut_examples
 from selbench.features.forward import Capture
 from selbench.features.reducers import Pooling, Positions
 from selbench.optimize.coverage import Objective, Weights, coverage_curve, greedy_coverage, tag_weights
@@ -74,6 +75,7 @@ class Mads:
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         tags = context.features(self._tags)
+        cut_examples(pool, self.positions, self.pooling, self.response, context)
         width = int(tags["shape"][1])
         df = np.bincount(tags["indices"], minlength=width)
         indptr, indices = _kept_columns(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from selbench_plugins.selectors._nait_report import log_agreement, log_reliability, rows_that_differ
 
-from selbench.api import Budget, Context, Feature, Pool, Selection, selector
+from selbench.api import Budget, Context, Pool, Selection, selector
 from selbench.errors import UserError
-from selbench.features.directions import Directions, Projections
+from selbench.features.cut import TOLD, CutTexts, cut_examples, reads_an_end
+from selbench.features.directions import Directions, Projections, Sign
 from selbench.features.forward import Capture
+from selbench.features.reducers import Pooling
 
 log = logging.getLogger("selbench")
 
-# The sign of a direction counts as determined if the mean drift along it is at least this many standard errors from 0.
-SURE = 2.0
+# What the feature of each target says of its directions, for the diagnostics.
+PER_TARGET = ("alignment", "margin", "sign_differs", "explained")
 
 
 @selector(
@@ -32,14 +34,21 @@ class Nait:
 
     The drift of an example is how its activations differ between its tokens (`drift`). For every target capability
     and layer, the direction is the first principal component of the drifts of up to `samples` target examples, turned
-    so that their mean drift lies along it. The score of an example is the sum over layers of the dot product of its
-    own vector (`candidate`) and that direction. docs/methods/nait.md says what is from the paper and what is ours.
+    to point along the mean of what `sign` names. The score of an example is the sum over layers of the dot product of
+    its own vector (`candidate`) and that direction. docs/methods/nait.md says what is from the paper and what is ours.
+
+    Where the last token is read, target examples that the scorer cannot read to their end are left out. Examples of the
+    pool keep their score, by the last token that is read, and are flagged in the diagnostics (`cut`).
 
     Options:
         drift: how a target example's tokens become one vector: last token minus first, or mean of all tokens minus
             first.
         candidate: how the tokens of an example of the pool become one vector: as in `drift`, or the last token alone
             (last), or the mean of all tokens (mean).
+        sign: the mean that a direction is turned along: of the drifts (drift), or of the drifts without their first token
+            (without_first), which is the same in every example where a BOS or a fixed template comes first.
+        centre: whether the mean drift is subtracted before the principal component is taken.
+        score: dot, or cosine: each projection is divided by the lengths of the vector and of the direction.
         merge: for several capabilities: equal shares of the budget for each ranking (quota), or one ranking by the sum
             of z-scores (zscore).
         layer_norm: none, or unit: each layer's projections are divided by their standard deviation over the pool.
@@ -56,6 +65,9 @@ class Nait:
 
     drift: Literal["last_minus_first", "mean_minus_first"] = "last_minus_first"
     candidate: Literal["drift", "last", "mean"] = "drift"
+    sign: Sign = "without_first"
+    centre: bool = True
+    score: Literal["dot", "cosine"] = "dot"
     merge: Literal["quota", "zscore"] = "quota"
     layer_norm: Literal["none", "unit"] = "none"
     samples: int = 256
@@ -73,38 +85,95 @@ class Nait:
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         targets = dict(sorted(context.target.items()))  # by name: the order on the command line must not matter
-        found = {
-            name: context.features(self._directions(), of=target_subset(examples, self.samples, self.sample_seed))
-            for name, examples in targets.items()
-        }
-        projected = context.features(self._projections(found))
-        scores, spread = layer_sums(projected["projections"], unit=self.layer_norm == "unit")
-        log_reliability(found, scores, projected["tokens"], context)
-        diagnostics = {
+        found = {name: context.features(self._directions(), of=self._examples_used(name, context)) for name in targets}
+        directions = np.stack([feature["directions"] for feature in found.values()])
+        projected = context.features(self._projections(directions))
+        values = projected["projections"]
+        if self.score == "cosine":
+            values = cosines(values, projected["norms"], directions)
+        scores, spread = layer_sums(values, unit=self.layer_norm == "unit")
+        cut = cut_examples(pool, self.positions, self._pooling, self.response, context)
+        log_reliability(found, scores, projected["tokens"], cut, context)
+        diagnostics: dict[str, Any] = {
             "targets": list(targets),
+            "layers": projected["layers"],
             "layer_spread": spread,
-            **{name: np.stack([f[name] for f in found.values()]) for name in ("alignment", "margin", "explained")},
+            **{name: np.stack([f[name] for f in found.values()]) for name in PER_TARGET},
         }
         if len(targets) == 1:
-            return Selection.ranked(scores[0], budget, **diagnostics)
-        # Scores of different targets have different scales; z-scores make them comparable.
-        standard = z_scores(scores)
-        if self.merge == "zscore":
-            return Selection.ranked(standard.sum(0), budget, **diagnostics)
-        order, chosen_for = quota_order(scores, budget.costs)
-        # The recorded score of an example is its z-score for the target that proposed it.
-        best = np.empty(len(pool))
-        best[order] = standard[chosen_for, order]
-        taken = len(budget.take(order))
-        return Selection.ordered(order, budget, scores=best, chosen_for=chosen_for[:taken], **diagnostics)
+            recorded = scores[0]
+            order = np.argsort(-recorded, kind="stable")
+        else:
+            diagnostics["direction_cosines"] = agreement = direction_cosines(directions)
+            log_agreement(list(targets), agreement)
+            # Scores of different targets have different scales; z-scores make them comparable.
+            standard = z_scores(scores)
+            recorded = standard.sum(0)
+            order = np.argsort(-recorded, kind="stable")
+            if self.merge == "quota":
+                order, chosen_for = quota_order(scores, budget.costs)
+                # The recorded score of an example is its z-score for the target that proposed it.
+                recorded = np.empty(len(pool))
+                recorded[order] = standard[chosen_for, order]
+                diagnostics["chosen_for"] = chosen_for[: len(budget.take(order))]
+        if cut.any():
+            taken = cut[budget.take(order)]
+            context.log(cut_selected=int(taken.sum()))
+            diagnostics["cut"] = taken
+        return Selection.ordered(order, budget, scores=recorded, **diagnostics)
+
+    @property
+    def _pooling(self) -> Pooling:
+        return self.drift if self.candidate == "drift" else self.candidate
 
     def _directions(self) -> Directions:
-        return Directions(self.capture, self.layers, self.positions, self.drift, self.response, self.components)
+        reading = (self.capture, self.layers, self.positions, self.drift, self.response)
+        return Directions(*reading, self.components, self.sign, self.centre)
 
-    def _projections(self, found: Mapping[str, Feature]) -> Projections:
-        directions = np.stack([feature["directions"] for feature in found.values()])
-        pooling = self.drift if self.candidate == "drift" else self.candidate
-        return Projections(directions, self.capture, self.layers, self.positions, pooling, self.response)
+    def _projections(self, directions: np.ndarray) -> Projections:
+        return Projections(directions, self.capture, self.layers, self.positions, self._pooling, self.response)
+
+    def _examples_used(self, name: str, context: Context) -> Pool:
+        """The examples of a target that its direction is made of; where ends are read, of those with an end to read.
+
+        Raises UserError if there is none.
+        """
+        target = context.target[name]
+        if reads_an_end(self.positions, self.drift):
+            found = context.features(CutTexts(self.positions, self.response), of=target)
+            cut, limit = found["cut"], int(found["limit"])
+            context.log(**{"cut_targets" if len(context.target) == 1 else f"cut_targets_{name}": int(cut.sum())})
+            longer = "raise scorer.max_length (model.max_length where the model is its own scorer)"
+            if cut.all():
+                raise UserError(
+                    f"target '{name}': none of its {len(target):,} examples fits into the {limit:,} tokens that the scorer "
+                    f"reads, so none has a last token to read: {longer} up to the scorer's positions, use a shorter "
+                    f"template, or selector.drift=mean_minus_first."
+                )
+            if cut.mean() > TOLD:
+                log.warning(
+                    f"nait: target '{name}': {int(cut.sum()):,} of {len(target):,} examples do not fit into the {limit:,} "
+                    f"tokens that the scorer reads, and are left out; {longer} to use them."
+                )
+            target = Pool([example for example, lost in zip(target, cut) if not lost], target.name)
+        return target_subset(target, self.samples, self.sample_seed)
+
+
+def cosines(projections: np.ndarray, norms: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Projections (N x layers x C) divided by the lengths of the vectors (`norms`, N x layers) and of the directions.
+
+    `directions` is C x layers x width. Where a length is 0, so is the cosine.
+    """
+    lengths = norms[:, :, None].astype(np.float64) * np.linalg.norm(directions, axis=2).T
+    return np.divide(projections, lengths, out=np.zeros(projections.shape), where=lengths > 0)
+
+
+def direction_cosines(directions: np.ndarray) -> np.ndarray:
+    """How far the directions of C capabilities agree: C x C x layers cosines of `directions` (C x layers x width)."""
+    lengths = np.linalg.norm(directions, axis=2, keepdims=True)
+    unit = np.divide(directions, lengths, out=np.zeros(directions.shape), where=lengths > 0)
+    agreement: np.ndarray = np.einsum("alw,blw->abl", unit, unit)
+    return agreement
 
 
 def target_subset(target: Pool, most: int, seed: int) -> Pool:
@@ -148,43 +217,8 @@ def layer_sums(projections: np.ndarray, unit: bool) -> tuple[np.ndarray, np.ndar
     return scores, spread
 
 
-def rows_that_differ(rows: np.ndarray) -> np.ndarray:
-    """C booleans: whether the values of a row (C x N) differ by more than the rounding error of float32 activations."""
-    return rows.std(1) > np.finfo(np.float32).eps * np.abs(rows).max(1)
-
-
 def z_scores(scores: np.ndarray) -> np.ndarray:
     """Each row of `scores` (C x N) with mean 0 and standard deviation 1; a row without differences becomes 0."""
     real = rows_that_differ(scores)[:, None]
     centred = scores - scores.mean(1, keepdims=True)
     return np.where(real, centred, 0) / np.where(real, scores.std(1, keepdims=True), 1)
-
-
-def log_reliability(found: Mapping[str, Feature], scores: np.ndarray, tokens: np.ndarray, context: Context) -> None:
-    """Log how well the data determine the directions' signs, and how scores correlate with length.
-
-    Warns of targets for which a sign is undetermined or a layer has no principal component.
-
-    Args:
-        found: capability -> feature of `Directions`.
-        scores: C x N, in the order of `found`.
-        tokens: N integers, the tokens of each example.
-    """
-    for (name, feature), row in zip(found.items(), scores):
-        alignment, layers = float(feature["alignment"].min()), len(feature["layers"])
-        unsure = int((feature["margin"] < SURE).any(1).sum())
-        flat = int((feature["explained"] == 0).sum())
-        numbers = {"sign_alignment": alignment, "sign_undetermined_layers": unsure}
-        if tokens.std() > 0 and rows_that_differ(row[None])[0]:
-            numbers["length_correlation"] = float(np.corrcoef(row, tokens)[0, 1])
-        context.log(**{key if len(found) == 1 else f"{key}_{name}": value for key, value in numbers.items()})
-        if unsure:
-            log.warning(
-                f"nait: target '{name}': in {unsure} of {layers} layers the sign of the direction is undetermined "
-                f"(smallest |mean . v| / (|mean| |v|): {alignment:.2g}); other target examples might reverse it."
-            )
-        if flat:
-            log.warning(
-                f"nait: target '{name}': in {flat} of {layers} layers the target examples do not differ and so have no "
-                f"principal component; the direction of their mean drift stands in for it."
-            )

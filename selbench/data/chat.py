@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selbench.api import Example
+from selbench.data.system_prompts import with_system
+from selbench.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,7 +44,12 @@ class Encoded:
 
     ids: np.ndarray  # T integers
     roles: np.ndarray  # T of TEMPLATE, PROMPT, RESPONSE, END
-    truncated: bool = False  # whether tokens were cut off on the right
+    lost: frozenset[int] = frozenset()  # the roles of the tokens that were cut off on the right
+
+    @property
+    def truncated(self) -> bool:
+        """Whether tokens were cut off on the right."""
+        return bool(self.lost)
 
     @property
     def in_loss(self) -> np.ndarray:
@@ -61,8 +68,16 @@ def messages(example: Example) -> list[dict[str, str]]:
 
 
 def render_prompt(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text that the model is given before its response: all turns before it and the generation prompt."""
-    return _render(messages(example)[:-1], tokenizer, add_generation_prompt=True)
+    """The text that the model is given before its response: all turns before it and the generation prompt.
+
+    Raises UserError if the template refuses the conversation.
+    """
+    return require_labelled(example, tokenizer, response=False)
+
+
+def require_labelled(example: Example, tokenizer: Any, response: bool = True) -> str:
+    """The rendered text. Raises UserError if its turns cannot be told apart, without reading it as tokens."""
+    return _spans(example, tokenizer, response)[0]
 
 
 def encode(
@@ -73,6 +88,9 @@ def encode(
     With `response=False` the text ends with the generation prompt. All assistant turns of a multi-turn example
     are RESPONSE. A token that crosses the end of a span has the role of the span it starts in; a token that starts one
     character before a span, as one that holds the space before a word does, has the role of that span.
+
+    Raises UserError for an example that the template refuses, or of which it moves, changes or leaves out a turn: its
+    tokens could not be told apart.
     """
     rendered = [_spans(example, tokenizer, response) for example in examples]
     if not rendered:
@@ -96,37 +114,108 @@ def count_response_tokens(examples: Sequence[Example], tokenizer: PreTrainedToke
     return counts
 
 
+class _Misfit(Exception):
+    """Why a chat template and a conversation do not fit together, as a predicate: `refuses it: ...`."""
+
+
 def _render(turns: list[dict[str, str]], tokenizer: Any, add_generation_prompt: bool = False) -> str:
-    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
-    return text
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
+    except Exception as error:  # anybody's template may raise anything
+        raise _Misfit(f"refuses it: {' '.join(str(error).split()).rstrip('.')}") from error
 
 
 def _spans(example: Example, tokenizer: Any, response: bool) -> tuple[str, list[tuple[int, int, int]]]:
-    """The rendered text, and the spans (start, end, role) of its characters that are not template, in order."""
-    turns = messages(example)
+    """The rendered text, and the spans (start, end, role) of its characters that are not template, in order.
+
+    Raises UserError for a conversation that the template does not write turn by turn.
+    """
+    try:
+        return _spans_of_turns(messages(example), tokenizer, response)
+    except _Misfit as misfit:
+        raise UserError(
+            f"example '{example.id}': {_template_in_words(tokenizer)} {misfit}. "
+            f"{_what_works(example, tokenizer, response)}"
+        ) from misfit
+
+
+def _spans_of_turns(
+    turns: list[dict[str, str]], tokenizer: Any, response: bool
+) -> tuple[str, list[tuple[int, int, int]]]:
     text = _render(turns, tokenizer) if response else _render(turns[:-1], tokenizer, add_generation_prompt=True)
     spans: list[tuple[int, int, int]] = []
     cursor = 0
     for position, turn in enumerate(turns if response else turns[:-1]):
         if turn["role"] == "assistant":
             before = _render(turns[:position], tokenizer, add_generation_prompt=True)
-            after = _render(turns[: position + 1], tokenizer)
-            if not text.startswith(before):  # a template that rewrites earlier turns: this turn is not labelled
-                continue
+            if not text.startswith(before):
+                unlike = before[_shared(before, text) :]
+                raise _Misfit(
+                    f"writes what stands before {_turn_in_words(turns, position)} differently once it is answered (what asks "
+                    f"for the answer goes on with {unlike[:40]!r}), so that the answer cannot be told from the prompt"
+                )
             start = len(before)
             content = turn["content"].strip()
-            found = text.find(content, start)
-            cursor = found + len(content) if content and found >= 0 else start
+            found = text.find(content, start) if content else start
+            if found < 0:
+                raise _Misfit(f"changes or leaves out a part of {_turn_in_words(turns, position)}")
+            cursor = found + len(content)
             spans.append((start, cursor, RESPONSE))
-            spans.append((cursor, max(cursor, min(len(after), len(text))), END))
+            spans.append((cursor, cursor + _closing(turns[: position + 1], content, text, cursor, tokenizer), END))
         else:
             parts = (turn["instruction"], turn["input"]) if turn.get("input") else (turn["content"],)
-            for part in (part.strip() for part in parts):
-                found = text.find(part, cursor) if part else -1
-                if found >= 0:
-                    cursor = found + len(part)
-                    spans.append((found, cursor, PROMPT))
+            for part in filter(None, (part.strip() for part in parts)):
+                found = text.find(part, cursor)
+                if found < 0:
+                    raise _Misfit(f"moves, changes or leaves out {_turn_in_words(turns, position)}")
+                cursor = found + len(part)
+                spans.append((found, cursor, PROMPT))
     return text, spans
+
+
+def _closing(turns: list[dict[str, str]], content: str, text: str, cursor: int, tokenizer: Any) -> int:
+    """How many characters of `text` from `cursor` on close an answer: those that also end a conversation with it."""
+    ended = _render(turns, tokenizer)
+    # A template may write an answer otherwise where it is the last one: Qwen 3's puts empty thoughts before it.
+    start = cursor if ended.startswith(text[:cursor]) else ended.rfind(content) + len(content)
+    return _shared(ended[start:], text[cursor:])
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+
+
+def _turn_in_words(turns: list[dict[str, str]], position: int) -> str:
+    """`the system prompt`, `the response`, `user turn 2`."""
+    role = turns[position]["role"]
+    if role == "system":
+        return "the system prompt"
+    number, of = (sum(turn["role"] == role for turn in some) for some in (turns[: position + 1], turns))
+    alone = {"user": "the prompt", "assistant": "the response"}
+    return alone[role] if of == 1 else f"{role} turn {number}"
+
+
+def _template_in_words(tokenizer: Any) -> str:
+    where = getattr(tokenizer, "name_or_path", "")
+    return f"the chat template of {where}" if where else "the chat template"
+
+
+def _what_works(example: Example, tokenizer: Any, response: bool) -> str:
+    """What would let the example be read, as a sentence: a treatment of its system prompt is named if it helps here."""
+    helps = []
+    for how, effect in (("into_user", "puts the system prompt before the first user turn"), ("drop", "leaves it out")):
+        changed = with_system(example, how)
+        try:
+            if changed != example:
+                _spans_of_turns(messages(changed), tokenizer, response)
+                helps.append(f"pool.system={how} {effect}")
+        except _Misfit:
+            pass
+    anyway = (
+        "model.template=plain (or alpaca, or a template file; scorer.template for a scorer) writes every turn as it is"
+    )
+    return "; ".join([*helps, anyway]) + "."
 
 
 def _label(
@@ -169,4 +258,4 @@ def _label_pieces(text: str, spans: list[tuple[int, int, int]], tokenizer: Any) 
 
 
 def _cut(ids: np.ndarray, roles: np.ndarray, limit: int) -> Encoded:
-    return Encoded(ids[:limit], roles[:limit], truncated=len(ids) > limit)
+    return Encoded(ids[:limit], roles[:limit], frozenset(np.unique(roles[limit:]).tolist()))

@@ -50,7 +50,9 @@ class Read:
 
 @dataclass
 class FilePool:
-    """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`); `path` wins.
+    """A pool read from files (`path`) or from a data set on the Hugging Face hub (`hub`).
+
+    Of both, `path` is read if a file of it is there, and else `hub`, which a warning says.
 
     Options:
         name: the name of the pool in reports.
@@ -135,6 +137,9 @@ class FilePool:
 
     def _parts(self) -> list[Part]:
         paths = self.paths
+        if paths and self.hub and not any(Path(path).expanduser().exists() for path in paths):
+            log.warning("pool '%s': %s does not exist; %s is read from the hub instead.", self.name, paths[0], self.hub)
+            paths = []
         if len(paths) > 1:
             labels = file_labels(paths)
             return [Part(_file_rows(path), path, label) for path, label in zip(paths, labels)]
@@ -190,12 +195,13 @@ class FilePool:
 
 
 @contextmanager
-def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[None]:
+def settings_named(settings: Mapping[str, str] | str, owner: str, kind: Any = None) -> Iterator[None]:
     """Errors of a pool that is read inside name the settings that it was given by, and its owner.
 
     Args:
         settings: option -> the setting that gives it, as "path" -> "suite.response_loss.sets.mine"; or the prefix of all.
         owner: what the message begins with instead of "pool 'NAME'".
+        kind: the dataclass whose options are meant; None for FilePool.
     """
 
     def setting(found: re.Match[str]) -> str:
@@ -206,7 +212,7 @@ def settings_named(settings: Mapping[str, str] | str, owner: str) -> Iterator[No
         yield
     except UserError as error:
         told = re.sub(r"^pool '[^']*'", owner, str(error))
-        names = "|".join(item.name for item in dataclasses.fields(FilePool))
+        names = "|".join(item.name for item in dataclasses.fields(kind or FilePool))
         raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -51,6 +54,32 @@ def template_text(name: str, model: str) -> str | None:
     if wrong := _what_is_wrong(text):
         raise UserError(f"model '{model}': the template {path} {wrong}")
     return text
+
+
+# The function of transformers' templates that gives today's date, with its format.
+TODAY = re.compile(r"""strftime_now\(\s*("[^"]*"|'[^']*')\s*\)""")
+
+
+def day_of_template(said: str, model: str) -> date:
+    """The day that `template_date` says. Raises UserError for anything but YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(said)
+    except (TypeError, ValueError):
+        raise UserError(f"model '{model}': template_date={said} is no day; write it as 2024-07-26.") from None
+
+
+def with_fixed_date(text: str, day: date, model: str) -> str:
+    """A chat template in which it is that day, whenever it is used, and whoever uses it.
+
+    Raises UserError for a template whose format of the date is no literal.
+    """
+    fixed = TODAY.sub(lambda found: json.dumps(day.strftime(found[1][1:-1]), ensure_ascii=False), text)
+    if "strftime_now(" in fixed:
+        raise UserError(
+            f"model '{model}': its chat template writes today's date in a way that cannot be fixed, so that its prompts would "
+            "change from day to day; use model.template=plain, alpaca or a template file."
+        )
+    return fixed
 
 
 def template_file(name: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ class TokenizerFile:
 
     is_fast = True
 
-    def __init__(self, tokenizer: Any, settings: dict[str, Any], chat_template: str | None) -> None:
-        self.tokenizer, self.chat_template = tokenizer, chat_template
+    def __init__(
+        self, tokenizer: Any, settings: dict[str, Any], chat_template: str | None, name_or_path: str = ""
+    ) -> None:
+        self.tokenizer, self.chat_template, self.name_or_path = tokenizer, chat_template, name_or_path
         special = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
         self.special = {name: text for name, text in special.items() if text is not None}
 
@@ -67,4 +70,5 @@ def compiled_template(text: str) -> Any:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
     environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment.from_string(text)

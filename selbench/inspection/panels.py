@@ -9,6 +9,7 @@ from selbench.files import written_aside
 from selbench.inspection.choice_panels import composition, coverage, lengths, scores
 from selbench.inspection.neighbour_panel import neighbours
 from selbench.inspection.tag_panels import neurons, shared_tags, tag_frequency, tag_pca
+from selbench.inspection.target_panel import targets
 from selbench.inspection.view import LeftOut, Panel, View
 from selbench.store.stages import writing
 
@@ -25,6 +26,7 @@ PANELS: Mapping[str, Callable[[View], Panel]] = {
         lengths,
         neighbours,
         composition,
+        targets,
     )
 }
 

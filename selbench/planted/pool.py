@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from random import Random
 
 from selbench.api import Example, LoadedPool, Pool
-from selbench.errors import UserError
+from selbench.errors import UserError, unknown
 from selbench.planted.skills import Argument, Skill, skills
 
 # The padding of verbose responses; {a} is the answer.
@@ -39,6 +40,7 @@ class PlantedPool:
         near_duplicates: share of all rows that ask another row's question in other words.
         corrupted: share of all rows with a plausible wrong response.
         verbose: share of all rows with padding around the response.
+        skills: the skills that rows are about, such as [colour,add]; empty for all.
         seed: of everything that is drawn: another seed, another pool.
     """
 
@@ -49,6 +51,7 @@ class PlantedPool:
     near_duplicates: float = 0.15
     corrupted: float = 0.05
     verbose: float = 0.10
+    skills: list[str] = field(default_factory=list)
     seed: int = 0
 
     quick = True  # made again in a moment, without a network
@@ -82,6 +85,10 @@ class PlantedPool:
         for option in ("exact_duplicates", "near_duplicates", "corrupted", "verbose"):
             if not 0 <= getattr(self, option) <= 1:
                 raise UserError(f"pool.{option}={getattr(self, option)} is not a share of the rows: valid 0.0 to 1.0.")
+        known = skills()
+        for name in self.skills:
+            if name not in known:
+                raise UserError(f"pool.skills: {unknown('skill', name, known)}")
         if self.exact_duplicates + self.near_duplicates >= 1:
             raise UserError(
                 f"pool.exact_duplicates={self.exact_duplicates} and pool.near_duplicates={self.near_duplicates} "
@@ -114,7 +121,7 @@ def _generated_rows(options: PlantedPool) -> list[_Row]:
     exact, near = (round(options.size * share) for share in (options.exact_duplicates, options.near_duplicates))
     exact = min(exact, options.size - 1)
     near = min(near, options.size - 1 - exact)
-    rows = _question_rows(options.size - exact - near, options.zipf, rng)
+    rows = _question_rows(options.size - exact - near, options.zipf, options.skills, rng)
     rows += _rephrased_rows(rows, near, rng)
     rows = _rows_with_faults(rows, options.corrupted, options.verbose, rng)
     # Exact duplicates come last: they repeat the faults of their original.
@@ -123,9 +130,12 @@ def _generated_rows(options: PlantedPool) -> list[_Row]:
     return rows
 
 
-def _question_rows(count: int, zipf: float, rng: Random) -> list[_Row]:
-    """`count` rows with right and plain answers; a question is repeated only when its skill has no other left."""
-    ranked = _skills_by_frequency(rng)
+def _question_rows(count: int, zipf: float, wanted: Sequence[str], rng: Random) -> list[_Row]:
+    """`count` rows with right and plain answers, of the `wanted` skills (empty: of all).
+
+    A question is repeated only when its skill has no other left.
+    """
+    ranked = [skill for skill in _skills_by_frequency(rng) if not wanted or skill.name in wanted]
     weights = [rank**-zipf for rank in range(1, len(ranked) + 1)]
     fresh = {skill.name: _ArgumentSource(skill, rng) for skill in ranked}
     rows: list[_Row] = []

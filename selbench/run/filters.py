@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from selbench.api import LoadedPool, Pool
 from selbench.data import duplicates, ngrams
 from selbench.data.leaks import Leaks
+from selbench.data.system_prompts import with_system
 from selbench.errors import UserError
 from selbench.hashing import file_hash
 from selbench.run.leak_check import LeakStage
@@ -69,13 +70,14 @@ class DuplicateStage(RunStage):
 
 _repeated: dict[str, dict[str, str]] = {}  # by the key of the stage
 _filtered: dict[str, FilteredPool] = {}  # by the fingerprint of the pool and its filters
+_without_system: dict[str, LoadedPool] = {}  # by what became of system prompts, and the pool
 
 
 def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredPool:
     """The pool or target as the run uses it; the same examples where no filter is in force or none applies.
 
-    Test items are left out first, then duplicates of what remains. The searches are read from the store if they are
-    there, but nothing is written.
+    System prompts are treated first (option `system`); then test items are left out, then duplicates of what remains. The
+    searches are read from the store if they are there, but nothing is written.
 
     Args:
         loaded: all its examples.
@@ -85,16 +87,19 @@ def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredP
     Raises UserError for leaks where they are refused, for a suite that cannot be checked where they are refused or
     dropped, and if no example remains.
     """
+    whole, loaded = loaded, _with_system(loaded, getattr(source, "system", "keep"))
+    system = source.system if loaded is not whole else ""
     sort, leaks = getattr(source, "drop_duplicates", "no"), leak_setting(source, run)
     if sort == "no" and leaks == "report":
-        return FilteredPool(loaded.pool, loaded.labels, FilterFacts(of=len(loaded.pool), kept=len(loaded.pool)))
+        facts = FilterFacts(of=len(loaded.pool), kept=len(loaded.pool), system=system)
+        return FilteredPool(loaded.pool, loaded.labels, facts)
     root = Outputs(run.output_dir).store if run.reuse != "none" else None
     searches = {name: LeakStage(loaded.pool, suite) for name, suite in run.suites.items() if leaks != "report"}
     key = json.dumps(
-        [place, loaded.pool.name, loaded.pool.fingerprint, sort, leaks, {n: s.key for n, s in searches.items()}]
+        [place, loaded.pool.name, loaded.pool.fingerprint, system, sort, leaks, {n: s.key for n, s in searches.items()}]
     )
     if key not in _filtered:
-        _filtered[key] = _apply_filters(loaded, sort, leaks, searches, place, root)
+        _filtered[key] = _apply_filters(loaded, system, sort, leaks, searches, place, root)
         _forget_oldest(_filtered)
     return _filtered[key]
 
@@ -117,6 +122,7 @@ def asks_for_leaks(run: Run) -> bool:
 def forget_filtered() -> None:
     """Apply every filter anew when its pool is next asked for."""
     _filtered.clear()
+    _without_system.clear()
 
 
 def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, str]:
@@ -129,8 +135,26 @@ def keep_searches(pools: Mapping[str, FilteredPool], store: Store) -> dict[str, 
     return kept
 
 
+def _with_system(loaded: LoadedPool, how: str) -> LoadedPool:
+    """The same examples with their system prompts kept, left out or put into the first user turn."""
+    if how == "keep" or not any(example.system for example in loaded.pool):
+        return loaded
+    key = f"{how} {loaded.pool.name} {loaded.pool.fingerprint}"
+    if key not in _without_system:
+        pool = Pool((with_system(example, how) for example in loaded.pool), loaded.pool.name)
+        _without_system[key] = LoadedPool(pool, loaded.labels)
+        _forget_oldest(_without_system)
+    return _without_system[key]
+
+
 def _apply_filters(
-    loaded: LoadedPool, sort: Any, leaks: str, searches: Mapping[str, LeakStage], place: str, root: Path | None
+    loaded: LoadedPool,
+    system: str,
+    sort: Any,
+    leaks: str,
+    searches: Mapping[str, LeakStage],
+    place: str,
+    root: Path | None,
 ) -> FilteredPool:
     what = f"{'pool' if place == 'pool' else 'target'} '{loaded.pool.name if place == 'pool' else place.partition('.')[2]}'"
     found = {suite: _checked(stage.at_hand(root), suite, leaks, what, place) for suite, stage in searches.items()}
@@ -157,6 +181,7 @@ def _apply_filters(
         kept=len(clean) - len(repeated),
         leaks={suite: len(examples) for suite, examples in leaking.items()},
         duplicates={sort: len(repeated)} if repeated else {},
+        system=system,
     )
     if not facts.dropped:
         return FilteredPool(loaded.pool, loaded.labels, facts, sought)

@@ -13,8 +13,9 @@ from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.filters import asks_for_leaks
 from selbench.run.hub_commits import HubNotes, require_commits
-from selbench.run.inputs import filtered_targets, load_pool, pool_of, pools_of
+from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
+from selbench.run.template_check import require_template_fits
 from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
@@ -29,13 +30,17 @@ def checked_key(run: Run, commits: bool = True) -> str:
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
-    refused, a commit that cannot be found out.
+    refused, a chat template that cannot write the examples, a commit that cannot be found out.
     """
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     pool = pool_of(run).pool
     if not run.selector.selects_nothing:
         context_of(run)
+        require_template_fits(run.model, pool)
+    if run.selector.uses_scorer:
+        for examples in (pool, *load_target(run).values()):
+            require_template_fits(run.scorer, examples)
     record = new_record(run)
     if commits:
         require_commits(record.hub)
@@ -114,7 +119,7 @@ def new_record(run: Run) -> Record:
             suite_options_keys={name: options_key(suite) for name, suite in suites.items()},
         ),
         config=dict(run.resolved),
-        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.dropped},
+        filters={place: one.facts for place, one in pools_of(run).items() if one.facts.words},
         comparison=run.comparison,
         sweep=run.sweep,
         hub=hub.commits,

@@ -49,7 +49,7 @@ def filtered_targets(run: Run) -> dict[str, FilteredPool]:
     """Capability -> its target examples, filters applied; empty, and nothing is read, for a selector that is not targeted."""
     found = {}
     for name, config in run.targets.items() if run.selector.targeted else ():
-        with settings_named(f"target.{name}", f"target '{name}'"):
+        with settings_named(f"target.{name}", f"target '{name}'", type(config)):
             loaded = load_pool(config)
         found[name] = filtered(loaded, config, run, f"target.{name}")
     return found

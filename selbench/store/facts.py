@@ -181,12 +181,13 @@ class SelectionFacts:
 
 @dataclass(frozen=True)
 class FilterFacts:
-    """What the filters of a pool or target have left out of it, before selection (docs/leaks.md)."""
+    """What the filters of a pool or target have left out of it or changed, before selection (docs/leaks.md)."""
 
     of: int = 0  # examples before
     kept: int = 0  # examples after
     leaks: Mapping[str, int] = field(default_factory=dict)  # suite -> examples left out because they hold its items
     duplicates: Mapping[str, int] = field(default_factory=dict)  # exact or near -> examples left out as such
+    system: str = ""  # drop or into_user, where that has changed an example
 
     @property
     def dropped(self) -> int:
@@ -195,8 +196,9 @@ class FilterFacts:
 
     @property
     def words(self) -> str:
-        """`without items of mmlu, without near duplicates`; empty if nothing was left out."""
-        found = [f"without items of {' and '.join(self.leaks)}"] if self.leaks else []
+        """`without items of mmlu, without near duplicates`; empty if nothing was left out or changed."""
+        found = [f"system={self.system}"] if self.system else []
+        found += [f"without items of {' and '.join(self.leaks)}"] if self.leaks else []
         return ", ".join([*found, *(f"without {kind} duplicates" for kind in self.duplicates)])
 
     def named(self, name: str) -> str:
@@ -213,6 +215,11 @@ class FilterFacts:
         ]
         are = "is" if self.dropped == 1 else "are"
         return f"{self.dropped:,} of {self.of:,} examples {are} left out: {', '.join(said)}." if said else ""
+
+    def plain(self) -> dict[str, Any]:
+        """As record.json holds it; `system` is left out where no system prompt was changed."""
+        data = dataclasses.asdict(self)
+        return data if self.system else {name: value for name, value in data.items() if name != "system"}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Record:
     selection: SelectionFacts = field(default_factory=SelectionFacts)
     training: TrainingFacts = field(default_factory=TrainingFacts)
     leaks: dict[str, LeakSummary] = field(default_factory=dict)  # by suite (docs/leaks.md)
-    filters: dict[str, FilterFacts] = field(default_factory=dict)  # by `pool` and `target.NAME`, where any was left out
+    filters: dict[str, FilterFacts] = field(default_factory=dict)  # by `pool` and `target.NAME`, where they have effect
     unchanged: bool | None = None  # whether the tuned model gives what its base gives; None: not known, or not tuned
     logged: dict[str, float] = field(default_factory=dict)  # `selection/...` and `training/...`: numbers of the plugins
     hub: list[HubCommit] = field(default_factory=list)  # what was taken from the Hugging Face hub, and its commits
@@ -93,6 +93,7 @@ class Record:
             "selection": self.selection.plain(),
             "training": self.training.plain(),
             "leaks": {suite: about.plain() for suite, about in self.leaks.items()},
+            "filters": {place: about.plain() for place, about in self.filters.items()},
         }
         data = {"format": FORMAT, **dataclasses.asdict(self), **parts}
         del data["asked"]

@@ -51,6 +51,17 @@ def test_targets(registry, name):
     assert target.name == "x"
 
 
+@pytest.mark.parametrize("name", _choices("experiment/nait_variant"))
+def test_nait_variants(registry, name):
+    run = compose_run(["selector=nait", "target=[planted]", f"+experiment/nait_variant={name}"], registry)
+    assert run.selector.plugin_name == "nait"
+
+
+def test_a_planted_target_of_some_skills(registry):
+    run = compose_run(["selector=nait", "target=[planted]", "target.planted.skills=[colour,add]"], registry)
+    assert run.targets["planted"].skills == ["colour", "add"]
+
+
 @pytest.mark.parametrize("name", _choices("experiment/mads_variant"))
 def test_mads_variants(registry, name):
     assert compose_run(["selector=mads", f"+experiment/mads_variant={name}"], registry).selector.plugin_name == "mads"
@@ -72,6 +83,8 @@ def test_selectors_without_presets(registry):
         ("nait_paper", 15),
         ("sae_paper", 54),
         ("mads_sensitivity", 63),
+        ("nait_sensitivity", 51),
+        ("nait_all_features", 15),
     ],
 )
 def test_experiments(registry, name, cells):

@@ -430,3 +430,20 @@ def test_a_limit_counts_over_all_files(tmp_path):
     paths = several(tmp_path, one=[row("a"), row("b")], two=[row("c"), row("d")], none=[])
     assert [example.response for example in FilePool(path=paths, limit=3).load().pool] == ["A", "B", "C"]
     assert len(FilePool(path=paths, limit=2).load().pool) == 2
+
+
+def test_a_missing_file_does_not_win_over_the_hub(tmp_path, caplog):
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    (hub / "train.jsonl").write_text(json.dumps({"instruction": "from the hub", "output": "yes"}) + "\n")
+    path = tmp_path / "mine.jsonl"
+    (example,) = FilePool(path=str(path), hub=str(hub)).load().pool
+    assert example.instruction == "from the hub"
+    assert f"{path} does not exist; {hub} is read from the hub instead" in caplog.text
+
+    path.write_text(json.dumps({"instruction": "from the file", "output": "yes"}) + "\n")
+    (example,) = FilePool(path=str(path), hub=str(hub)).load().pool
+    assert example.instruction == "from the file"
+    path.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        FilePool(path=str(path)).load()

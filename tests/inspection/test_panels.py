@@ -48,17 +48,17 @@ def mads(outputs: Path) -> tuple[View, Path, dict[str, str]]:
 
 def test_every_panel_applies_to_tags_over_the_planted_pool(mads):
     _, folder, left_out = mads
-    assert left_out == {}
+    assert left_out == {"targets": "this selector has no directions of several targets"}
     pictures = {path.stem for path in folder.glob("*.png")}
-    assert pictures == set(PANELS) - {"neighbours"} and (folder / "neighbours.md").is_file()
+    assert pictures == set(PANELS) - {"neighbours", "targets"} and (folder / "neighbours.md").is_file()
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
-    assert {path.stem for path in folder.glob("*.csv")} == set(PANELS)
+    assert {path.stem for path in folder.glob("*.csv")} == set(PANELS) - {"targets"}
 
 
 def test_the_data_are_those_of_the_selection(mads):
     view, folder, _ = mads
     chosen = [view.ids[i] for i in view.order]
-    table = {name: pd.read_csv(folder / f"{name}.csv") for name in PANELS}
+    table = {name: pd.read_csv(folder / f"{name}.csv") for name in PANELS if name != "targets"}
 
     composed = table["composition"]
     skills = composed[composed["kind"] == "skill"]
@@ -115,7 +115,7 @@ def test_panels_without_tags_are_left_out_and_old_files_removed(outputs):
     (outputs / "longest").mkdir()
     (outputs / "longest" / "tag_pca.png").write_text("of an earlier inspection")
     _, folder, left_out = inspect(outputs, "longest", "selector=longest", "selector.unit=characters")
-    assert set(left_out) == {"neurons", "tag_frequency", "shared_tags", "tag_pca", "coverage"}
+    assert set(left_out) == {"neurons", "tag_frequency", "shared_tags", "tag_pca", "coverage", "targets"}
     assert left_out["tag_pca"] == "this selector uses no tags" and not (folder / "tag_pca.png").exists()
     # Numbers of characters are not stored, so only the scores of the selected examples are known.
     assert len(pd.read_csv(folder / "scores.csv")) == 30
@@ -165,3 +165,17 @@ def test_bins_hold_every_value(values):
     assert (np.diff(edges) > 0).all() and len(edges) <= 43
     finite = np.array(values)[np.isfinite(values)]
     assert np.histogram(np.clip(finite, edges[0], edges[-1]), edges)[0].sum() == len(finite)
+
+
+def test_the_agreement_of_targets_is_a_table_by_layer(outputs):
+    data = outputs / "target.jsonl"
+    data.write_text("".join(f'{{"instruction": "count to {i}", "output": "{"1 " * i}"}}\n' for i in range(1, 9)))
+    settings = ["selector=nait", "target=[planted,file]", f"target.file.path={data}", "target.planted.size=40"]
+    view, folder, left_out = inspect(outputs, "nait", *settings)
+    assert "targets" not in left_out and (folder / "targets.png").is_file()
+    table = pd.read_csv(folder / "targets.csv")
+    cosines = view.diagnostics["direction_cosines"]
+    assert set(zip(table["target"], table["other"])) == {("file", "planted")}
+    np.testing.assert_allclose(table["cosine"], cosines[0, 1])
+    assert table["layer"].tolist() == [0, 1, 2, 3]
+    assert np.abs(table["cosine"]).max() <= 1 + 1e-9

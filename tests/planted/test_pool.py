@@ -160,3 +160,34 @@ def test_the_order_does_not_reveal_the_labels(loaded, label):
 def test_an_invalid_option_is_reported_by_name(option, value):
     with pytest.raises(UserError, match=rf"pool\.{option}={value}.*(valid|at least)"):
         PlantedPool(**{option: value}).load()
+
+
+# ------------------------------------------------------------------------------------------------- some skills only
+
+
+@pytest.mark.parametrize("names", [["colour"], ["add"], ["sort", "colour", "mayor"], ["colour", "colour"]])
+def test_a_pool_of_some_skills(names):
+    loaded = PlantedPool(size=400, seed=5, skills=names).load()
+    assert len(loaded.pool) == 400
+    assert {labels["skill"] for labels in loaded.labels.values()} == set(names)
+
+
+def test_rows_of_some_skills_share_no_item_with_the_suite():
+    asked = {
+        " ".join(item["question"].split()): name for name, skill in skills().items() for item in held_out_items(skill)
+    }
+    for name in skills():
+        pool = PlantedPool(size=300, seed=1000003, skills=[name]).load().pool
+        assert not [asked[said] for e in pool if (said := " ".join(e.question.split())) in asked]
+
+
+def test_all_skills_by_name_are_the_pool_without_the_option():
+    assert (
+        PlantedPool(size=300).load().pool.fingerprint
+        == PlantedPool(size=300, skills=[*skills()]).load().pool.fingerprint
+    )
+
+
+def test_an_unknown_skill_is_refused_with_the_valid_ones():
+    with pytest.raises(UserError, match=r"pool\.skills: unknown skill 'color'\. Did you mean 'colour'\? Valid: add, "):
+        PlantedPool(skills=["add", "color"]).load()

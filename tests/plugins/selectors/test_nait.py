@@ -123,17 +123,33 @@ READ: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def directly(scorer: ModelRef, target: Pool, drift: str, candidate: str, capture: str = "resid") -> np.ndarray:
-    """N scores of POOL by the definition in docs/methods/nait.md: PCA of the drifts, sign of the mean, sum over layers."""
+def directly(
+    scorer: ModelRef,
+    target: Pool,
+    drift: str,
+    candidate: str,
+    capture: str = "resid",
+    *,
+    sign: str = "without_first",
+    centre: bool = True,
+    score: str = "dot",
+) -> np.ndarray:
+    """N scores of POOL by the definition in docs/methods/nait.md: PCA of the drifts, sign of a mean, sum over layers."""
+    signs = np.stack(
+        [
+            READ[drift.removesuffix("_minus_first") if sign == "without_first" else drift](a)
+            for a in states(scorer.path, target, capture)
+        ]
+    )
     drifts = np.stack([READ[drift](a) for a in states(scorer.path, target, capture)])
     read = np.stack([READ[candidate](a) for a in states(scorer.path, POOL, capture)])
     scores = np.zeros(len(POOL))
     for layer in range(LAYERS):
         mean = drifts[:, layer].mean(0)
-        v = np.linalg.svd(drifts[:, layer] - mean, full_matrices=False)[2][0]
-        if mean @ v < 0:
+        v = np.linalg.svd(drifts[:, layer] - (mean if centre else 0), full_matrices=False)[2][0]
+        if signs[:, layer].mean(0) @ v < 0:
             v = -v
-        scores += read[:, layer] @ v
+        scores += read[:, layer] @ v / (np.linalg.norm(read[:, layer], axis=1) if score == "cosine" else 1)
     return scores
 
 
@@ -154,6 +170,101 @@ def test_scores_are_those_of_a_direct_computation(scorer: ModelRef, drift: str, 
     assert selection.scores is not None
     np.testing.assert_allclose(selection.scores, expected[positions], rtol=1e-4, atol=1e-4)
     assert positions == np.argsort(-expected, kind="stable").tolist()
+
+
+@pytest.mark.parametrize("sign", ["drift", "without_first"])
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("score", ["dot", "cosine"])
+def test_the_readings_of_sign_centre_and_score(scorer: ModelRef, sign: str, centre: bool, score: str) -> None:
+    expected = directly(scorer, TARGET, "last_minus_first", "last_minus_first", sign=sign, centre=centre, score=score)
+    selection, _ = run(scorer, amount=1.0, sign=sign, centre=centre, score=score)
+    positions = [POOL.position(id) for id in selection.ids]
+    assert selection.scores is not None
+    np.testing.assert_allclose(selection.scores, expected[positions], rtol=1e-4, atol=1e-4)
+
+
+def test_a_first_token_that_turns_directions_round_is_told_of(
+    scorer: ModelRef, caplog: pytest.LogCaptureFixture
+) -> None:
+    directions = {}
+    for sign in ("drift", "without_first"):
+        context = Context(TARGET, scorer=scorer)
+        directions[sign] = context.features(Directions(sign=sign))  # type: ignore[arg-type]
+    turned = (directions["drift"]["directions"] * directions["without_first"]["directions"]).sum(1) < 0
+    for found in directions.values():
+        np.testing.assert_array_equal(found["sign_differs"][:, 0], turned)
+    assert turned.any()  # else this test shows nothing
+
+    with caplog.at_level(logging.WARNING, "selbench"):
+        selection, context = run(scorer)
+    assert f"'t': in {turned.sum()} of 3 layers the direction points the other way if the first token" in caplog.text
+    assert context.logged["sign_differs_layers"] == turned.sum()
+    np.testing.assert_array_equal(selection.diagnostics["sign_differs"][0, :, 0], turned)
+
+    # Without a subtracted first token there is nothing to differ.
+    assert not Context(TARGET, scorer=scorer).features(Directions(pooling="last"))["sign_differs"].any()
+
+
+def test_the_sign_is_of_another_mean_where_one_is_given() -> None:
+    rows = np.random.default_rng(4).normal(size=(9, 4)) * [5, 1, 1, 1] + np.array([-40.0, 0, 0, 0])
+    moved = rows + np.array([80, 0, 0, 0])
+    plain, turned = principal_direction(rows, 1), principal_direction(rows, 1, along=moved, other=rows)
+    np.testing.assert_allclose(plain.directions, -turned.directions)
+    assert not plain.sign_differs.any()
+    assert turned.sign_differs.all()
+
+
+# --------------------------------------------------------------------------------------------------------- cut texts
+
+
+def short(scorer: ModelRef, tokens: int) -> ModelRef:
+    return dataclasses.replace(scorer, max_length=tokens)
+
+
+def lengths_of(scorer: ModelRef, pool: Pool) -> np.ndarray:
+    return np.array([len(text.ids) for text in encode(pool, load_tokenizer(scorer), max_length=10_000)])
+
+
+def test_cut_target_examples_are_left_out(scorer: ModelRef, caplog: pytest.LogCaptureFixture) -> None:
+    lengths = lengths_of(scorer, TARGET)
+    limit = int(np.sort(lengths)[len(lengths) // 2])
+    whole = Pool([example for example, length in zip(TARGET, lengths) if length <= limit], "whole")
+    assert 3 < len(whole) < len(TARGET)
+    with caplog.at_level(logging.WARNING, "selbench"):
+        selection, context = run(short(scorer, limit))
+    expected, _ = run(short(scorer, limit), targets={"t": whole})
+    assert selection.ids == expected.ids
+    assert selection.scores is not None and expected.scores is not None
+    np.testing.assert_array_equal(selection.scores, expected.scores)
+    assert context.logged["cut_targets"] == len(TARGET) - len(whole)
+    assert f"target 't': {len(TARGET) - len(whole)} of 12 examples do not fit into the {limit} tokens" in caplog.text
+
+
+def test_cut_examples_of_the_pool_are_flagged(scorer: ModelRef, caplog: pytest.LogCaptureFixture) -> None:
+    lengths = lengths_of(scorer, POOL)
+    limit = int(np.sort(lengths)[len(lengths) // 2])
+    with caplog.at_level(logging.WARNING, "selbench"):
+        selection, context = run(short(scorer, limit), amount=9)
+    flagged = [bool(lengths[POOL.position(id)] > limit) for id in selection.ids]
+    assert selection.diagnostics["cut"].tolist() == flagged
+    assert context.logged["cut_examples"] == (lengths > limit).sum()
+    assert context.logged["cut_selected"] == sum(flagged)
+    assert f"{(lengths > limit).sum()} of 30 examples" in caplog.text
+    assert "length_correlation_uncut" in context.logged
+    quiet, context = run(scorer, amount=9)
+    assert "cut" not in quiet.diagnostics and context.logged["cut_examples"] == context.logged["cut_targets"] == 0
+
+
+def test_no_end_is_read_of_a_mean(scorer: ModelRef) -> None:
+    limit = int(np.median(lengths_of(scorer, POOL)))
+    selection, context = run(short(scorer, limit), drift="mean_minus_first")
+    assert "cut" not in selection.diagnostics
+    assert not [name for name in context.logged if name.startswith("cut")]
+
+
+def test_a_target_of_cut_examples_alone_is_refused(scorer: ModelRef) -> None:
+    with pytest.raises(UserError, match="target 't': none of its 12 examples fits into the 20 tokens"):
+        run(short(scorer, 20))
 
 
 def test_with_a_constant_first_token_drift_and_last_token_rank_alike(scorer: ModelRef) -> None:
@@ -283,6 +394,10 @@ def test_several_capabilities(scorer: ModelRef) -> None:
     assert {POOL.position(id) for id in merged.ids} == quota_by_hand(scores, 7)
     assert merged.diagnostics["targets"] == ["o", "t"]
     assert len(merged.diagnostics["chosen_for"]) == 7
+    agreement = merged.diagnostics["direction_cosines"]
+    one, other = (Context(target, scorer=scorer).features(Directions())["directions"] for target in (OTHER, TARGET))
+    np.testing.assert_allclose(agreement[0, 1], (one * other).sum(1), atol=1e-9)
+    np.testing.assert_allclose(np.diagonal(agreement), 1)
     assert {"length_correlation_o", "length_correlation_t"} <= set(context.logged)
 
     standard = (scores - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
@@ -446,7 +561,13 @@ def test_the_key_of_projections_holds_the_directions() -> None:
 
 def test_golden_selection(scorer: ModelRef) -> None:
     """What it chose when this was written; a change here is a change of the method."""
-    selection, _ = run(scorer, amount=6)
+    targets = {"t": TARGET, "o": OTHER}
+    selection, _ = run(scorer, amount=6, sign="drift")
     assert selection.ids == ("pool14", "pool17", "pool9", "pool12", "pool1", "pool25")
-    several, _ = run(scorer, amount=6, targets={"t": TARGET, "o": OTHER}, layer_norm="unit")
+    several, _ = run(scorer, amount=6, targets=targets, layer_norm="unit", sign="drift")
     assert several.ids == ("pool9", "pool14", "pool12", "pool1", "pool11", "pool25")
+
+    default, _ = run(scorer, amount=6)
+    assert default.ids == ("pool3", "pool23", "pool28", "pool16", "pool22", "pool5")
+    several, _ = run(scorer, amount=6, targets=targets, layer_norm="unit")
+    assert several.ids == ("pool9", "pool3", "pool14", "pool23", "pool12", "pool16")
