@@ -194,8 +194,8 @@ def order_of_the_pool_does_not_matter(subject: Subject, scratch: Path) -> None:
             f"{came}, with scores {one.scores[parting]:.6g} and {other.scores[parting]:.6g}",
             subject.place("select"),
         )
-        whole = [selected(subject, part, len(pool), scratch / "whole") for part in (pool, mixed)]
-        scores_are_of_examples(*whole, where=subject.place("select"))
+        whole, reordered = (selected(subject, part, len(pool), scratch / "whole") for part in (pool, mixed))
+        scores_are_of_examples(whole, reordered, subject.place("select"))
 
     over_pool(pool, _where_it_applies(shuffled))
 
