@@ -32,6 +32,7 @@ import numpy as np
 from typing_extensions import dataclass_transform
 
 from selbench import declare
+from selbench.declare import name_and_options
 from selbench.errors import NotApplicable, PluginError, UserError, unknown
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Suite",
     "Trainer",
     "UserError",
+    "name_and_options",
     "pool",
     "selector",
     "suite",
@@ -237,12 +239,18 @@ class Selection:
     def ranked(cls, scores: Sequence[float] | np.ndarray, budget: Budget, **diagnostics: Any) -> Selection:
         """The examples with the highest scores (N scores, one per example of the pool), as many as the budget allows.
 
-        Ties go to the lower position; NaN ranks last. Raises PluginError if there are not N scores.
+        Ties go to the lower position; NaN ranks last. The diagnostic `margin` has for each pick by how much its score is
+        above that of the next one, also of the best that is left out. Raises PluginError if there are not N scores.
         """
         values = np.asarray(scores, np.float64)
         if values.shape != (len(budget.ids),):
             raise PluginError(f"expected {len(budget.ids)} scores, one per example, but got shape {values.shape}.")
-        return cls.ordered(np.argsort(-values, kind="stable"), budget, scores=values, **diagnostics)
+        order = np.argsort(-values, kind="stable")
+        found = cls.ordered(order, budget, scores=values, **diagnostics)
+        ranked = np.append(values[order], np.nan)
+        with np.errstate(invalid="ignore"):  # of two infinite scores
+            margin = (ranked[:-1] - ranked[1:])[: len(found.ids)]
+        return dataclasses.replace(found, diagnostics={"margin": margin, **found.diagnostics})
 
     @classmethod
     def ordered(

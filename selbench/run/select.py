@@ -30,6 +30,7 @@ from selbench.store.stages import Stage, Store
 
 # The selection for the smallest budget on its own, which shows that a ranking is nested.
 PREFIX = "prefix.json"
+DIAGNOSTICS = "diagnostics.npz"  # the arrays among a selector's diagnostics
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,16 @@ class Selected:
 
     ids: tuple[str, ...] = ()  # best first
     scores: np.ndarray | None = None  # the selector's score of each id, if it gives any
+    margins: np.ndarray | None = None  # by how much each id is ahead of the next, also of one left out, if it says so
     cost: Cost = field(default_factory=dict)  # of its features too, also when they came from the store
     logged: Mapping[str, float] = field(default_factory=dict)  # the numbers that the selector logged
     stages: Mapping[str, str] = field(default_factory=dict)  # of the selection and its features: label -> key
+
+    @property
+    def margin(self) -> float | None:
+        """How near the last pick was to the next; None if that is not known, or there is no next."""
+        last = float(self.margins[-1]) if self.margins is not None and len(self.margins) else np.nan
+        return last if np.isfinite(last) else None
 
 
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
@@ -287,7 +295,7 @@ def _write_selection(folder: Path, selection: Selection, used: list[Stage]) -> N
     for name, value in selection.diagnostics.items():
         (arrays if isinstance(value, np.ndarray) else numbers)[name] = value
     if arrays:
-        np.savez_compressed(folder / "diagnostics.npz", **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / DIAGNOSTICS, **arrays)  # type: ignore[arg-type]
     write_json(
         folder / SELECTION,
         {
@@ -310,6 +318,7 @@ def _read_selection(stage: Stage) -> Selected:
     return Selected(
         ids=tuple(data["ids"]),
         scores=None if data["scores"] is None else np.asarray(data["scores"]),
+        margins=_read_margins(stage, len(data["ids"])),
         cost=total_cost([stage.cost, *costs.values()]),
         logged=stage.logged,
         stages={"selection": stage.key, **{f"{row['kind']}/{i}": row["key"] for i, row in enumerate(rows)}},
@@ -320,4 +329,15 @@ def _prefix_within(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
     """The longest beginning of a ranking that the budget allows."""
     count = len(budget.take(pool.position(id) for id in ranked.ids))
     scores = None if ranked.scores is None else ranked.scores[:count]
-    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores)
+    margins = None if ranked.margins is None else ranked.margins[:count]
+    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores, margins=margins)
+
+
+def _read_margins(stage: Stage, count: int) -> np.ndarray | None:
+    """The selector's diagnostic `margin`, if it recorded one number for each of its picks."""
+    if not (stage.path / DIAGNOSTICS).is_file():
+        return None
+    with np.load(stage.path / DIAGNOSTICS) as arrays:
+        found: np.ndarray | None = arrays["margin"] if "margin" in arrays else None
+    fits = found is not None and found.shape == (count,) and found.dtype.kind in "fiu"
+    return found if fits else None

@@ -295,7 +295,7 @@ def test_declared_libraries_are_not_imported():
         from selbench_plugins.selectors.kcenter import KCenter
         from selbench.store.keys import plugin_identity
         assert plugin_identity(LmEval())["libraries"]["lm-eval"]
-        assert plugin_identity(KCenter())["needs"][0]["libraries"]["scikit-learn"]
+        assert plugin_identity(KCenter(encoder="tfidf"))["needs"][0]["libraries"]["scikit-learn"]
         print([name for name in ("lm_eval", "sklearn", "torch", "transformers") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)

@@ -10,12 +10,19 @@ from selbench.testing import selectors as checks
 
 NAMES = [plugin.name for plugin in discover().of_kind("selector")]
 VARIANTS = {
-    "kcenter euclidean": ("kcenter", {"metric": "euclidean", "first": "medoid"}),
+    "kcenter euclidean": ("kcenter", {"encoder": "tfidf", "metric": "euclidean", "first": "medoid"}),
     "mads rounds": ("mads", {"objective": "set_cover", "weights": "idf", "layers": "all"}),
     "random balanced": ("random", {"balanced": "category"}),
+    "random of a length": ("random", {"match": "length", "quantile": 0.8}),
+    "random like longest": ("random", {"match": "length", "like": "longest"}),
+    "random like kcenter": (
+        "random",
+        {"match": "length", "like": {"name": "kcenter", "encoder": "tfidf", "first": "3"}},
+    ),
 }
 SMALL = {"latents": 64, "k": 4, "train_tokens": 2000}  # an autoencoder is trained at every call here: nothing is cached
-SUBJECTS = {name: (name, SMALL if name.startswith("sae_") else {}) for name in NAMES} | VARIANTS
+OPTIONS = {"sae_greedselect": SMALL, "sae_simscale": SMALL, "kcenter": {"encoder": "tfidf"}}
+SUBJECTS = {name: (name, OPTIONS.get(name, {})) for name in NAMES} | VARIANTS
 
 
 @pytest.mark.parametrize("check", selector_checks, ids=lambda check: check.__name__)

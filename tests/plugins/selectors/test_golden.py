@@ -22,8 +22,11 @@ GOLDEN = [
     (Random(), "say0 add4 say3 name4 name5 add2 say4 name0"),
     (Random(balanced="source"), "say0 name4 longer4 add4 name5 longer0 say3 name0"),
     (Longest(unit="characters"), "say5 add2 say4 add5 say2 add1 add4 add3"),
-    (KCenter(first="0"), "add0 name1 longer2 say4 say3 say1 name2 name4"),
-    (KCenter(first="medoid", text="text", metric="euclidean"), "name3 longer3 add1 say3 say1 longer4 say5 longer1"),
+    (KCenter(encoder="tfidf", first="0"), "add0 name1 longer2 say4 say3 say1 name2 name4"),
+    (
+        KCenter(encoder="tfidf", first="medoid", text="text", metric="euclidean"),
+        "name3 longer3 add1 say3 say1 longer4 say5 longer1",
+    ),
 ]
 GOLDEN_SCORER = [
     (Longest(), "add2 add5 add1 add4 add0 add3 say2 say5"),
