@@ -341,6 +341,7 @@ class Context:
         scratch: Path | None = None,
         checkpoint: Path | None = None,
         feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
+        selection_store: Callable[[Any, Budget], Selection] | None = None,
         selector: Any = None,
     ) -> None:
         self._seed = seed
@@ -353,6 +354,7 @@ class Context:
         self._scratch = scratch
         self._checkpoint = checkpoint
         self._feature_store = feature_store
+        self._selection_store = selection_store
 
     @property
     def seed(self) -> int:
@@ -412,6 +414,36 @@ class Context:
             self._require_declared("uses_scorer", what, "scorers")
         found = self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
         return {name: _read_only(array) for name, array in found.items()}
+
+    def selection_of(self, other: Selector, budget: Budget) -> Selection:
+        """What another selector selects from the pool, with the same seed, scorer and target; in a run computed once.
+
+        `other` is a value of the asking selector's options, so that its own options and code are in the key. Raises
+        PluginError if it is not, and if the asking selector is not declared to use what the other one uses.
+        """
+        if self._pool is None:
+            raise UserError("this context has no pool: pass one, Context(pool).")
+        what = f"a selection of '{getattr(other, 'plugin_name', type(other).__name__)}'"
+        for fact, shared_by in (("stochastic", "seeds"), ("uses_scorer", "scorers"), ("targeted", "targets")):
+            if getattr(other, fact):
+                self._require_declared(fact, f"{what}, which is {fact}", shared_by)
+        if self._selector is not None and not any(held is other for held in declare.held_selectors(self._selector)):
+            raise PluginError(
+                f"selector '{self._selector.plugin_name}' asks for {what}, which is no value of its options, and so not "
+                "in the key."
+            )
+        if self._selection_store:
+            return self._selection_store(other, budget)
+        inner = Context(
+            self._pool,
+            seed=self._seed if getattr(other, "stochastic", False) else 0,
+            scorer=self._scorer,
+            target=self._target,
+            scratch=self.scratch,
+            feature_store=self._feature_store,
+            selector=other,
+        )
+        return other.select(self._pool, budget, inner)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
         """`items`, with a progress bar if the messages go to a terminal."""

@@ -141,8 +141,8 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     found = _with_presets_folder(overrides, registry)
     if not multirun:
         cell = only_cell(found, registry)
-        return [Cell(cell, compose_run(cell, registry))]
-    cells = _distinct(Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry))
+        return [compose_cell(cell, registry)]
+    cells = _distinct(compose_cell(cell, registry) for cell in expand(found, registry))
     # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
     if (
         gpu_is_here()
@@ -192,7 +192,84 @@ def compose_config(overrides: Sequence[str], registry: Registry, with_hydra: boo
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
     """The run of one cell's overrides. Raises UserError for settings that no run can be composed of."""
-    return to_run(compose_config(overrides, registry))
+    return compose_cell(overrides, registry).run
+
+
+def compose_cell(overrides: Sequence[str], registry: Registry) -> Cell:
+    """The cell of these overrides. Raises UserError for settings that no run can be composed of.
+
+    A preset that is the value of an option (`selector.like=kcenter_tfidf`) is replaced by its plugin and options, because
+    whoever carries out the cell may not know the folder of presets.
+    """
+    config = compose_config(overrides, registry)
+    for key, value in _presets_in_options(config, registry).items():
+        overrides = [*(text for text in overrides if text.partition("=")[0] != key), f"{key}={value}"]
+        config = compose_config(overrides, registry)
+    return Cell(list(overrides), to_run(config))
+
+
+def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str]:
+    """`selector.OPTION` -> the value in Hydra's words, for each option whose value is a preset of a selector."""
+    found = {}
+    folder = [f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else []
+    for option in _selector_options(OmegaConf.get_type(config.selector)):
+        name, options = _name_and_rest(config.selector[option], option)
+        if name in presets("selector", registry.config_dir) and ("selector", name) not in registry.plugins:
+            node = compose_config([*folder, f"selector={name}"], registry).selector
+            whole = {"name": OmegaConf.get_type(node).plugin_name, **OmegaConf.to_container(node), **options}
+            found[f"selector.{option}"] = _in_hydras_words(whole)
+    return found
+
+
+def _selector_options(cls: type | None) -> list[str]:
+    """The options of a plugin whose value is a selector."""
+    fields = dataclasses.fields(cls) if cls is not None and dataclasses.is_dataclass(cls) else ()
+    return [item.name for item in fields if item.metadata.get("plugin") == "selector"]
+
+
+def _name_and_rest(value: Any, option: str) -> tuple[str | None, dict[str, Any]]:
+    """Name and options of a selector that is the value of an option: of `mads`, or `{name: mads, layers: all}`."""
+    if value is None or isinstance(value, str):
+        return value, {}
+    options = dict(value) if isinstance(value, Mapping) else {}
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(
+            f"selector.{option} is a selector: its name, or with options {{name: mads, layers: all}}; not {value}."
+        )
+    return name, options
+
+
+def _in_hydras_words(value: Any) -> str:
+    """A plain value as an override's, in which a text may hold anything."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_in_hydras_words(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_in_hydras_words, value)) + "]"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _with_selectors_in_options(selector: Any, resolved: dict[str, Any], folders: Sequence[str]) -> Any:
+    """The selector with each option that names another one replaced by that one; `resolved` gets its name and options.
+
+    Raises UserError for an unknown name or option.
+    """
+    for option in _selector_options(type(selector)):
+        name, options = _name_and_rest(resolved.get(option), option)
+        if name is None:
+            continue
+        registry = discover(folders)
+        if ("selector", name) not in registry.plugins:
+            raise UserError(unknown(f"selector.{option}", name, choices("selector", registry)))
+        try:
+            node = OmegaConf.merge(OmegaConf.structured(registry.get("selector", name).cls), options)
+        except OmegaConfBaseException as error:
+            raise UserError(f"selector.{option}={name}: {explain(error, registry)}") from error
+        selector = dataclasses.replace(selector, **{option: OmegaConf.to_object(node)})
+        resolved[option] = {"name": name, **OmegaConf.to_container(node)}  # type: ignore[dict-item]
+    return selector
 
 
 def to_run(config: DictConfig) -> Run:
@@ -206,6 +283,9 @@ def to_run(config: DictConfig) -> Run:
         objects: dict[str, Any] = {
             key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
         }
+        objects["selector"] = _with_selectors_in_options(
+            objects["selector"], resolved["selector"], recorded_plugin_path(resolved)
+        )
         plain: dict[str, Any] = {item.name: config[item.name] for item in dataclasses.fields(PlainSettings)}
     check_choices(resolved)
     by_machine = config.auto_dtype is None and "auto" in (model.dtype, scorer.dtype)

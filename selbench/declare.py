@@ -111,18 +111,33 @@ def _default_value(item: dataclasses.Field[Any]) -> Any:
 
 
 def features_needed(selector: Any, seed: int) -> Sequence[Any]:
-    """The features that the selector will ask for, from its `needs(seed)`; empty for a selector without `needs`.
+    """The features that the selector will ask for, from its `needs(seed)`, and those of the selectors that it holds.
 
     `seed` is the seed that the selector's context will have. A `needs()` without a parameter for it works as well.
     """
+    inner = [
+        spec for held in held_selectors(selector) for spec in features_needed(held, seed if held.stochastic else 0)
+    ]
     needs = getattr(selector, "needs", None)
     if needs is None:
-        return []
+        return inner
     try:
         inspect.signature(needs).bind(seed)
     except TypeError:
-        return list(needs())
-    return list(needs(seed))
+        return [*needs(), *inner]
+    return [*needs(seed), *inner]
+
+
+def held_selectors(plugin: Any) -> list[Any]:
+    """The selectors that are values of a plugin's options, as in `like` of `random`.
+
+    Such an option is a field with the metadata {"plugin": "selector"}; on the command line its value is a name, or a
+    mapping of `name` and options.
+    """
+    if not dataclasses.is_dataclass(plugin):
+        return []
+    values = [getattr(plugin, item.name) for item in dataclasses.fields(plugin)]
+    return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
 
 
 def help_without_options(cls: type) -> str:

@@ -84,25 +84,26 @@ def _largest_eigenvectors(tall: Any, count: int, seed: int) -> tuple[np.ndarray,
     basis = np.empty((n, 8 * BLOCK))
     projected = np.zeros((8 * BLOCK, 8 * BLOCK))  # basis.T @ tall.T @ tall @ basis
     block = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, BLOCK)))[0]
-    m = 0
+    m, rounds = 0, 0
     while True:
-        if m + BLOCK > basis.shape[1]:
-            basis = np.concatenate([basis, np.empty_like(basis)], axis=1)[:, : n + BLOCK]
+        end = m + block.shape[1]
+        if end > basis.shape[1]:
+            basis = np.concatenate([basis, np.empty_like(basis)], axis=1)
             projected = np.pad(projected, (0, basis.shape[1] - len(projected)))
-        basis[:, m : m + BLOCK] = block
+        basis[:, m:end] = block
         image = wide @ (tall @ block)
-        projected[: m + BLOCK, m : m + BLOCK] = basis[:, : m + BLOCK].T @ image
-        projected[m : m + BLOCK, :m] = projected[:m, m : m + BLOCK].T
-        m += BLOCK
+        projected[:end, m:end] = basis[:, :end].T @ image
+        projected[m:end, :m] = projected[:m, m:end].T
         # Twice, since one subtraction leaves rounding errors of the size of what is subtracted.
         for _ in range(2):
-            image -= basis[:, :m] @ (basis[:, :m].T @ image)
-        block, rest = np.linalg.qr(image)
-        if m >= 2 * count and (m // BLOCK) % 4 == 0:
-            values, mixed = np.linalg.eigh(projected[:m, :m])
-            residuals = np.linalg.norm(rest @ mixed[m - BLOCK :, -count:], axis=0)
-            if residuals.max() <= TOLERANCE * values[-1] or m + BLOCK > n:
-                return values[::-1][:count], (basis[:, :m] @ mixed[:, -count:])[:, ::-1]
+            image -= basis[:, :end] @ (basis[:, :end].T @ image)
+        following, rest = np.linalg.qr(image)
+        rounds += 1
+        if end == n or (end >= 2 * count and rounds % 4 == 0):
+            values, mixed = np.linalg.eigh(projected[:end, :end])
+            residuals = np.linalg.norm(rest @ mixed[m:end, -count:], axis=0)
+            if end == n or residuals.max() <= TOLERANCE * values[-1]:
+                return values[::-1][:count], (basis[:, :end] @ mixed[:, -count:])[:, ::-1]
         # Where rows have few directions, what is left is rounding errors: those too are made orthogonal to the basis.
-        block -= basis[:, :m] @ (basis[:, :m].T @ block)
-        block = np.linalg.qr(block)[0]
+        following -= basis[:, :end] @ (basis[:, :end].T @ following)
+        m, block = end, np.linalg.qr(following[:, : n - end])[0]

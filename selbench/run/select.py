@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -178,12 +179,21 @@ class SelectionStage(RunStage):
                 scratch=scratch,
                 checkpoint=kept,
                 feature_store=feature_provider(store, used),
+                selection_store=partial(self._of_other, store, used),
                 selector=self.selector,
             )
             with examples_kept(self.selector, "select", given, forget_pools), plugin_call(self.selector, "select"):
                 selection = self.selector.select(self.pool, dataclasses.replace(budget), context)
         check_selection(selection, self.selector, self.pool, budget)
         return selection, context.logged
+
+    def _of_other(self, store: Store, used: list[Stage], other: Any, budget: Budget) -> Selection:
+        """What another selector chooses here: the stage that its own run has. It goes to `used`, with all its cost."""
+        stage = SelectionStage(other, self.pool, budget, self.scorer, self.target, self.seed)
+        found = stage.result(store)
+        key = found.stages["selection"]
+        used.append(Stage(self.kind, key, store.root / self.kind / key, found.cost, found.logged, True))
+        return Selection(found.ids, found.scores)
 
     def _require_nested(self, store: Store, ranking: Stage, ranked: Selected, smallest: Budget) -> None:
         """Select for the smallest budget on its own, once, and compare: that a selector is nested is not taken on trust.
@@ -338,6 +348,6 @@ def _read_margins(stage: Stage, count: int) -> np.ndarray | None:
     if not (stage.path / DIAGNOSTICS).is_file():
         return None
     with np.load(stage.path / DIAGNOSTICS) as arrays:
-        found: np.ndarray | None = arrays["margin"] if "margin" in arrays else None
+        found: np.ndarray | None = arrays.get("margin")
     fits = found is not None and found.shape == (count,) and found.dtype.kind in "fiu"
     return found if fits else None

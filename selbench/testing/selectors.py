@@ -52,7 +52,13 @@ class Subject:
         return discover(self.plugin_path).get("selector", self.name).cls
 
     def build(self) -> Any:
-        return self.cls(**self.options)
+        """The selector. An option that is a selector itself is given as on the command line: name, or name and options."""
+        held = {item.name for item in dataclasses.fields(self.cls) if item.metadata.get("plugin") == "selector"}
+        return self.cls(**{name: self._held(value) if name in held else value for name, value in self.options.items()})
+
+    def _held(self, value: Any) -> Any:
+        options = {"name": value} if isinstance(value, str) else dict(value or {})
+        return Subject(options.pop("name"), options, self.plugin_path, self.scorer).build() if options else None
 
     def select(
         self, pool: Pool, amount: int | float, scratch: Path, seed: int = 0, unit: str = "examples"

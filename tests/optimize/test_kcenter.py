@@ -177,3 +177,13 @@ def test_ties_go_to_the_lower_position_however_many_points_are_compared_at_once(
     monkeypatch.setattr(kcenter, "BLOCK", rows)
     points = np.concatenate([np.eye(40), -np.eye(40)]).astype(np.float32)
     assert farthest_first(points, 80).order.tolist() == [0, 40, *range(1, 40), *range(41, 80)]
+
+
+def test_the_margin_is_the_distance_to_the_next_pick_also_of_one_left_out():
+    points = np.array([[0.0], [1], [2], [7], [10]])
+    assert farthest_first(points, 3, metric="euclidean", first=0).margin.tolist() == [np.inf, 7, 1]
+    whole = farthest_first(points, 5, metric="euclidean", first=0).margin
+    assert whole[:4].tolist() == [np.inf, 7, 1, 1] and np.isnan(whole[4])
+    tokens = farthest_first(points, 6, costs=np.array([1, 1, 2, 4, 2]), metric="euclidean", first=0)
+    assert tokens.order.tolist() == [0, 4] and tokens.margin.tolist() == [np.inf, 7]
+    assert farthest_first(np.ones((3, 2)), 2).margin.tolist()[1] == 0
