@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         "smaller budget gives the beginning of a larger one, where the selector claims so; the order of the pool and "
         "global randomness change nothing; nothing is written outside the scratch folder; edge cases; two processes "
         "agree. It uses generated examples and the model planted-1m as scorer, and takes seconds.",
-        epilog="example: selbench check kcenter selector.metric=euclidean; selbench check mine plugin_path=my_methods",
+        epilog="example: selbench check kcenter selector.encoder=tfidf; selbench check mine plugin_path=my_methods",
     )
     parser.add_argument("selector", help="the selector's name, or a preset of it (see `selbench plugins`)")
     parser.add_argument(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from selbench.declare import name_and_options
+from selbench.api import name_and_options
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.filters import asks_for_leaks
