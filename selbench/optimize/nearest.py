@@ -28,4 +28,5 @@ def nearest_search() -> NearestSearch:
 
 
 def _first_column(distances: np.ndarray) -> np.ndarray:
-    return np.maximum(distances[:, 0], 0)
+    found: np.ndarray = np.maximum(distances[:, 0], 0)
+    return found
