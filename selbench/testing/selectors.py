@@ -205,7 +205,11 @@ def options_round_trip(subject: Subject, scratch: Path) -> None:
     """Every option has a default and a plain value, and a selector built from its options as JSON is equal."""
     built = subject.build()
     plain = json.loads(json.dumps(dataclasses.asdict(built)))
-    assert subject.cls(**plain) == built, "options change on the way through JSON"
+    for option, value in plain.items():
+        if hasattr(held := getattr(built, option), "plugin_kind"):  # a selector: its name with its options
+            plain[option] = {"name": held.plugin_name, **value}
+    again = dataclasses.replace(subject, options=plain).build()
+    assert again == built, "options change on the way through JSON"
     subject.cls()
 
 

@@ -360,8 +360,8 @@ def test_an_edit_of_selbench_changes_the_keys_of_what_uses_it_only(edited):
     assert edited("/optimize/kcenter.py", things) == {"kcenter"}
     assert edited("/optimize/coverage_kernel.py", things) == {"mads", "sae_greedselect", "sae_simscale"}
     assert edited("/features/forward.py", things) == {"mads", "nait", "kcenter", "embeddings"} | sae
-    assert edited("/data/chat.py", things) == set(things) - {"random", "full", "base"}
-    assert edited("/features/lengths.py", things) == {"longest", "lengths"}
+    assert edited("/data/chat.py", things) == set(things) - {"full", "base"}
+    assert edited("/features/lengths.py", things) == {"longest", "lengths", "random"}
     assert edited("/data/forms.py", things) == {"response_loss"} | sae
     assert edited("/selbench/api.py", things) == set()
     assert edited("/trainers/_order.py", things) == {"trl"}
