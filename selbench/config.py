@@ -216,7 +216,9 @@ def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str
         name, options = _name_and_rest(config.selector[option], option)
         if name in presets("selector", registry.config_dir) and ("selector", name) not in registry.plugins:
             node = compose_config([*folder, f"selector={name}"], registry).selector
-            whole = {"name": OmegaConf.get_type(node).plugin_name, **OmegaConf.to_container(node), **options}
+            cls: Any = OmegaConf.get_type(node)
+            filled: Any = OmegaConf.to_container(node)
+            whole = {"name": cls.plugin_name, **filled, **options}
             found[f"selector.{option}"] = _in_hydras_words(whole)
     return found
 

@@ -17,7 +17,7 @@ VARIANTS = {
     "random like longest": ("random", {"match": "length", "like": "longest"}),
     "random like kcenter": (
         "random",
-        {"match": "length", "like": {"name": "kcenter", "encoder": "tfidf", "first": "3"}},
+        {"match": "length", "like": {"name": "kcenter", "encoder": "tfidf", "first": "medoid"}},
     ),
 }
 SMALL = {"latents": 64, "k": 4, "train_tokens": 2000}  # an autoencoder is trained at every call here: nothing is cached
