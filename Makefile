@@ -7,15 +7,15 @@ export GOMP_SPINCOUNT ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench environment clean
+.PHONY: demo test test-all lint bench environment weights clean
 
 demo: environment
 	$(BIN)/selbench demo
 
-test: lint
+test: lint weights
 	$(BIN)/pytest -q $(TESTS)
 
-test-all: lint
+test-all: lint weights
 	$(BIN)/pytest -q -m "slow or not slow" $(TESTS)
 
 lint: environment
@@ -25,6 +25,9 @@ lint: environment
 
 bench: environment
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+weights: environment
+	@sh .ci/weights
 
 environment:
 	@PYTHON='$(PYTHON)' sh .ci/setup

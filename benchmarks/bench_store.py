@@ -24,7 +24,7 @@ from selbench.store.records import Records
 from selbench.store.stages import EXECUTED, Store
 
 GRID = [
-    "selector=random,longest,kcenter,mads,sae_greedselect",
+    "selector=random,longest,kcenter_tfidf,mads,sae_greedselect",
     "budget=0.05,0.1,0.2",
     "model=planted-1m,planted-4m",
     "seed=0,1,2",

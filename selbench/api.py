@@ -32,6 +32,7 @@ import numpy as np
 from typing_extensions import dataclass_transform
 
 from selbench import declare
+from selbench.declare import name_and_options
 from selbench.errors import NotApplicable, PluginError, UndeclaredError, UserError, unknown
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Suite",
     "Trainer",
     "UserError",
+    "name_and_options",
     "pool",
     "selector",
     "suite",
@@ -237,12 +239,18 @@ class Selection:
     def ranked(cls, scores: Sequence[float] | np.ndarray, budget: Budget, **diagnostics: Any) -> Selection:
         """The examples with the highest scores (N scores, one per example of the pool), as many as the budget allows.
 
-        Ties go to the lower position; NaN ranks last. Raises PluginError if there are not N scores.
+        Ties go to the lower position; NaN ranks last. The diagnostic `margin` has for each pick by how much its score is
+        above that of the next one, also of the best that is left out. Raises PluginError if there are not N scores.
         """
         values = np.asarray(scores, np.float64)
         if values.shape != (len(budget.ids),):
             raise PluginError(f"expected {len(budget.ids)} scores, one per example, but got shape {values.shape}.")
-        return cls.ordered(np.argsort(-values, kind="stable"), budget, scores=values, **diagnostics)
+        order = np.argsort(-values, kind="stable")
+        found = cls.ordered(order, budget, scores=values, **diagnostics)
+        ranked = np.append(values[order], np.nan)
+        with np.errstate(invalid="ignore"):  # of two infinite scores
+            margin = (ranked[:-1] - ranked[1:])[: len(found.ids)]
+        return dataclasses.replace(found, diagnostics={"margin": margin, **found.diagnostics})
 
     @classmethod
     def ordered(
@@ -336,6 +344,7 @@ class Context:
         scratch: Path | None = None,
         checkpoint: Path | None = None,
         feature_store: Callable[[FeatureSpec, Pool, Context], Feature] | None = None,
+        selection_store: Callable[[Any, Budget], Selection] | None = None,
         selector: Any = None,
     ) -> None:
         self._seed = seed
@@ -348,6 +357,7 @@ class Context:
         self._scratch = scratch
         self._checkpoint = checkpoint
         self._feature_store = feature_store
+        self._selection_store = selection_store
 
     @property
     def seed(self) -> int:
@@ -407,6 +417,36 @@ class Context:
             self._require_declared("uses_scorer", what, "scorers")
         found = self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
         return {name: _read_only(array) for name, array in found.items()}
+
+    def selection_of(self, other: Selector, budget: Budget) -> Selection:
+        """What another selector selects from the pool, with the same seed, scorer and target; in a run computed once.
+
+        `other` is a value of the asking selector's options, so that its own options and code are in the key. Raises
+        PluginError if it is not, and if the asking selector is not declared to use what the other one uses.
+        """
+        if self._pool is None:
+            raise UserError("this context has no pool: pass one, Context(pool).")
+        what = f"a selection of '{getattr(other, 'plugin_name', type(other).__name__)}'"
+        for fact, shared_by in (("stochastic", "seeds"), ("uses_scorer", "scorers"), ("targeted", "targets")):
+            if getattr(other, fact):
+                self._require_declared(fact, f"{what}, which is {fact}", shared_by)
+        if self._selector is not None and not any(held is other for held in declare.held_selectors(self._selector)):
+            raise PluginError(
+                f"selector '{self._selector.plugin_name}' asks for {what}, which is no value of its options, and so not "
+                "in the key."
+            )
+        if self._selection_store:
+            return self._selection_store(other, budget)
+        inner = Context(
+            self._pool,
+            seed=self._seed if getattr(other, "stochastic", False) else 0,
+            scorer=self._scorer,
+            target=self._target,
+            scratch=self.scratch,
+            feature_store=self._feature_store,
+            selector=other,
+        )
+        return other.select(self._pool, budget, inner)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
         """`items`, with a progress bar if the messages go to a terminal."""

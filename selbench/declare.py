@@ -90,19 +90,61 @@ def selects_nothing(selector: Any) -> bool:
     return selector.share is not None and selector.share == 0
 
 
+def name_and_options(plugin: Any, name: str = "", but: Sequence[str] = ()) -> str:
+    """The plugin's name with the options that differ from their defaults, e.g. `mads(layers=all)`.
+
+    Two selectors of one name are the same arm exactly if this is the same.
+
+    Args:
+        plugin: an instance of a plugin.
+        name: the name to show instead of the plugin's.
+        but: options that the name shows already.
+    """
+    changed = [
+        f"{item.name}={_option_text(getattr(plugin, item.name))}"
+        for item in dataclasses.fields(plugin)
+        if item.name not in but and getattr(plugin, item.name) != _default_value(item)
+    ]
+    name = name or plugin.plugin_name
+    return f"{name}({','.join(changed)})" if changed else name
+
+
+def _option_text(value: Any) -> Any:
+    return name_and_options(value) if hasattr(value, "plugin_kind") else value
+
+
+def _default_value(item: dataclasses.Field[Any]) -> Any:
+    return item.default_factory() if callable(item.default_factory) else item.default
+
+
 def features_needed(selector: Any, seed: int) -> Sequence[Any]:
-    """The features that the selector will ask for, from its `needs(seed)`; empty for a selector without `needs`.
+    """The features that the selector will ask for, from its `needs(seed)`, and those of the selectors that it holds.
 
     `seed` is the seed that the selector's context will have. A `needs()` without a parameter for it works as well.
     """
+    inner = [
+        spec for held in held_selectors(selector) for spec in features_needed(held, seed if held.stochastic else 0)
+    ]
     needs = getattr(selector, "needs", None)
     if needs is None:
-        return []
+        return inner
     try:
         inspect.signature(needs).bind(seed)
     except TypeError:
-        return list(needs())
-    return list(needs(seed))
+        return [*needs(), *inner]
+    return [*needs(seed), *inner]
+
+
+def held_selectors(plugin: Any) -> list[Any]:
+    """The selectors that are values of a plugin's options, as in `like` of `random`.
+
+    Such an option is a field with the metadata {"plugin": "selector"}; on the command line its value is a name, or a
+    mapping of `name` and options.
+    """
+    if not dataclasses.is_dataclass(plugin):
+        return []
+    values = [getattr(plugin, item.name) for item in dataclasses.fields(plugin)]
+    return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
 
 
 def help_without_options(cls: type) -> str:

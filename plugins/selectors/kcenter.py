@@ -1,11 +1,14 @@
 """k-center: a selection that leaves no example of the pool far from a selected one."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Literal
 
-from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
+import numpy as np
+
+from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, name_and_options, selector
 from selbench.features.cut import cut_examples
-from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart
+from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart, encoder_problem
 from selbench.features.reducers import Pooling
 from selbench.optimize.kcenter import Metric, farthest_first, medoid
 
@@ -24,13 +27,13 @@ class KCenter:
     is at most twice the smallest possible (Gonzalez 1985).
 
     From MoDS's code: only the instruction is embedded, and the first centre is random.
-    Ours: the encoder (MoDS: BERT's [CLS] of at most 96 tokens, Euclidean, not normalised), the cosine metric, the
-    scorer's hidden states as a space, the medoid as first centre.
+    Ours: the encoder (MoDS: BERT's [CLS] of at most 96 tokens, Euclidean, not normalised), the cosine metric, TF-IDF and
+    the scorer's hidden states as other spaces, the medoid as first centre. selector=kcenter_tfidf needs no model.
 
     Options:
         space: where the vectors come from: text (a text encoder) or hidden (the scorer's residual stream).
-        encoder: for text: the encoder: tfidf (fitted on the pool, needs no model) or the name or
-            folder of a sentence-transformers model.
+        encoder: for text: the name or folder of a sentence-transformers model, or tfidf (fitted on the pool, needs no
+            model).
         dimension: for tfidf: how many dimensions are kept.
         text: for text: the part that is embedded: instruction, question (instruction and input), prompt (with system
             text and earlier turns), response, or text (prompt and response).
@@ -42,7 +45,7 @@ class KCenter:
     """
 
     space: Literal["text", "hidden"] = "text"
-    encoder: str = "tfidf"
+    encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     dimension: int = 256
     text: TextPart = "instruction"
     layer: str = "last"
@@ -56,9 +59,35 @@ class KCenter:
         self.stochastic = self.first == "random"
         self.uses_scorer = self.space == "hidden"
 
+    def label(self) -> str:
+        """The name of the preset that chooses the space, with the options that differ from their defaults."""
+        if self.space == "hidden":
+            return name_and_options(self, name="kcenter_hidden", but=("space",))
+        if self.encoder == "tfidf":
+            return name_and_options(self, name="kcenter_tfidf", but=("encoder",))
+        return name_and_options(self)
+
     def identity(self) -> dict[str, Any]:
-        """The options for the key, with the content of an encoder's folder instead of its path."""
-        return {**dataclasses.asdict(self), "encoder": TextEmbeddings(self.encoder).identity()["encoder"]}
+        """The options for the key, with the content of an encoder's folder, or its commit, instead of its path or name."""
+        text = self.space == "text"
+        return {
+            **dataclasses.asdict(self),
+            "encoder": TextEmbeddings(self.encoder).identity()["encoder"] if text else None,
+        }
+
+    def check(self) -> None:
+        """Raises UserError for an encoder that is neither on this machine nor to be downloaded."""
+        if self.space == "text" and (problem := encoder_problem(self.encoder)):
+            raise UserError(
+                f"selector 'kcenter': its encoder can be neither found nor downloaded: {problem}. Name a folder with "
+                "selector.encoder=/folder, or take selector=kcenter_tfidf, which needs no model and is another method "
+                "(docs/methods/kcenter.md)."
+            )
+
+    @classmethod
+    def check_options(cls, folder: Path) -> dict[str, Any]:
+        """For the conformance suite: vectors that need no model."""
+        return {"encoder": "tfidf"}
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self._points]
@@ -82,5 +111,10 @@ class KCenter:
         found = farthest_first(points, budget.limit, costs=budget.costs, metric=self.metric, first=first)
         return Selection(
             ids=tuple(pool.ids[i] for i in found.order),
-            diagnostics={"first": pool.ids[first], "radius": found.radius[1:]},
+            # The first pick is given, so it is ahead of none.
+            diagnostics={
+                "first": pool.ids[first],
+                "radius": found.radius[1:],
+                "margin": np.where(np.arange(len(found.order)) == 0, np.nan, found.margin),
+            },
         )

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         "model is trained, the loss falls, the context is kept, an interrupted training goes on. A suite: headlines are "
         "means of items, and items are the same for every model and seed. A pool: the same twice, and labels stay hidden. "
         "It uses generated examples and the model planted-1m. Without a name, all plugins are checked.",
-        epilog="example: selbench check kcenter selector.metric=euclidean; selbench check mine plugin_path=my_methods "
+        epilog="example: selbench check kcenter selector.encoder=/folder; selbench check mine plugin_path=my_methods "
         "pool=file pool.path=mine.jsonl; selbench check planted --kind suite",
     )
     parser.add_argument("name", nargs="?", help="the plugin's name, or a preset of it (see `selbench plugins`)")

@@ -12,7 +12,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="selbench demo",
         description="Run the comparison that ships with selbench, without a network, in a few minutes on two cores: random, "
-        "longest, kcenter and mads at two budgets and two seeds, and the arms base (no fine-tuning) and full (all "
+        "longest, kcenter_tfidf and mads at two budgets and two seeds, and the arms base (no fine-tuning) and full (all "
         "data), on the generated pool 'planted' and a one-million-parameter model. It ends with the leaderboard and "
         "the paths of what it made. The same as `selbench -m experiment=demo`; the same command again continues after "
         "an interruption.",

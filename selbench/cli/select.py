@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "selbench select --run latest/3 --out core.csv",
     )
     parser.add_argument(
-        "settings", nargs="*", metavar="key=value", help="e.g. selector=kcenter pool=file pool.path=my.jsonl budget=500"
+        "settings", nargs="*", metavar="key=value", help="e.g. selector=mads pool=file pool.path=my.jsonl budget=500"
     )
     parser.add_argument(
         "--out",

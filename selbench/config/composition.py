@@ -13,10 +13,11 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from selbench.config.held_selectors import with_selectors_in_options
 from selbench.config.messages import explained
 from selbench.errors import UserError
 from selbench.models import resolved_dtype
-from selbench.plugins import Registry
+from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
 from selbench.settings import PlainSettings, Run, check_choices
 
@@ -40,11 +41,6 @@ def compose_config(overrides: Sequence[str], registry: Registry, with_hydra: boo
         return compose(PRIMARY, overrides=list(overrides), return_hydra_config=with_hydra)
 
 
-def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
-    """The run of one cell's overrides. Raises UserError for settings that no run can be composed of."""
-    return to_run(compose_config(overrides, registry))
-
-
 def to_run(config: DictConfig) -> Run:
     """The run, in plain and validated objects, of a composed configuration. Raises UserError for invalid settings."""
     with explained(None):
@@ -56,6 +52,9 @@ def to_run(config: DictConfig) -> Run:
         objects: dict[str, Any] = {
             key: OmegaConf.to_object(config[key]) for key in ("pool", "selector", "trainer", "tracking")
         }
+        objects["selector"] = with_selectors_in_options(
+            objects["selector"], resolved["selector"], recorded_plugin_path(resolved)
+        )
         plain: dict[str, Any] = {item.name: config[item.name] for item in dataclasses.fields(PlainSettings)}
     check_choices(resolved)
     by_machine = config.auto_dtype is None and "auto" in (model.dtype, scorer.dtype)

@@ -7,12 +7,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from selbench.config.composition import compose_config, compose_run
+from omegaconf import DictConfig, OmegaConf
+
+from selbench.config.composition import compose_config, to_run
 from selbench.config.grids import expand, hydras_value, only_cell, single_cell
+from selbench.config.held_selectors import in_hydras_words, name_and_rest, selector_options
 from selbench.config.schemas import registered
 from selbench.models import gpu_is_here
 from selbench.plugins import Registry
+from selbench.presets import presets
 from selbench.settings import Run
 
 HERE = ("basic", "joblib", "submitit_local")  # launchers that stay on the machine
@@ -35,8 +40,8 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     found = with_presets_folder(overrides, registry)
     if not multirun:
         cell = only_cell(found, registry)
-        return [Cell(cell, compose_run(cell, registry))]
-    cells = _distinct(Cell(cell, compose_run(cell, registry)) for cell in expand(found, registry))
+        return [compose_cell(cell, registry)]
+    cells = _distinct(compose_cell(cell, registry) for cell in expand(found, registry))
     # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
     if (
         gpu_is_here()
@@ -45,6 +50,39 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     ):
         return cells
     return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=True)) for cell in cells]
+
+
+def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
+    """The run of one cell's overrides. Raises UserError for settings that no run can be composed of."""
+    return compose_cell(overrides, registry).run
+
+
+def compose_cell(overrides: Sequence[str], registry: Registry) -> Cell:
+    """The cell of these overrides. Raises UserError for settings that no run can be composed of.
+
+    A preset that is the value of an option (`selector.like=kcenter_tfidf`) is replaced by its plugin and options, because
+    whoever carries out the cell may not know the folder of presets.
+    """
+    config = compose_config(overrides, registry)
+    for key, value in _presets_in_options(config, registry).items():
+        overrides = [*(text for text in overrides if text.partition("=")[0] != key), f"{key}={value}"]
+        config = compose_config(overrides, registry)
+    return Cell(list(overrides), to_run(config))
+
+
+def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str]:
+    """`selector.OPTION` -> the value in Hydra's words, for each option whose value is a preset of a selector."""
+    found = {}
+    folder = [f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else []
+    for option in selector_options(OmegaConf.get_type(config.selector)):
+        name, options = name_and_rest(config.selector[option], option)
+        if name in presets("selector", registry.config_dir) and ("selector", name) not in registry.plugins:
+            node = compose_config([*folder, f"selector={name}"], registry).selector
+            cls: Any = OmegaConf.get_type(node)
+            filled: Any = OmegaConf.to_container(node)
+            whole = {"name": cls.plugin_name, **filled, **options}
+            found[f"selector.{option}"] = in_hydras_words(whole)
+    return found
 
 
 def _launcher(overrides: Sequence[str], registry: Registry) -> str:

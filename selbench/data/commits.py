@@ -6,6 +6,7 @@ keys, records and what is loaded are of one commit, whatever is pushed meanwhile
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import re
@@ -253,6 +254,11 @@ def _ref_file(repository: Repository) -> Path:
 
     folder = repo_folder_name(repo_id=repository.name, repo_type=repository.kind)
     return Path(constants.HF_HUB_CACHE) / folder / "refs" / (repository.revision or "main")
+
+
+def cached_folder(found: Settled) -> Path:
+    """Where the hub's library keeps the files of a repository at its commit, if it has any."""
+    return _ref_file(dataclasses.replace(found.repository, revision=None)).parents[1] / "snapshots" / str(found.commit)
 
 
 def _keep_in_cache(found: Settled) -> None:

@@ -11,11 +11,14 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
-from selbench.data.commits import at_commit, commit_of, name_at_hub
+from selbench.data import hub
+from selbench.data.commits import Repository, at_commit, cached_folder, commit_of, name_at_hub, settled
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
 from selbench.features.reducers import Pooling, Positions
+from selbench.features.tfidf import tfidf_vectors
 from selbench.hashing import folder_hash
+from selbench.models import WEIGHTS
 
 TextPart = Literal["instruction", "question", "prompt", "response", "text"]
 TEXTS = get_args(TextPart)
@@ -27,7 +30,7 @@ class TextEmbeddings:
     """One vector per example from a part of its text. Feature: `values` (N x d, float32).
 
     The encoder "tfidf" needs no model: sublinear TF-IDF of words, fitted on the distinct texts of the pool and reduced
-    by a truncated SVD with a fixed seed. A pool with fewer words or fewer texts than `dimension` gets fewer dimensions.
+    by an exact truncated SVD. A pool with fewer words or fewer texts than `dimension` gets fewer dimensions.
 
     Raises UserError for an option that is not valid and, when it computes, for an encoder that cannot be loaded.
     """
@@ -60,9 +63,7 @@ class TextEmbeddings:
         place = {text: i for i, text in enumerate(distinct)}
         of = np.array([place[text] for text in texts])
         tfidf = self.encoder == "tfidf"
-        values = (
-            _tfidf_vectors(distinct, self.dimension) if tfidf else _encoder_vectors(self.encoder, distinct, context)
-        )
+        values = tfidf_vectors(distinct, self.dimension) if tfidf else _encoder_vectors(self.encoder, distinct, context)
         return {"values": (_unit_rows(values) if self.normalize else values)[of]}
 
 
@@ -93,36 +94,6 @@ class HiddenStates:
         return {"values": values[:, 0]}
 
 
-def _tfidf_vectors(texts: Sequence[str], dimension: int) -> np.ndarray:
-    """TF-IDF vectors of the distinct texts, in at most `dimension` dimensions (one zero column if no text has a word)."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    # One-letter words and numbers count, because they are often all that distinguishes two short instructions.
-    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+", dtype=np.float32)
-    try:
-        rows = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        if "empty vocabulary" not in str(error):
-            raise
-        return np.zeros((len(texts), 1), np.float32)
-    # With few words or few texts nothing needs to be left out, so distances are kept exactly.
-    if rows.shape[1] <= dimension:
-        dense: np.ndarray = rows.toarray()
-        return dense
-    if rows.shape[0] <= dimension:
-        return _span_coordinates(rows)
-    reduced: np.ndarray = TruncatedSVD(dimension, random_state=0).fit_transform(rows).astype(np.float32)
-    return reduced
-
-
-def _span_coordinates(rows: Any) -> np.ndarray:
-    """The exact coordinates of the rows in the space that they span: no more dimensions than rows, distances unchanged."""
-    left, singular, _ = np.linalg.svd(rows.toarray(), full_matrices=False)
-    coordinates: np.ndarray = (left * singular).astype(np.float32)
-    return coordinates
-
-
 def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
     """The vectors of the texts (N x d, float32) from a sentence-transformers model."""
     model = _load_encoder(encoder)
@@ -139,12 +110,28 @@ def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np
     return values
 
 
+def encoder_problem(encoder: str) -> str:
+    """Why an encoder cannot be loaded, as a clause without an end; empty if it is there, or can be downloaded."""
+    if encoder == "tfidf":
+        return ""
+    where = Path(encoder).expanduser()
+    if where.is_dir():
+        return "" if _has_weights(where) else f"the folder {where} holds no weights of an encoder"
+    if _is_a_path(encoder):
+        return f"the folder {where} does not exist"
+    found = settled(Repository("model", _hub_name(encoder)))
+    if found.problem or found.asked or _has_weights(cached_folder(found)):
+        return found.problem
+    if hub.reachable():
+        return ""
+    return f"commit {found.commit} of '{found.repository.name}' is not in the local cache, and {hub.unreachable_text()}"
+
+
 def _load_encoder(encoder: str) -> Any:
     """The sentence-transformers model of this folder or name. Raises UserError if it is missing or cannot be reached."""
-    # A path that can only be a folder is not looked up on the hub.
     where = Path(encoder).expanduser()
-    if (where.is_absolute() or encoder.startswith((".", "~"))) and not where.is_dir():
-        raise UserError(f"encoder: the folder {where} does not exist.")
+    if _is_a_path(encoder) and not where.is_dir():
+        raise UserError(f"the folder {where} does not exist.")
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -162,11 +149,21 @@ def _load_encoder(encoder: str) -> Any:
 def _encoder_identity(encoder: str) -> Any:
     """What stands for an encoder in a key."""
     where = Path(encoder).expanduser()
-    if encoder == "tfidf" or where.is_absolute() or encoder.startswith((".", "~")) or where.is_dir():
+    if encoder == "tfidf" or _is_a_path(encoder) or where.is_dir():
         return (
             folder_hash(where) if encoder != "tfidf" and where.is_dir() else encoder
         )  # loading reports a missing folder
     return [_hub_name(encoder), commit_of("model", _hub_name(encoder))]
+
+
+def _is_a_path(encoder: str) -> bool:
+    """Whether it can only be a folder, and so is not looked up on the hub."""
+    return Path(encoder).expanduser().is_absolute() or encoder.startswith((".", "~"))
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a folder, or one in it (an encoder is made of modules), holds a file of weights."""
+    return any(path.name.endswith(WEIGHTS) for path in folder.rglob("*"))
 
 
 def _hub_name(encoder: str) -> str:

@@ -7,11 +7,11 @@ the largest cannot be the farthest. The block of points with the largest bounds 
 product against the centres that these points were not yet compared with. Then points of the block are picked for as
 long as its farthest point is farther than every bound outside the block. The blocks are ours.
 
-The products are computed by NumPy's BLAS and not by FAISS. FAISS, asked for all distances to each new centre, is bound
-by memory like the textbook: 64 s on one core for 52,002 x 384 and 7,800 centres, against 43 s for a plain torch loop and
-1.4 s here. `faiss.knn` for the blocked products would save a fifth of the 1.4 s, but bring a second pool of threads into
-the process (benchmarks/bench_kcenter.py measures all of these). On a GPU FAISS is worth that: with a build of faiss-gpu
-and a device, the blocked products are computed there (faiss_gpu.py).
+The distances to these centres are FAISS's (`faiss.knn`; nearest.py): on the first GPU where its build and the machine have
+one. FAISS asked for all distances to each new centre is bound by memory like the textbook (benchmarks/bench_kcenter.py
+compares them). It brings a pool of threads of its own, beside NumPy's and torch's. They take turns here, never both at
+work, and as many threads as OMP_NUM_THREADS allows wait in each; they wait busily only for a moment, because the command line
+sets GOMP_SPINCOUNT for all of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from selbench.errors import UserError, unknown
-from selbench.optimize import faiss_gpu
-from selbench.optimize.faiss_gpu import NearestSearch
+from selbench.optimize.nearest import NearestSearch, nearest_search
 
 Metric = Literal["cosine", "euclidean"]
 METRICS = get_args(Metric)
@@ -37,6 +36,9 @@ class FarthestFirst:
 
     order: np.ndarray  # K integers: the positions of the points, in the order in which they were picked
     radius: np.ndarray  # K numbers: the distance of each pick to the nearest earlier one; infinite for the first
+    # K numbers: by how much the radius of the next pick is smaller, also of the one that the limit leaves out; NaN where
+    # no point is left. About 1e-7 of the points' length or less: float32 may not tell which of the two is farther.
+    margin: np.ndarray
 
 
 def farthest_first(
@@ -69,13 +71,16 @@ def farthest_first(
     start = int(np.flatnonzero(representatives == first)[0])
     # With the cheapest points first, no more than this many can fit.
     most = int(np.searchsorted(np.cumsum(np.sort(prices)), limit, side="right"))
-    picks, squared = _farthest_picks(space[representatives], start, min(most, len(representatives)))
+    # One more than fits, so that it is known how far the last one is ahead of it.
+    picks, squared = _farthest_picks(space[representatives], start, min(most + 1, len(representatives)))
     order = np.concatenate([representatives[picks], duplicates])
     radius = np.concatenate([np.sqrt(squared), np.zeros(len(duplicates))])
     if len(picks) < len(representatives):  # the next pick is unknown, so duplicates may not follow
         order, radius = order[: len(picks)], radius[: len(picks)]
     fits = int(np.searchsorted(np.cumsum(prices[order]), limit, side="right"))
-    return FarthestFirst(order[:fits], radius[:fits])
+    ahead = np.append(radius, np.nan)
+    with np.errstate(invalid="ignore"):
+        return FarthestFirst(order[:fits], radius[:fits], ahead[:fits] - ahead[1 : fits + 1])
 
 
 def medoid(points: np.ndarray, metric: Metric = "cosine") -> int:
@@ -120,7 +125,7 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
     # `bound` is a point's squared distance to the nearest of the first `seen` picks, or -1 once the point is picked.
     bound = np.maximum(square + square[first] - 2 * (space @ space[first]), 0)
     seen = np.ones(n, np.int64)
-    picked, search = 0, faiss_gpu.nearest_on_gpu() or _nearest_on_cpu
+    picked, search = 0, nearest_search()
 
     def pick(position: int) -> None:
         nonlocal picked
@@ -133,7 +138,7 @@ def _farthest_picks(space: np.ndarray, first: int, k: int) -> tuple[np.ndarray, 
     while picked < k:
         # Every bound outside the block is at most `beyond`; `rival` is the lowest position at which it is reached.
         block, rival, beyond = _largest_bounds(bound, BLOCK)
-        _refresh_bounds(block, space, square, centres[:picked], square[order[:picked]], bound, seen, beyond, search)
+        _refresh_bounds(block, space, centres[:picked], bound, seen, beyond, search)
         # What is kept has exact distances of at least `beyond`; no other point can be picked before the next block.
         block = block[(bound[block] >= beyond) & (seen[block] == picked)]
         here, lengths, nearest = space[block], square[block], bound[block]
@@ -170,9 +175,7 @@ def _largest_bounds(bound: np.ndarray, size: int) -> tuple[np.ndarray, int, floa
 def _refresh_bounds(
     block: np.ndarray,
     space: np.ndarray,
-    square: np.ndarray,
     centres: np.ndarray,
-    centre_square: np.ndarray,
     bound: np.ndarray,
     seen: np.ndarray,
     beyond: float,
@@ -187,15 +190,7 @@ def _refresh_bounds(
         stop = min(start + CHUNK, len(centres))
         rows = block[(seen[block] < stop) & (bound[block] >= max(beyond, 0))]
         if len(rows):
-            nearest = search(space[rows], square[rows], centres[start:stop], centre_square[start:stop])
+            nearest = search(space[rows], centres[start:stop])
             bound[rows] = np.minimum(bound[rows], nearest)
             seen[rows] = stop
         start = stop
-
-
-def _nearest_on_cpu(rows: np.ndarray, square: np.ndarray, centres: np.ndarray, centre_square: np.ndarray) -> np.ndarray:
-    """The squared distance of each row to the nearest centre; `square` and `centre_square` are squared lengths."""
-    product = rows @ centres.T
-    product -= centre_square / 2
-    nearest: np.ndarray = np.maximum(square - 2 * product.max(axis=1), 0)
-    return nearest

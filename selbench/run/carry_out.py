@@ -198,7 +198,7 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
 
 
 def _note_selection(record: Record, folder: Path, selected: Selected, about: SelectionFacts) -> None:
-    record.selection = about
+    record.selection = dataclasses.replace(about, margin=selected.margin)
     record.stages |= selected.stages
     record.cost["selection"] = selected.cost
     record.logged |= {f"selection/{name}": value for name, value in selected.logged.items()}

@@ -15,7 +15,7 @@ T = TypeVar("T")
 INSTEAD = {
     "model": "point at a local copy with model.path=/path/to/folder",
     "scorer": "point at a local copy with scorer.path=/path/to/folder",
-    "selector": "point its option at a local folder (for an encoder: encoder=/path/to/folder)",
+    "selector": "point its option at a local folder (for an encoder: selector.encoder=/path/to/folder)",
     "trainer": "point its option at a local folder",
     "suite": "write a task file that reads local files, and name its folder in include_path",
 }

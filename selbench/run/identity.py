@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from selbench.api import name_and_options
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.filters import asks_for_leaks
@@ -30,8 +31,11 @@ def checked_key(run: Run, commits: bool = True) -> str:
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
-    refused, a chat template that cannot write the examples, a commit that cannot be found out.
+    refused, a chat template that cannot write the examples, what the selector's own `check` finds, a commit that cannot be
+    found out.
     """
+    if hasattr(run.selector, "check"):
+        run.selector.check()
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     pool = pool_of(run).pool
@@ -153,7 +157,7 @@ def run_axes(run: Run) -> Axes:
         match=getattr(run.trainer, "match", None) if fine_tuned else None,
         suites=tuple(sorted(run.suites)),
         seed=run.seed if fine_tuned else None,
-        selector_key=_name_and_options(selector),
+        selector_key=name_and_options(selector),
     )
 
 
@@ -163,7 +167,7 @@ def arm_label(selector: Any) -> str:
     Raises PluginError if label() fails, or returns anything but one line of text.
     """
     if not hasattr(selector, "label"):
-        return _name_and_options(selector)
+        return name_and_options(selector)
     who = f"selector '{selector.plugin_name}'"
     try:
         label = selector.label()
@@ -172,20 +176,3 @@ def arm_label(selector: Any) -> str:
     if not isinstance(label, str) or not label.strip() or len(label.splitlines()) > 1:
         raise PluginError(f"{who}: label() must give one line of text, not {label!r}.")
     return label.strip()
-
-
-def _name_and_options(selector: Any) -> str:
-    """The selector's name with the options that differ from their defaults, e.g. `mads(layers=all)`.
-
-    Two selectors of one name are the same arm exactly if this is the same.
-    """
-    changed = [
-        f"{item.name}={getattr(selector, item.name)}"
-        for item in dataclasses.fields(selector)
-        if getattr(selector, item.name) != _default_value(item)
-    ]
-    return f"{selector.plugin_name}({','.join(changed)})" if changed else selector.plugin_name
-
-
-def _default_value(item: dataclasses.Field[Any]) -> Any:
-    return item.default_factory() if callable(item.default_factory) else item.default

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from selbench.store.stages import Stage, Store
 
 # The selection for the smallest budget on its own, which shows that a ranking is nested.
 PREFIX = "prefix.json"
+DIAGNOSTICS = "diagnostics.npz"  # the arrays among a selector's diagnostics
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,16 @@ class Selected:
 
     ids: tuple[str, ...] = ()  # best first
     scores: np.ndarray | None = None  # the selector's score of each id, if it gives any
+    margins: np.ndarray | None = None  # by how much each id is ahead of the next, also of one left out, if it says so
     cost: Cost = field(default_factory=dict)  # of its features too, also when they came from the store
     logged: Mapping[str, float] = field(default_factory=dict)  # the numbers that the selector logged
     stages: Mapping[str, str] = field(default_factory=dict)  # of the selection and its features: label -> key
+
+    @property
+    def margin(self) -> float | None:
+        """How near the last pick was to the next; None if that is not known, or there is no next."""
+        last = float(self.margins[-1]) if self.margins is not None and len(self.margins) else np.nan
+        return last if np.isfinite(last) else None
 
 
 def make_budget(selector: Any, pool: Pool, amount: int | float, unit: str, tokens: np.ndarray | None) -> Budget | None:
@@ -170,12 +179,21 @@ class SelectionStage(RunStage):
                 scratch=scratch,
                 checkpoint=kept,
                 feature_store=feature_provider(store, used),
+                selection_store=partial(self._of_other, store, used),
                 selector=self.selector,
             )
             with examples_kept(self.selector, "select", given, forget_pools), plugin_call(self.selector, "select"):
                 selection = self.selector.select(self.pool, dataclasses.replace(budget), context)
         check_selection(selection, self.selector, self.pool, budget)
         return selection, context.logged
+
+    def _of_other(self, store: Store, used: list[Stage], other: Any, budget: Budget) -> Selection:
+        """What another selector chooses here: the stage that its own run has. It goes to `used`, with all its cost."""
+        stage = SelectionStage(other, self.pool, budget, self.scorer, self.target, self.seed)
+        found = stage.result(store)
+        key = found.stages["selection"]
+        used.append(Stage(self.kind, key, store.root / self.kind / key, found.cost, found.logged, True))
+        return Selection(found.ids, found.scores)
 
     def _require_nested(self, store: Store, ranking: Stage, ranked: Selected, smallest: Budget) -> None:
         """Select for the smallest budget on its own, once, and compare: that a selector is nested is not taken on trust.
@@ -287,7 +305,7 @@ def _write_selection(folder: Path, selection: Selection, used: list[Stage]) -> N
     for name, value in selection.diagnostics.items():
         (arrays if isinstance(value, np.ndarray) else numbers)[name] = value
     if arrays:
-        np.savez_compressed(folder / "diagnostics.npz", **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(folder / DIAGNOSTICS, **arrays)  # type: ignore[arg-type]
     write_json(
         folder / SELECTION,
         {
@@ -310,6 +328,7 @@ def _read_selection(stage: Stage) -> Selected:
     return Selected(
         ids=tuple(data["ids"]),
         scores=None if data["scores"] is None else np.asarray(data["scores"]),
+        margins=_read_margins(stage, len(data["ids"])),
         cost=total_cost([stage.cost, *costs.values()]),
         logged=stage.logged,
         stages={"selection": stage.key, **{f"{row['kind']}/{i}": row["key"] for i, row in enumerate(rows)}},
@@ -320,4 +339,15 @@ def _prefix_within(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
     """The longest beginning of a ranking that the budget allows."""
     count = len(budget.take(pool.position(id) for id in ranked.ids))
     scores = None if ranked.scores is None else ranked.scores[:count]
-    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores)
+    margins = None if ranked.margins is None else ranked.margins[:count]
+    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores, margins=margins)
+
+
+def _read_margins(stage: Stage, count: int) -> np.ndarray | None:
+    """The selector's diagnostic `margin`, if it recorded one number for each of its picks."""
+    if not (stage.path / DIAGNOSTICS).is_file():
+        return None
+    with np.load(stage.path / DIAGNOSTICS) as arrays:
+        found: np.ndarray | None = arrays.get("margin")
+    fits = found is not None and found.shape == (count,) and found.dtype.kind in "fiu"
+    return found if fits else None

@@ -173,6 +173,9 @@ class SelectionFacts:
     # Source, category, response length or hidden label -> value -> number of selected examples.
     composition: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     leaked: int | None = None  # distinct selected examples that leak into any suite
+    # How near the last pick was to the best example left out: the difference of their scores, or of their distances for
+    # k-center. None where the selector does not say it, or leaves nothing out.
+    margin: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """As record.json holds them; empty where nothing was selected."""

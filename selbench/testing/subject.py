@@ -74,7 +74,7 @@ class Subject:
                 return given
             raise NotTested(str(reason)) from reason
         try:
-            self.cls(**{**own, **given})
+            self.made({**own, **given})
         except UserError:  # the given ones do not go with them, as a path with options of a training
             return given
         return {**own, **given}
@@ -90,11 +90,20 @@ class Subject:
     def build(self) -> Any:
         """A new instance. Raises NotTested if it cannot be made, which the check of options says."""
         try:
-            return self.cls(**self.all_options)
+            return self.made(self.all_options)
         except NotTested:
             raise
         except Exception as error:  # a stranger's __post_init__ may raise anything
             raise NotTested("it cannot be made with these options, as another check says") from error
+
+    def made(self, options: Mapping[str, Any]) -> Any:
+        """An instance. An option that is a selector itself is given as on the command line: name, or name and options."""
+        held = {item.name for item in dataclasses.fields(self.cls) if item.metadata.get("plugin") == "selector"}
+        return self.cls(**{name: self._held(value) if name in held else value for name, value in options.items()})
+
+    def _held(self, value: Any) -> Any:
+        options = {"name": value} if isinstance(value, str) else dict(value or {})
+        return Subject(options.pop("name"), options, self.plugin_path, self.scorer).build() if options else None
 
     def place(self, method: str) -> str:
         """Where a method of the plugin is written."""

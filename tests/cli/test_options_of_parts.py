@@ -9,7 +9,7 @@ from helpers.recorded import records
 
 
 def test_cells_run_and_compose_by_themselves(selbench, settings, tmp_path):
-    ran = selbench("-m", *settings, "selector=random,kcenter", "selector.kcenter.dimension=4,8", "seed=0,0")
+    ran = selbench("-m", *settings, "selector=random,kcenter_tfidf", "selector.kcenter_tfidf.dimension=4,8", "seed=0,0")
     assert ran.status == 0, ran.err
     assert "3 of 3 cells" in " ".join(ran.err.split())
     outputs = tmp_path / "outputs"
@@ -17,8 +17,8 @@ def test_cells_run_and_compose_by_themselves(selbench, settings, tmp_path):
     rows = json.loads(sweep.read_text())["rows"]
     assert [[text for text in row["overrides"] if text.startswith("selector")] for row in rows] == [
         ["selector=random"],
-        ["selector=kcenter", "selector.dimension=4"],
-        ["selector=kcenter", "selector.dimension=8"],
+        ["selector=kcenter_tfidf", "selector.dimension=4"],
+        ["selector=kcenter_tfidf", "selector.dimension=8"],
     ]
     assert {record["key"] for record in records(outputs)} == {row["key"] for row in rows}
     shown = selbench("show", "latest/3", "--outputs", str(outputs)).out

@@ -113,7 +113,8 @@ def test_mistakes_are_told_as_the_run_itself_tells_them(selbench, settings, wron
 def test_planning_loads_none_of_the_heavy_libraries(tmp_path):
     code = (
         "import sys; from selbench.cli.main import run; "
-        f"status = run(['plan', '-m', 'selector=random,mads,kcenter,sae_simscale', 'pool.size=200', 'output_dir={tmp_path}']); "
+        "status = run(['plan', '-m', 'selector=random,mads,kcenter_tfidf,sae_simscale', 'pool.size=200', "
+        f"'output_dir={tmp_path}']); "
         "print(status, [name for name in ('torch', 'transformers', 'mlflow', 'datasets') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -163,7 +163,7 @@ def test_runs_that_failed_or_were_skipped_end_as_before(selbench, settings, tmp_
     "cell",
     [
         ["selector=mads", "selector.layers=all", "model=planted-4m", "scorer=planted-1m"],
-        ["selector=kcenter", "selector.metric=euclidean", "budget=7"],
+        ["selector=kcenter_tfidf", "selector.metric=euclidean", "budget=7"],
         ["selector=sae_greedselect", "trainer=lora", "budget=1.0"],
         ["selector=nait", "target=[planted]", "trainer.match=steps"],
         ["selector=base", "suite=[mmlu,planted]", "trainer=alpaca_recipe"],
@@ -173,7 +173,7 @@ def test_runs_that_failed_or_were_skipped_end_as_before(selbench, settings, tmp_
 )
 def test_a_record_alone_makes_the_run(cell):
     from selbench.cli.rerun import recorded_run
-    from selbench.config.composition import compose_run
+    from selbench.config.runs import compose_run
     from selbench.config.schemas import register
     from selbench.plugins import discover
     from selbench.run.identity import new_record

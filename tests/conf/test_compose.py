@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from selbench.config.composition import compose_run
 from selbench.config.grids import expand
-from selbench.config.runs import composed_run
+from selbench.config.runs import compose_run, composed_run
 from selbench.config.schemas import register
 from selbench.plugins import discover
 from selbench.presets import presets

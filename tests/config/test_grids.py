@@ -64,7 +64,7 @@ def test_cells_are_those_of_hydras_sweeper(registry, overrides, cells):
     ids=str,
 )
 def test_the_axes_of_an_experiment_can_be_set_on_the_command_line(registry, overrides, cells):
-    axes = ["selector=base,full,random,longest,kcenter,mads", "budget=0.1,0.2", "seed=0,1"]
+    axes = ["selector=base,full,random,longest,kcenter_tfidf,mads", "budget=0.1,0.2", "seed=0,1"]
     found = expand(["experiment=demo", *overrides], registry)
     assert found == _swept(["experiment=demo", *overrides], axes) and len(found) == cells
 

@@ -131,7 +131,7 @@ def test_presets_of_a_selector(tmp_path):
     (tmp_path / "selector" / "far.yaml").write_text("defaults: [kcenter, _self_]\nencoder: /folder\n")
     cells = composed(["selector=kcenter,far", "selector.far.dimension=8"], multirun=True, config_dir=tmp_path)
     assert [(cell.run.selector.encoder, cell.run.selector.dimension) for cell in cells] == [
-        ("tfidf", 256),
+        ("sentence-transformers/all-MiniLM-L6-v2", 256),
         ("/folder", 8),
     ]
     # The plugin's name stands for its presets where no choice has that name.

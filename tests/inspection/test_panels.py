@@ -26,7 +26,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inspect(outputs: Path, name: str, *settings: str) -> tuple[View, Path, dict[str, str]]:
     """The view, the folder with its files, and the panels that were left out (name -> why)."""
-    from selbench.config.composition import compose_run
+    from selbench.config.runs import compose_run
     from selbench.config.schemas import register
     from selbench.inspection.of_run import view_of
     from selbench.plugins import discover

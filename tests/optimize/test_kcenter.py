@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selbench.errors import UserError
-from selbench.optimize import faiss_gpu, kcenter
+from selbench.optimize import kcenter, nearest
 from selbench.optimize.kcenter import farthest_first, medoid
 
 
@@ -122,23 +122,68 @@ def test_points_must_be_finite():
         farthest_first(np.array([[1.0], [np.nan]]), 1)
 
 
-def test_with_a_gpu_build_of_faiss_the_products_are_computed_there_and_the_picks_are_the_same(monkeypatch):
-    """faiss on the CPU answers the calls to the GPU. This shows that the calls are right; no GPU is used."""
-    points = np.random.default_rng(3).standard_normal((5000, 16)).astype(np.float32)
-    expected = farthest_first(points, 600).order
-    asked = []
+@pytest.fixture
+def build(monkeypatch):
+    """Has the installed build of faiss look like another one: `build(gpus)` is one for GPUs, `build(None)` one for CPUs.
+
+    faiss on the CPU answers the calls to the GPU, so that the calls are seen to be right; no GPU is used.
+    """
+    asked: list[str] = []
 
     def knn_gpu(resources, rows, centres, k):
-        asked.append(len(rows))
-        return faiss.knn(rows, centres, k)
+        asked.append("gpu")
+        return knn(rows, centres, k)
 
-    monkeypatch.setattr(faiss_gpu, "_is_installed", lambda name: True)
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
-    monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
-    faiss_gpu.nearest_on_gpu.cache_clear()
-    try:
-        assert set(farthest_first(points, 600).order) == set(expected)
-    finally:
-        faiss_gpu.nearest_on_gpu.cache_clear()
-    assert asked
+    def knn_cpu(rows, centres, k):
+        asked.append("cpu")
+        return knn(rows, centres, k)
+
+    def look_like(gpus: int | None) -> list[str]:
+        if gpus is None:
+            monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
+        else:
+            monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+            monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus or 0)
+        monkeypatch.setattr(faiss, "knn", knn_cpu)
+        nearest.nearest_search.cache_clear()
+        return asked
+
+    knn = faiss.knn
+    yield look_like
+    nearest.nearest_search.cache_clear()
+
+
+@pytest.mark.parametrize(("gpus", "where"), [(None, "cpu"), (0, "cpu"), (1, "gpu")])
+def test_faiss_searches_on_the_gpu_if_its_build_and_the_machine_have_one(build, gpus, where):
+    points = np.random.default_rng(3).standard_normal((5000, 16)).astype(np.float32)
+    expected = farthest_first(points, 600).order
+    asked = build(gpus)
+    assert set(farthest_first(points, 600).order) == set(expected)
+    assert set(asked) == {where}
+
+
+def test_the_search_gives_squared_distances_that_are_never_negative():
+    rows = np.random.default_rng(4).standard_normal((300, 12)).astype(np.float32) * 100
+    found = nearest.nearest_search()(rows, np.concatenate([rows[:150], rows[:3] + 1]))
+    exact = ((rows[:, None].astype(np.float64) - rows[None, :150]) ** 2).sum(2).min(1)
+    np.testing.assert_allclose(found[150:], exact[150:], rtol=1e-4)
+    assert (found >= 0).all() and np.allclose(found[:150], 0, atol=1)
+
+
+@pytest.mark.parametrize("rows", [1, 19, 20, 21, 400])
+def test_ties_go_to_the_lower_position_however_many_points_are_compared_at_once(rows, monkeypatch):
+    """faiss.knn sums squared differences for fewer than 20 rows and multiplies matrices for more."""
+    monkeypatch.setattr(kcenter, "BLOCK", rows)
+    points = np.concatenate([np.eye(40), -np.eye(40)]).astype(np.float32)
+    assert farthest_first(points, 80).order.tolist() == [0, 40, *range(1, 40), *range(41, 80)]
+
+
+def test_the_margin_is_the_distance_to_the_next_pick_also_of_one_left_out():
+    points = np.array([[0.0], [1], [2], [7], [10]])
+    assert farthest_first(points, 3, metric="euclidean", first=0).margin.tolist() == [np.inf, 7, 1]
+    whole = farthest_first(points, 5, metric="euclidean", first=0).margin
+    assert whole[:4].tolist() == [np.inf, 7, 1, 1] and np.isnan(whole[4])
+    tokens = farthest_first(points, 6, costs=np.array([1, 1, 2, 4, 2]), metric="euclidean", first=0)
+    assert tokens.order.tolist() == [0, 4] and tokens.margin.tolist() == [np.inf, 7]
+    assert farthest_first(np.ones((3, 2)), 2).margin.tolist()[1] == 0

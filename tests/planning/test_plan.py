@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selbench.api import ModelRef
-from selbench.config.composition import compose_run
+from selbench.config.runs import compose_run
 from selbench.planning.demands import Cell
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimator, fitted_seconds

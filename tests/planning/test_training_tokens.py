@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selbench.config.composition import compose_run
+from selbench.config.runs import compose_run
 from selbench.config.schemas import register
 from selbench.models import light_tokenizer
 from selbench.planning.estimates import Estimator, fitted_seconds

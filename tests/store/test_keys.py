@@ -295,7 +295,7 @@ def test_declared_libraries_are_not_imported():
         from selbench_plugins.selectors.kcenter import KCenter
         from selbench.store.keys import plugin_identity
         assert plugin_identity(LmEval())["libraries"]["lm-eval"]
-        assert plugin_identity(KCenter())["needs"][0]["libraries"]["scikit-learn"]
+        assert plugin_identity(KCenter(encoder="tfidf"))["needs"][0]["libraries"]["scikit-learn"]
         print([name for name in ("lm_eval", "sklearn", "torch", "transformers") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
@@ -360,8 +360,8 @@ def test_an_edit_of_selbench_changes_the_keys_of_what_uses_it_only(edited):
     assert edited("/optimize/kcenter.py", things) == {"kcenter"}
     assert edited("/optimize/coverage_kernel.py", things) == {"mads", "sae_greedselect", "sae_simscale"}
     assert edited("/features/forward.py", things) == {"mads", "nait", "kcenter", "embeddings"} | sae
-    assert edited("/data/chat.py", things) == set(things) - {"random", "full", "base"}
-    assert edited("/features/lengths.py", things) == {"longest", "lengths"}
+    assert edited("/data/chat.py", things) == set(things) - {"full", "base"}
+    assert edited("/features/lengths.py", things) == {"longest", "lengths", "random"}
     assert edited("/data/forms.py", things) == {"response_loss"} | sae
     assert edited("/selbench/api.py", things) == set()
     assert edited("/trainers/_order.py", things) == {"trl"}

@@ -19,8 +19,8 @@ SEEN = {
     api.Example: (2, "5cede32d4cb2"),
     api.Pool: (2, "f465d1b099c1"),
     api.Budget: (2, "97a7144fd56e"),
-    api.Selection: (2, "506fe1955ac2"),
-    api.Context: (2, "eefb60e61c04"),
+    api.Selection: (2, "a3378b97951e"),
+    api.Context: (2, "b303b49aef97"),
     libraries.own_randomness: (2, "457f82b482e4"),
     keys.derive_seed: (2, "d702a67e0265"),
 }

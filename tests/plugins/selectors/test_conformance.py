@@ -9,9 +9,15 @@ from selbench.testing import Subject
 from selbench.testing.outcomes import run_checks
 
 VARIANTS = {
-    "kcenter euclidean": ("kcenter", {"metric": "euclidean", "first": "medoid"}),
+    "kcenter euclidean": ("kcenter", {"encoder": "tfidf", "metric": "euclidean", "first": "medoid"}),
     "mads rounds": ("mads", {"objective": "set_cover", "weights": "idf", "layers": "all"}),
     "random balanced": ("random", {"balanced": "category"}),
+    "random of a length": ("random", {"match": "length", "quantile": 0.8}),
+    "random like longest": ("random", {"match": "length", "like": "longest"}),
+    "random like kcenter": (
+        "random",
+        {"match": "length", "like": {"name": "kcenter", "encoder": "tfidf", "first": "medoid"}},
+    ),
 }
 SUBJECTS = {plugin.name: (plugin.name, {}) for plugin in discover().of_kind("selector")} | VARIANTS
 

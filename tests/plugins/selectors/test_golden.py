@@ -22,10 +22,16 @@ GOLDEN = [
     (Random(), "say0 add4 say3 name4 name5 add2 say4 name0"),
     (Random(balanced="source"), "say0 name4 longer4 add4 name5 longer0 say3 name0"),
     (Longest(unit="characters"), "say5 add2 say4 add5 say2 add1 add4 add3"),
-    (KCenter(first="0"), "add0 name1 longer2 say4 say3 say1 name2 name4"),
-    (KCenter(first="medoid", text="text", metric="euclidean"), "name3 longer3 add1 say3 say1 longer4 say5 longer1"),
+    (KCenter(encoder="tfidf", first="0"), "add0 name1 longer2 say4 say3 say1 name2 name4"),
+    (
+        KCenter(encoder="tfidf", first="medoid", text="text", metric="euclidean"),
+        "name3 longer3 add1 say3 say1 longer4 say5 longer1",
+    ),
 ]
 GOLDEN_SCORER = [
+    (Random(match="length", quantile=0.5), "say0 add4 say3 name4 name5 add2 say4 say5"),
+    (Random(match="length", like=Longest()), "add2 add5 add4 add1 say5 add3 say2 add0"),
+    (Random(match="length", like=KCenter(encoder="tfidf", first="0")), "say5 say0 longer5 name5 say3 say4 name2 name4"),
     (Longest(), "add2 add5 add1 add4 add0 add3 say2 say5"),
     (KCenter(space="hidden", first="0"), "add0 say2 say4 name2 name4 longer1 name1 say3"),
     (Mads(rho=0.1), "name1 name4 say4 name0 say2 name5 say5 name3"),

@@ -48,9 +48,9 @@ METHODS = [
     Random(balanced="category"),
     Longest(),
     Longest(unit="characters"),
-    KCenter(),
+    KCenter(encoder="tfidf"),
     KCenter(space="hidden", first="medoid"),
-    KCenter(text="text", metric="euclidean", first="3"),
+    KCenter(encoder="tfidf", text="text", metric="euclidean", first="3"),
     Mads(),
     Mads(objective="set_cover", layers="all", weights="idf"),
     Mads(threshold="top_m", top_m=3, objective="m_cover", capture="ffn_up_abs", max_df=1.0),
@@ -83,7 +83,7 @@ def test_budget_in_tokens(method, scorer, store):
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_one_example_and_identical_examples(method, scorer):
     if isinstance(method, KCenter) and method.first == "3":
-        method = KCenter(first="0")
+        method = KCenter(encoder="tfidf", first="0")
     assert run(method, Pool([Example("a", "add one", "two")]), 1, scorer).ids == ("a",)
     pool = Pool([Example(f"e{i}", "add one", "two") for i in range(6)])
     assert sorted(run(method, pool, 6, scorer).ids) == sorted(pool.ids)
@@ -91,7 +91,9 @@ def test_one_example_and_identical_examples(method, scorer):
 
 
 @pytest.mark.parametrize(
-    "method", [KCenter(first="medoid", text="text"), Mads(weights="idf", layers="all", rho=0.3), Longest()], ids=repr
+    "method",
+    [KCenter(encoder="tfidf", first="medoid", text="text"), Mads(weights="idf", layers="all", rho=0.3), Longest()],
+    ids=repr,
 )
 def test_the_order_of_the_pool_does_not_matter(method, scorer):
     # Without duplicates, and lengths that all differ: no ties.
@@ -148,14 +150,14 @@ def test_longest_against_the_published_selection(shared_data):
 
 def test_kcenter_diagnostics_and_first():
     pool = make_pool(50)
-    found = run(KCenter(first="4"), pool, 20)
+    found = run(KCenter(encoder="tfidf", first="4"), pool, 20)
     assert found.ids[0] == "e4" and found.diagnostics["first"] == "e4"
     assert len(found.diagnostics["radius"]) == 19 and (np.diff(found.diagnostics["radius"]) <= 1e-6).all()
-    assert not KCenter(first="4").stochastic and KCenter().stochastic
+    assert not KCenter(encoder="tfidf", first="4").stochastic and KCenter(encoder="tfidf").stochastic
     with pytest.raises(UserError, match="neither random, medoid nor a position"):
-        KCenter(first="center")
+        KCenter(encoder="tfidf", first="center")
     with pytest.raises(UserError, match="outside the 50 points"):
-        run(KCenter(first="50"), pool, 2)
+        run(KCenter(encoder="tfidf", first="50"), pool, 2)
 
 
 def test_mads_chooses_by_the_tags_it_was_given():
