@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selbench.numbers import counted_text
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import Estimator
@@ -110,7 +111,7 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
     if total["unknown"]:
-        warnings.append(f"{total['unknown']} stages have no estimate of time and are not in the totals.")
+        warnings.append(f"{counted_text(total['unknown'], 'stage')} without an estimate of time: not in the totals.")
     waiting = [cell for cell in grid.cells if cell.record and cell.record.status != "finished" and not cell.runs]
     if waiting:
         notes.append(
