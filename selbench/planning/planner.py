@@ -111,11 +111,11 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
     if total["unknown"]:
-        warnings.append(f"{counted_text(total['unknown'], 'stage')} without an estimate of time: not in the totals.")
+        warnings.append(f"no estimate of time for {counted_text(total['unknown'], 'stage')}: not in the totals.")
     waiting = [cell for cell in grid.cells if cell.record and cell.record.status != "finished" and not cell.runs]
     if waiting:
         notes.append(
-            f"{len(waiting)} cells have ended as failed or skipped before and stay so; retry=failed (or all) runs them again."
+            f"{counted_text(len(waiting), 'cell')} ended as failed or skipped before; retry=failed (or all) runs such cells again."
         )
     if total["at_most"]:
         notes.append(

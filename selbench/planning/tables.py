@@ -105,7 +105,7 @@ def _detectable_text(rows: Sequence[Detectable]) -> str:
     if first.spread is None:
         return f"{first.source}: what {first.seeds} seeds can show is not known before the first runs"
     shown = f"{first.seeds} seeds can show"
-    power = f"(80 % power, {first.arms} arms, verdicts corrected)"
+    power = f"(80 % power; verdicts corrected among {first.arms} arms, on the same test items)"
     each = [
         f"a difference of {two_digits_text(row.difference)}, if the seed spread is {two_digits_text(row.spread)} ({row.source})"
         for row in rows

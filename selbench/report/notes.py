@@ -46,8 +46,9 @@ def board_notes(
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
         f"Correction: {ABOUT[correction]}. The files hold three "
         f"{percent_text(confidence)} intervals of each difference: by itself, corrected, and simultaneous.",
-        _population_sentence(found),
     ]
+    if len(found.mean):
+        said.append(_population_sentence(found))
     unknown = ~np.isfinite(found.se_seed)
     single = (found.seeds < 2) & np.isfinite(found.mean)
     if (single & ~unknown).any():
@@ -120,6 +121,11 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
     found = []
     if baseline not in selectors:
         found.append(f"no arm `{baseline}` to compare with.")
+    elif without := sum(all(row.selector != baseline for row in table.rows) for table in tables):
+        found.append(
+            f"{count_text(without)} of {counted_text(len(tables), 'table')} without an arm `{baseline}`: arms are compared with "
+            "each other only there."
+        )
     if BASELINE not in {name.lower() for name in selectors}:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."

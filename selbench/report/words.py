@@ -141,6 +141,8 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
     gap += f", p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}." if pair.tested else "."
     if not tied:
         return [f"{best.arm} is alone in first place. {gap}"]
+    if not any(one.tested for one in table.pairs):
+        return [f"{best.arm} scores best, but no difference could be tested: the noise of these scores is not known."]
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
     if math.isnan(pair.detectable):
         return [f"{said} The noise is not known well enough to say what these seeds can show."]

@@ -94,7 +94,11 @@ def _jointly_adjusted(tests: PairTests, family: Ints, alpha: float) -> Adjusted:
         noise = None if tests.sides is None else _noise_of_arms(tests, tests.sides, here, a, b, len(names))
         of = Comparisons(a, b, tests.statistic[here], tests.df[here], tests.p[here], tests.primary[here])
         found = joint_tests(of, noise, alpha)
-        adjusted[here], limit[here], together[here] = found.p, found.limit, found.simultaneous
+        # With about one degree of freedom the draws may be milder than the t distribution: a corrected p value is never below
+        # the uncorrected one.
+        alone = stats.t.isf(alpha / 2, of.df)
+        adjusted[here], together[here] = np.maximum(found.p, of.p), np.maximum(found.simultaneous, alone)
+        limit[here] = agreeing_limits(np.maximum(found.limit, alone), of.statistic, adjusted[here] < alpha)
     return Adjusted(adjusted, limit, together)
 
 
