@@ -63,7 +63,9 @@ def simulate(shape: Shape, boards: int, correction: str = "joint", rng_seed: int
     known = float(np.sqrt((spread[:, :2] ** 2).mean()))
     planned = []
     for past in np.sqrt(stats.chi2.ppf((np.arange(PLANS) + 0.5) / PLANS, PAST_DF) / PAST_DF):
-        size = foreseen_effect(shape.arms, shape.tables, shape.seeds, known_df=PAST_DF, correction=correction)
+        size = foreseen_effect(
+            shape.arms, shape.tables, shape.seeds, measures=shape.tables, known_df=PAST_DF, correction=correction
+        )
         planned.append(np.full(shape.tables, known * past * size))
     plan = [_found(draw, planned[i % PLANS], correction) for i, draw in enumerate(draws)]
     return Power(

@@ -64,6 +64,7 @@ def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detect
     seen = seed_spreads(records)
     planned = _planned(cells)
     tables = sum(len(one.tables) for one in planned.values())
+    suites = len({suite for suite, _ in planned})
     rows = []
     for (suite, model), one in planned.items():
         seeds = min(map(len, one.seeds.values()))
@@ -71,7 +72,7 @@ def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detect
         for sd, df, source, guess in _spreads(seen, suite, model, one.suite):
             sizes = math.inf
             if seeds > 1 and sd is not None:
-                sizes = sd * foreseen_effect(arms, tables, seeds, known_df=df, baseline=one.baseline)
+                sizes = sd * foreseen_effect(arms, tables, seeds, measures=suites, known_df=df, baseline=one.baseline)
             difference = sizes if math.isfinite(sizes) else None
             rows.append(Detectable(suite, model, seeds, sd, difference, source, guess, arms, tables))
     return rows

@@ -115,7 +115,7 @@ def _with_remarks(plan: Plan, grid: Grid) -> Plan:
     waiting = [cell for cell in grid.cells if cell.record and cell.record.status != "finished" and not cell.runs]
     if waiting:
         notes.append(
-            f"{counted_text(len(waiting), 'cell')} ended as failed or skipped before; retry=failed (or all) runs such cells again."
+            f"{counted_text(len(waiting), 'cell')} ended as failed or skipped before; retry=failed (or all) runs these again."
         )
     if total["at_most"]:
         notes.append(

@@ -35,6 +35,7 @@ def foreseen_effect(
     tables: int,
     seeds: int,
     *,
+    measures: int = 1,
     known_df: float = math.inf,
     baseline: bool = True,
     correction: Correction = "joint",
@@ -43,13 +44,15 @@ def foreseen_effect(
 ) -> float:
     """The smallest true difference, in standard deviations of one score, that such a board shows with the chance `power`.
 
-    The board has `tables` tables of `arms` arms with `seeds` seeds each, all equally noisy, and the moderated test. The
+    The board has `tables` tables of `arms` arms with `seeds` seeds each, all equally noisy, and the moderated test; between
+    tables of different `measures` (suites or tasks; so many of them), less is borrowed. The
     difference is that of one arm to the `baseline` arm (without one, to any arm), while no other arms differ. `known_df`
     are the degrees of freedom with which the standard deviation is known. Infinite with one seed or one arm.
     """
     if seeds < 2 or arms < 2:
         return math.inf
-    limits = _simulated_limits(arms, min(tables, MOST_TABLES), seeds, baseline, correction, confidence)
+    tables = min(tables, MOST_TABLES)
+    limits = _simulated_limits(arms, tables, min(measures, tables), seeds, baseline, correction, confidence)
 
     def chance(effect: float) -> float:
         # The limits hold the estimated standard errors already, so nothing more is estimated in a new experiment.
@@ -67,7 +70,7 @@ def foreseen_effect(
 
 @lru_cache(maxsize=64)
 def _simulated_limits(
-    arms: int, tables: int, seeds: int, baseline: bool, correction: Correction, confidence: float
+    arms: int, tables: int, measures: int, seeds: int, baseline: bool, correction: Correction, confidence: float
 ) -> Floats:
     """How large differences have to come out to be verdicts if no other arms differ, in true standard errors."""
     rng = np.random.default_rng(SEED)
@@ -78,7 +81,9 @@ def _simulated_limits(
     wanted = first if baseline else ~no
     boards = []
     for _ in range(BOARDS):
-        cells = Cells(rng.normal(size=(len(arm), seeds)), np.zeros(len(arm), dtype=bool), table, table, arm)
+        cells = Cells(
+            rng.normal(size=(len(arm), seeds)), np.zeros(len(arm), dtype=bool), table, table, arm, table % measures
+        )
         boards.append(cell_differences(cells, a, b, "moderated", SeedNoise(cells)))
     # The limits of boards of one shape differ in their degrees of freedom, and little else.
     scores = []
