@@ -85,6 +85,12 @@ def count_text(value: float | None, *, minus: str = "-") -> str:
     return number_text(value, 0, minus=minus)
 
 
+def counted_text(value: float, noun: str, plural: str = "") -> str:
+    """A count with what it counts: `1 comparison`, `1,439 comparisons`; `plural` for a noun that takes more than an s."""
+    text = count_text(value)
+    return f"{text} {noun if text == '1' else plural or f'{noun}s'}"
+
+
 def compact_count_text(value: float | None) -> str:
     """A count in three significant digits: `812`, `34k`, `5.6M`, `1.2B`; zero is printed as unknown."""
     if value is None or not is_known(value) or not value:

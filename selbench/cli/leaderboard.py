@@ -29,7 +29,8 @@ examples:
 def main(arguments: list[str]) -> int:
     """Print the board, and write it as CSV, Parquet, Markdown and one HTML page."""
     args = _parser().parse_args(arguments)
-    options = {"test": args.test, "correction": args.correction, "confidence": args.confidence}
+    names = ("test", "correction", "confidence", "intervals")
+    options = {name: getattr(args, name) for name in names}
     if args.scores:
         return _board_of_scores(args, options)
     for name in ("map", "lower_is_better"):
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--confidence", type=float, default=0.95, help="the level of intervals and verdicts (default: 0.95)"
+    )
+    parser.add_argument(
+        "--intervals",
+        default="corrected",
+        help="which are shown beside differences: corrected (default: leaves out 0 exactly where there is a verdict), "
+        "simultaneous (all of a table hold together) or plain (each by itself, not corrected); the files hold all",
     )
     parser.add_argument("--all-tables", action="store_true", help="print every table of a large board")
     parser.add_argument("--json", action="store_true", help="print the whole board as JSON, and nothing else")

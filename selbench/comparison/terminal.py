@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from selbench.comparison.score_differences import Changes, ScoreDifference
+from selbench.comparison.score_differences import Changes
 from selbench.comparison.side_by_side import Comparison
 from selbench.numbers import UNKNOWN, bracket_text, count_text, digits_text, number_text, p_text, signed_text
+from selbench.report.words import UNTESTED
 
 Previews = Callable[[str], str]
 
@@ -30,12 +31,13 @@ def print_comparison(comparison: Comparison, console: Console, shown: int, previ
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     _print_section(
         console,
-        "Scores: A - B, above 0 where A is better; 95 % intervals and p uncorrected",
-        _score_table(comparison.scores),
+        f"Scores: A - B, above 0 where A is better; {_interval_words(comparison)}",
+        _score_table(comparison),
     )
     for suite, found in comparison.verdicts.items():
         words = f"{suite} on the leaderboard (p corrected for all its pairs: {p_text(found.p_adjusted)}): A is "
-        console.print(Text.assemble(words, (found.verdict, "bold")), soft_wrap=True)
+        verdict = found.verdict if found.tested else UNTESTED
+        console.print(Text.assemble(words, (verdict, "bold")), soft_wrap=True)
     for changes in comparison.changes:
         _print_section(console, _changes_title(changes), _item_table(comparison, changes, shown))
     _print_selection(comparison, console, shown, preview)
@@ -68,12 +70,25 @@ def _blank_table(*columns: str, right: int = 0) -> Table:
     return table
 
 
-def _score_table(rows: Sequence[ScoreDifference]) -> Table:
+def _interval_words(comparison: Comparison) -> str:
+    """What the intervals and p values of the table of scores are."""
+    plain = "95 % intervals and p are of each difference by itself, not corrected"
+    if not comparison.verdicts:
+        return plain
+    on_board = (
+        "of a whole suite, those of the leaderboard: the corrected 95 % interval, which leaves out 0 exactly with a "
+    )
+    tasks = any(row.task for row in comparison.scores)
+    return f"{on_board}verdict, and the uncorrected p" + (f"; of single tasks, {plain}: no verdicts" if tasks else "")
+
+
+def _score_table(comparison: Comparison) -> Table:
     table = _blank_table("suite", "task", "A", "B", "A - B", "interval", "p", "SE seed", "SE item", "items", right=8)
-    for row in rows:
-        known = not math.isnan(row.low)
-        interval = bracket_text(row.low, row.high, 4) or UNKNOWN
-        apart = known and (row.low > 0 or row.high < 0)
+    for row in comparison.scores:
+        verdict = None if row.task else comparison.verdicts.get(row.suite)
+        low, high = verdict.ends("corrected") if verdict else (row.low, row.high)
+        interval = bracket_text(low, high, 4) or UNKNOWN
+        apart = verdict.verdict != "tied" if verdict else not math.isnan(low) and (low > 0 or high < 0)
         table.add_row(
             Text(row.suite),
             Text(row.task or f"all ({row.metric})"),

@@ -1,89 +1,155 @@
-"""The smallest difference between two arms that the planned number of seeds can show."""
+"""The smallest difference between two arms for which the planned board will have a verdict."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from selbench.numbers import counted_text
 from selbench.planning.demands import Cell
 from selbench.planning.plan import Detectable
+from selbench.planning.suites import has_share_scores
 from selbench.run.identity import run_axes
 from selbench.settings import without_effect
-from selbench.statistics.power import detectable_difference, pooled_spread
+from selbench.statistics.foreseen import foreseen_effect
+from selbench.statistics.seed_effects import own_spread
+from selbench.store.axes import Axes
 from selbench.store.keys import digest
 from selbench.store.names import with_known_keys
 from selbench.store.records import Record
 
-# Standard deviation of a score (0 to 1) over three seeds: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
+BASELINE = "random"
+# Standard deviation of a score from 0 to 1 over three seeds: median and 90th percentile of the 1,000 arms on the pool Tulu-v2
 # whose scores the repository of TIS holds (assets/plot_data). The scores are theirs, the two figures our analysis.
-PUBLISHED = ((0.0047, "published: the median of 1,000 arms"), (0.021, "published: their 90th percentile"))
+PUBLISHED = ((0.0047, "the median of 1,000 published arms"), (0.021, "their 90th percentile"))
+# With fewer degrees of freedom a spread of past runs is a guess.
+SURE_DF = 4
+# Axes that tell apart the arms of one table, and those on which a table does not depend.
+_ARM_AXES = ("selector", "selector_key", "selector_code_key", "scorer", "scorer_key", "target", "target_key")
+_ARM_SETTINGS = ("selector", "scorer", "target")
+_LEFT_OUT = ("suites", "suite_keys", "suite_options_keys", "trainer_options_key", "seed")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The spread over seeds of one suite's score on one model."""
+    """The spread over seeds of one suite's score, without what the arms of a table share under a seed."""
 
     sd: float  # standard deviation, pooled over the arms, in the metric's units
+    df: float  # its degrees of freedom
     arms: int  # that have two seeds or more
 
 
-def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detectable]:
-    """What the planned seeds of the cells can show, by suite and model.
+@dataclass
+class _Planned:
+    """What is planned for one suite on one model."""
 
-    The spread over seeds is taken from the past `records`. A suite and model without past runs get two rows, one for
-    each of two published spreads.
+    suite: Any  # the plugin
+    seeds: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # arm in its table -> seeds
+    tables: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # table -> arms
+    baseline: bool = False  # whether an arm is the baseline
+
+
+def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detectable]:
+    """What the board of the planned cells can show, by suite and model, with the tests and the correction of a board.
+
+    The spread over seeds is taken from the past `records` of the suite on the model, else of the suite on other models.
+    Without any, a suite whose scores may lie between 0 and 1 gets two rows, one for each of two published spreads, and
+    another suite a row without a spread.
     """
     seen = seed_spreads(records)
+    planned = _planned(cells)
+    tables = sum(len(one.tables) for one in planned.values())
+    suites = len({suite for suite, _ in planned})
     rows = []
-    for suite, model, seeds in _planned_seeds(cells):
-        spread = seen.get((suite, model))
-        known = (
-            [(spread.sd, f"seen in {spread.arms} past arm{'s' if spread.arms > 1 else ''}")] if spread else PUBLISHED
-        )
-        for sd, source in known:
-            difference = detectable_difference(sd, seeds)
-            rows.append(Detectable(suite, model, seeds, sd, difference if math.isfinite(difference) else None, source))
+    for (suite, model), one in planned.items():
+        seeds = min(map(len, one.seeds.values()))
+        arms = max(2, *map(len, one.tables.values()))
+        for sd, df, source, guess in _spreads(seen, suite, model, one.suite):
+            sizes = math.inf
+            if seeds > 1 and sd is not None:
+                sizes = sd * foreseen_effect(arms, tables, seeds, measures=suites, known_df=df, baseline=one.baseline)
+            difference = sizes if math.isfinite(sizes) else None
+            rows.append(Detectable(suite, model, seeds, sd, difference, source, guess, arms, tables))
     return rows
+
+
+def _spreads(
+    seen: dict[tuple[str, str], Spread], suite: str, model: str, plugin: Any
+) -> list[tuple[float | None, float, str, bool]]:
+    """Standard deviation, its degrees of freedom, where it comes from, and whether it is a guess."""
+    if known := seen.get((suite, model)):
+        source = f"seen in {counted_text(known.arms, 'past arm')}"
+        return [(known.sd, known.df, source, known.df < SURE_DF)]
+    others = [spread for (name, _), spread in seen.items() if name == suite]
+    if others:
+        df = sum(spread.df for spread in others)
+        sd = math.sqrt(sum(spread.df * spread.sd**2 for spread in others) / df)
+        source = f"seen in {counted_text(sum(spread.arms for spread in others), 'past arm')} on other models"
+        return [(sd, df, source, True)]
+    if has_share_scores(plugin) is False:
+        return [(None, math.inf, "no past runs, and its scores have no fixed range", True)]
+    return [(sd, math.inf, source, True) for sd, source in PUBLISHED]
 
 
 def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     """(suite, model) -> the spread over seeds of its arms, where an arm has two seeds or more and their scores differ.
 
-    The variance is pooled: squared deviations of all arms by their degrees of freedom. Of two records of one arm and
-    seed the later counts.
+    Of two records of one arm and seed the later counts. What the arms of a table share under a seed is taken out, as
+    verdicts are free of it.
     """
-    scores: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    # (suite, model) -> table -> arm -> seed -> score
+    scores: dict[tuple[str, str], dict[str, dict[str, dict[int, float]]]] = {}
     for record in with_known_keys(list(records)):
         if record.status != "finished" or record.axes.seed is None:
             continue
         for suite, value in record.headline.items():
-            # An arm here is a run without its seed and other suites; `selector_key` is left out as older records have none.
-            left_out = dict.fromkeys(
-                ("suites", "suite_keys", "suite_options_keys", "trainer_options_key", "seed", "selector_key")
-            )
-            own = {"suite": record.axes.suite_keys.get(suite), **left_out}
-            arm = digest([record.comparison, {**record.axes.plain(), **own}])
-            arms = scores.setdefault((suite, record.axes.model), {})
+            table, arm = _table_and_arm(record.axes, suite, record.comparison)
+            arms = scores.setdefault((suite, record.axes.model), {}).setdefault(table, {})
             arms.setdefault(arm, {})[record.axes.seed] = value
-    found = {}
-    for place, arms in scores.items():
-        groups = [list(by_seed.values()) for by_seed in arms.values() if len(by_seed) > 1]
-        sd, _ = pooled_spread(groups)
-        if sd > 0:
-            found[place] = Spread(sd, len(groups))
-    return found
+    found = {place: _pooled(list(tables.values())) for place, tables in scores.items()}
+    return {place: spread for place, spread in found.items() if spread.sd > 0}
 
 
-def _planned_seeds(cells: Sequence[Cell]) -> Iterator[tuple[str, str, int]]:
-    """(suite, model, fewest seeds of any arm) over the arms that are fine-tuned."""
-    seeds: dict[tuple[str, str], dict[str, set[int]]] = {}
+def _pooled(tables: Sequence[dict[str, dict[int, float]]]) -> Spread:
+    seeds = sorted({seed for arms in tables for by_seed in arms.values() for seed in by_seed})
+    rows = [by_seed for arms in tables for by_seed in arms.values()]
+    number = np.repeat(np.arange(len(tables)), [len(arms) for arms in tables])
+    matrix = np.array([[by_seed.get(seed, math.nan) for seed in seeds] for by_seed in rows])
+    variance, df = own_spread(matrix, number, np.ones(len(rows)))
+    total = float(df.sum())
+    # Of scores that differ by rounding only, nothing is known.
+    same = np.nanmax(matrix) - np.nanmin(matrix) < 1e-12
+    sd = 0.0 if same or not total else math.sqrt(float(np.nansum(variance * df)) / total)
+    return Spread(sd if sd > 1e-12 else 0.0, total, int((df > 0).sum()))
+
+
+def _table_and_arm(axes: Axes, suite: str, comparison: str) -> tuple[str, str]:
+    """Hashes of the table in which a run stands, and of its arm there; older records have no `selector_key`."""
+    own = {"suite": axes.suite_keys.get(suite), **dict.fromkeys((*_LEFT_OUT, "selector_key"))}
+    table = digest([comparison, {**axes.plain(), **own, **dict.fromkeys(_ARM_AXES)}])
+    return table, digest([comparison, {**axes.plain(), **own}])
+
+
+def _planned(cells: Sequence[Cell]) -> dict[tuple[str, str], _Planned]:
+    """(suite, model) -> what is planned, over the arms that are fine-tuned; those without a budget are no part of tables."""
+    found: dict[tuple[str, str], _Planned] = {}
+    budgets = any(run_axes(cell.run).budget is not None for cell in cells)
     for cell in cells:
-        if run_axes(cell.run).seed is None:
+        axes = run_axes(cell.run)
+        if axes.seed is None:
             continue
-        left_out = ("seed", *without_effect())
-        arm = digest({name: value for name, value in cell.run.resolved.items() if name not in left_out})
-        for suite in cell.run.suites:
-            seeds.setdefault((suite, cell.run.model.name), {}).setdefault(arm, set()).add(cell.run.seed)
-    for (suite, model), arms in seeds.items():
-        yield suite, model, min(len(values) for values in arms.values())
+        settings = {name: value for name, value in cell.run.resolved.items() if name not in ("seed", *without_effect())}
+        arm = digest(settings)
+        table = digest({name: value for name, value in settings.items() if name not in _ARM_SETTINGS})
+        for suite, plugin in cell.run.suites.items():
+            one = found.setdefault((suite, cell.run.model.name), _Planned(plugin))
+            one.seeds[arm].add(cell.run.seed)
+            if axes.budget is not None or not budgets:
+                one.tables[table].add(arm)
+                one.baseline |= axes.selector == BASELINE
+    return {place: one for place, one in found.items() if one.tables}

@@ -65,9 +65,14 @@ class Detectable:
     suite: str
     model: str
     seeds: int  # the fewest seeds of any arm
-    spread: float  # the standard deviation over seeds that is assumed, in the metric's units
-    difference: float | None  # the smallest between two arms that shows at 80 % power; None with one seed
+    spread: (
+        float | None
+    )  # the standard deviation over seeds that is assumed, in the metric's units; None: nothing is known
+    difference: float | None  # the smallest between two arms that gets a verdict at 80 % power; None if it is not known
     source: str  # where the spread comes from
+    guess: bool = False  # whether the spread is that of other scores, or rests on few
+    arms: int = 2  # that are compared with each other, in the largest table
+    tables: int = 1  # of the whole grid
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from selbench.numbers import duration_text
+from selbench.numbers import counted_text, duration_text
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.detectable import detectables
 from selbench.planning.estimates import LATEST, Estimator
@@ -119,11 +119,11 @@ def _with_remarks(plan: Plan, grid: Grid, measured: MeasuredPools, past: Past) -
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
     if total["unknown"]:
-        warnings.append(f"{total['unknown']} stages have no estimate of time and are not in the totals.")
+        warnings.append(f"no estimate of time for {counted_text(total['unknown'], 'stage')}: not in the totals.")
     waiting = [cell for cell in grid.cells if cell.record and cell.record.status != "finished" and not cell.runs]
     if waiting:
         notes.append(
-            f"{len(waiting)} cells have ended as failed or skipped before and stay so; retry=failed (or all) runs them again."
+            f"{counted_text(len(waiting), 'cell')} ended as failed or skipped before; retry=failed (or all) runs these again."
         )
     trainings = sum(stage.stage == "training" and stage.status == "to run" for stage in plan.stages)
     if trainings and past.output_checks:

@@ -1,4 +1,4 @@
-"""How much a model reads in a suite that was never run here, as far as the suite's options tell."""
+"""What a suite's options tell of it before it was ever run here: how much a model reads in it, and the range of its scores."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ KNOWN = {
     "humaneval": (164, 1, 1),
     "mbpp": (500, 1, 1),
 }
+
+# Suites whose scores have no fixed range: bits per byte.
+OPEN_SCALES = {"response_loss"}
 
 
 @dataclass(frozen=True)
@@ -43,3 +46,11 @@ def suite_reading(suite: Any, unknown_items: int) -> Reading:
     sizes = [KNOWN[task] for task in tasks] if known else [(unknown_items, 1, 1)]
     items = [min(count, limit * subtasks if limit else count) for count, _, subtasks in sizes]
     return Reading(sum(items), shots * sum(n * texts for n, (_, texts, _) in zip(items, sizes)), known)
+
+
+def has_share_scores(suite: Any) -> bool | None:
+    """Whether a suite's scores lie between 0 and 1, as far as its kind and the names of its tasks tell; None if they do not."""
+    if suite.plugin_name in OPEN_SCALES:
+        return False
+    tasks = list(getattr(suite, "tasks", []))
+    return True if tasks and all(task in KNOWN for task in tasks) else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from selbench.numbers import (
     UNKNOWN,
     compact_count_text,
+    counted_text,
     digits_text,
     duration_text,
     money_text,
@@ -15,7 +17,7 @@ from selbench.numbers import (
     size_text,
     two_digits_text,
 )
-from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage
+from selbench.planning.plan import STAGES, Detectable, Plan, PlannedCell, PlannedStage
 
 HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk", "time comes from")
 
@@ -23,7 +25,7 @@ HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk"
 def title(plan: Plan) -> str:
     """`90 cells: 12 done, 78 to run`."""
     done = sum(not cell.runs for cell in plan.cells)
-    return f"{len(plan.cells)} cells: {done} done, {len(plan.cells) - done} to run"
+    return f"{counted_text(len(plan.cells), 'cell')}: {done} done, {len(plan.cells) - done} to run"
 
 
 def stage_rows(plan: Plan) -> list[list[str]]:
@@ -111,23 +113,30 @@ def _basis_lines(plan: Plan) -> Iterator[str]:
 
 
 def detectable_lines(plan: Plan) -> Iterator[str]:
-    """A sentence for each suite, model and assumed spread: the smallest difference that the planned seeds can show.
+    """A sentence for each suite and model: the smallest difference that the planned seeds can show."""
+    for (suite, model), group in groupby(plan.detectable, key=lambda row: (row.suite, row.model)):
+        yield f"{suite} on {model}: {_detectable_text(list(group))}"
 
-    With one seed, which shows none whatever the spread is, one sentence for each suite and model.
-    """
-    told: set[tuple[str, str]] = set()
-    for row in plan.detectable:
-        if row.difference is None and (row.suite, row.model) in told:
-            continue
-        told.add((row.suite, row.model))
-        where = f"{row.suite} on {row.model}"
-        if row.difference is None:
-            yield f"{where}: one seed cannot show any difference; add seeds, as in seed=0,1,2"
-        else:
-            yield (
-                f"{where}: {row.seeds} seeds show a difference of {two_digits_text(row.difference)} or more at 80 % power, "
-                f"if the seed spread is {two_digits_text(row.spread)} ({row.source})"
-            )
+
+def _detectable_text(rows: Sequence[Detectable]) -> str:
+    """What the rows of one suite and model say; several rows differ in the spread that is assumed."""
+    first = rows[0]
+    if first.seeds < 2:
+        return "one seed cannot show any difference; add seeds, as in seed=0,1,2"
+    if first.spread is None:
+        return f"{first.source}: what {first.seeds} seeds can show is not known before the first runs"
+    shown = f"{first.seeds} seeds can show"
+    power = f"(80 % power; verdicts corrected among {first.arms} arms, on the same test items)"
+    each = [
+        f"a difference of {two_digits_text(row.difference)}, if the seed spread is {two_digits_text(row.spread)} ({row.source})"
+        for row in rows
+        if row.difference is not None and row.spread is not None
+    ]
+    if not first.guess:
+        return f"{shown} {each[0]} {power}"
+    if len(rows) == 1:
+        return f"{shown} {each[0]} {power}; that spread is a guess"
+    return f"a guess, as there are no past runs, for scores from 0 to 1: {shown} {', or '.join(each)} {power}"
 
 
 def markdown(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -23,39 +24,46 @@ def arm_aggregates(
 
     Mean differences and average ranks come from `blocks`, the tables by task; counts of verdicts come from `tables`.
     The interval of a mean difference is about other tasks and models like these: tables that differ only in budget are
-    one cluster, and the interval needs two clusters. Mean differences are NaN if the tables have different metrics,
-    whose units cannot be averaged.
+    one cluster, and the interval needs two clusters. There is one by itself, and one that holds for all arms together.
+    Mean differences are NaN if the tables have different metrics, whose units cannot be averaged.
     """
     comparable = len({(table.setting["metric"], table.higher_is_better) for table in blocks}) == 1
     ranks = _ranks_by_arm(blocks)
     arms = dict.fromkeys(row.arm for table in tables for row in table.rows)
+    means = {arm: _baseline_differences(arm, blocks) for arm in arms} if comparable else {}
+    # An interval needs two settings or tasks: so many arms have one.
+    several = sum(len({setting for setting, _ in values}) > 1 for values in means.values())
     found = [
         _arm_aggregate(
-            arm, tables, blocks, baseline, confidence, comparable, float(np.mean(ranks.get(arm, [math.nan])))
+            arm,
+            tables,
+            means.get(arm, []),
+            baseline,
+            confidence,
+            float(np.mean(ranks.get(arm, [math.nan]))),
+            max(several, 1),
         )
         for arm in arms
     ]
+    if not comparable:
+        found = [dataclasses.replace(one, budget_area=math.nan) for one in found]
     return tuple(sorted(found, key=lambda one: (math.isnan(one.average_rank), one.average_rank)))
 
 
 def _arm_aggregate(
     arm: str,
     tables: Sequence[Table],
-    blocks: Sequence[Table],
+    differences: Sequence[tuple[str, float]],
     baseline: str,
     confidence: float,
-    comparable: bool,
     rank: float,
+    several: int,
 ) -> Aggregate:
+    """One row; `differences` are (setting, difference to the baseline), and `several` arms have an interval."""
     rows = [(table, row) for table in tables for row in table.rows if row.arm == arm]
-    differences = [
-        (_setting_key(table), row.vs_baseline.mean)
-        for table in blocks
-        for row in table.rows
-        if row.arm == arm and row.vs_baseline and not math.isnan(row.vs_baseline.mean)
-    ]
     settings, values = [setting for setting, _ in differences], [value for _, value in differences]
-    mean, low, high, p = clustered_mean(values, settings, confidence) if comparable else (math.nan,) * 4
+    mean, low, high, p = clustered_mean(values, settings, confidence)
+    _, low_together, high_together, adjusted = clustered_mean(values, settings, confidence, several)
     relative = [row.relative_to_full for _, row in rows if not math.isnan(row.relative_to_full)]
     return Aggregate(
         selector=arm,
@@ -64,14 +72,27 @@ def _arm_aggregate(
         mean_difference=mean,
         low=low,
         high=high,
+        low_simultaneous=low_together,
+        high_simultaneous=high_together,
         p=p,
+        p_adjusted=adjusted,
         clusters=len(set(settings)),
         wins_baseline=_verdict_tally(arm, tables, baseline),
         wins_random=_verdict_tally(arm, tables, RANDOM),
         wins_full=_verdict_tally(arm, tables, FULL),
         relative_to_full=float(np.mean(relative)) if relative else math.nan,
-        budget_area=_budget_area(rows) if comparable else math.nan,
+        budget_area=_budget_area(rows),
     )
+
+
+def _baseline_differences(arm: str, blocks: Sequence[Table]) -> list[tuple[str, float]]:
+    """(setting, difference to the baseline) for the blocks in which the arm has one."""
+    return [
+        (_setting_key(table), row.vs_baseline.mean)
+        for table in blocks
+        for row in table.rows
+        if row.arm == arm and row.vs_baseline and not math.isnan(row.vs_baseline.mean)
+    ]
 
 
 def _verdict_tally(arm: str, tables: Sequence[Table], against: str) -> tuple[int, int, int]:

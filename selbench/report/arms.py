@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,16 @@ class Arms:
     table: Ints  # for each place, the number of its table
     reference: NDArray[np.bool_]  # for each place, whether its arm has no budget while others in the table have one
     budgets: list[str]  # for each table, its budget as shown; empty if no arm has one
+
+    @cached_property
+    def equal_tables(self) -> NDArray[np.bool_]:
+        """For each table, whether it has several arms and all their scores are one number, up to rounding."""
+        found = np.zeros(len(self.budgets), dtype=bool)
+        for number in range(len(found)):
+            scores = self.cells.scores[self.unit[self.table == number]]
+            known = scores[np.isfinite(scores)]
+            found[number] = len(scores) > 1 and bool(known.size) and np.ptp(known) <= 1e-9 * np.abs(known).max()
+        return found
 
 
 def arrange_arms(scores: pd.DataFrame) -> Arms:

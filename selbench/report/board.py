@@ -10,8 +10,12 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+# Which intervals a board shows beside differences: those that agree with the verdicts, those that hold together for all
+# pairs of a family, or those of each difference by itself.
+Intervals = Literal["corrected", "simultaneous", "plain"]
+INTERVALS: tuple[str, ...] = get_args(Intervals)
 Verdict = Literal["better", "worse", "tied"]
 OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "tied": "tied"}
 
@@ -32,14 +36,25 @@ class Difference:
     se_seed: float = math.nan  # its part from other seeds; NaN if the seed noise is unknown
     se_item: float = math.nan  # its part from other items; NaN without item-level results
     seeds: int = 0  # how many seeds the difference rests on
-    detectable: float = math.nan  # the smallest difference that these seeds show at 80 % power
-    seeds_needed: int | None = None  # seeds per arm that would show this difference; None: 10,000 are too few
+    detectable: float = math.nan  # the smallest difference that these seeds show at 80 % power, as the only one
+    seeds_needed: int | None = None  # seeds per arm that would show this difference; None: MOST_SEEDS are too few
     low_corrected: float = math.nan  # lower end of the interval that excludes 0 exactly if the verdict is not "tied"
     high_corrected: float = math.nan  # its upper end
-    low_simultaneous: float = (
-        math.nan
-    )  # lower end of the interval of a set that holds for all pairs of a family together
+    low_simultaneous: float = math.nan  # lower end of an interval; those of all pairs of a family hold together
     high_simultaneous: float = math.nan  # its upper end
+
+    @property
+    def tested(self) -> bool:
+        """Whether the verdict rests on a test; an untested difference is "tied" too."""
+        return math.isfinite(self.p_adjusted) or math.isfinite(self.p)
+
+    def ends(self, intervals: Intervals) -> tuple[float, float]:
+        """The lower and upper end of one of its intervals."""
+        if intervals == "plain":
+            return self.low, self.high
+        if intervals == "simultaneous":
+            return self.low_simultaneous, self.high_simultaneous
+        return self.low_corrected, self.high_corrected
 
     def turned(self) -> Difference:
         """The same difference seen from the other side: b against a."""
@@ -114,6 +129,7 @@ class Table:
     higher_is_better: bool
     rows: tuple[ArmRow, ...]  # best first
     pairs: tuple[Difference, ...]  # every pair of arms once, the better one as a
+    all_equal: bool = False  # whether all scores of several arms are one number, so that there is nothing to test
 
     @property
     def name(self) -> str:
@@ -134,15 +150,24 @@ class Aggregate:
     tables: int  # how many tables have the arm
     average_rank: float
     mean_difference: float = math.nan  # to the baseline, in the metric's units, above 0 if the arm is better
-    low: float = math.nan  # lower end of its interval at the board's confidence
+    low: float = math.nan  # lower end of its interval at the board's confidence, by itself
     high: float = math.nan  # its upper end
+    low_simultaneous: float = math.nan  # lower end of an interval; those of all arms hold together
+    high_simultaneous: float = math.nan  # its upper end
     p: float = math.nan  # uncorrected
+    p_adjusted: float = math.nan  # corrected for the number of arms (Bonferroni)
     clusters: int = 0  # how many settings and tasks the mean difference is over
     wins_baseline: tuple[int, int, int] = (0, 0, 0)  # tables won, tied and lost by verdict against the baseline
     wins_random: tuple[int, int, int] = (0, 0, 0)  # the same against `random`
     wins_full: tuple[int, int, int] = (0, 0, 0)  # the same against `full`
     relative_to_full: float = math.nan  # mean of score / full - 1
     budget_area: float = math.nan  # mean score over log budget, smallest to largest, averaged over settings
+
+    def ends(self, intervals: Intervals) -> tuple[float, float]:
+        """The lower and upper end of the mean difference's interval: by itself if they are "plain", else simultaneous."""
+        if intervals == "plain":
+            return self.low, self.high
+        return self.low_simultaneous, self.high_simultaneous
 
 
 @dataclass(frozen=True)
@@ -173,6 +198,7 @@ class Board:
     counts: dict[str, Any] = field(default_factory=dict)  # see counts.verdict_counts
     warnings: tuple[str, ...] = ()  # sentences on what may mislead
     notes: tuple[str, ...] = ()  # sentences on how the verdicts were reached
+    intervals: Intervals = "corrected"  # which are shown beside differences; the board holds all
 
     def plain(self) -> dict[str, Any]:
         """The board as values that JSON can hold: NaN becomes None, and each table has its name."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from selbench.errors import UserError, unknown
 from selbench.report.aggregates import arm_aggregates, critical_ranks
 from selbench.report.arms import Arms, arrange_arms
-from selbench.report.board import ArmRow, Board, Difference, Table, Verdict
+from selbench.report.board import INTERVALS, ArmRow, Board, Difference, Intervals, Table, Verdict
 from selbench.report.counts import verdict_counts
 from selbench.report.items import ItemScores
 from selbench.report.notes import board_notes, board_warnings
@@ -36,22 +36,25 @@ def build_board(
     test: str = "moderated",
     correction: str = "joint",
     confidence: float = 0.95,
+    intervals: str = "corrected",
 ) -> Board:
     """The board of tidy `scores` (of `tidy.runs_table` or `plain_scores.read_scores`).
 
     `items` gives the item-level results of the runs that have them; `tasks` (of `tidy.task_table`) breaks suites into
     tasks for the aggregates. `test` is moderated, paired or welch (see statistics.differences), `correction` is joint,
-    none, holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence. Raises
-    UserError for an unknown choice.
+    none, holm-table, holm or bh (see statistics.multiplicity). A verdict needs an adjusted p below 1 - confidence.
+    `intervals` chooses which are shown: corrected, simultaneous or plain. Raises UserError for an unknown choice.
     """
     if test not in TESTS:
         raise UserError(unknown("test", test, TESTS))
     if correction not in CORRECTIONS:
         raise UserError(unknown("correction", correction, CORRECTIONS))
+    if intervals not in INTERVALS:
+        raise UserError(unknown("intervals", intervals, INTERVALS))
     if not 0.5 <= confidence < 1:
         raise UserError(f"confidence is {confidence}: give a share from 0.5 to below 1, such as 0.95.")
     if scores.empty:
-        return Board(baseline, test, correction, confidence, ())
+        return Board(baseline, test, correction, confidence, (), intervals=cast(Intervals, intervals))
     arms = arrange_arms(scores)
     pairs = make_pairs(arms, baseline)
     found, measured = tested_pairs(arms, pairs, items, cast(Test, test), cast(Correction, correction), confidence)
@@ -68,6 +71,7 @@ def build_board(
         counts=verdict_counts(pairs, found, arms, correction, 1 - confidence),
         warnings=board_warnings(tables, baseline),
         notes=board_notes(arms, found, measured, test, correction, confidence),
+        intervals=cast(Intervals, intervals),
     )
 
 
@@ -139,6 +143,7 @@ class _BoardRows:
             higher_is_better=bool(unit["higher_is_better"]),
             rows=tuple(self._arm_row(int(place), ranked, against.get(int(place)), full) for place in places),
             pairs=tuple(self._pair_difference(int(pair)) for pair in here),
+            all_equal=bool(self._arms.equal_tables[number]),
         )
 
     def _arm_row(self, place: int, ranked: int, against: Difference | None, full: list[float]) -> ArmRow:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selbench.numbers import count_text, digits_text, number_text, percent_text
+from selbench.numbers import count_text, counted_text, digits_text, number_text, percent_text
 from selbench.report.tidy import BASELINE
 from selbench.statistics.multiplicity import ABOUT
 from selbench.store.records import Record, device
@@ -45,20 +45,27 @@ def board_notes(
     way = "shaffer" if correction == "joint" and test != "moderated" else correction
     said = [
         f"Test: {TESTS[test]}. A verdict needs an adjusted p below {digits_text(1 - confidence, 3)}.",
-        f"Correction: {ABOUT[way]}. Intervals hold at {percent_text(confidence)} for each difference by itself.",
-        _population_sentence(found),
+        f"Correction: {ABOUT[way]}. The files hold three "
+        f"{percent_text(confidence)} intervals of each difference: by itself, corrected, and simultaneous.",
     ]
+    if len(found.mean):
+        said.append(_population_sentence(found))
     unknown = ~np.isfinite(found.se_seed)
     single = (found.seeds < 2) & np.isfinite(found.mean)
     if (single & ~unknown).any():
         said.append(
-            f"{count_text(int((single & ~unknown).sum()))} differences rest on one seed: their seed noise is borrowed from cells "
+            f"{counted_text(int((single & ~unknown).sum()), 'difference')} with one seed: the seed noise is borrowed from cells "
             "of the board that have several."
         )
     if unknown.any():
         said.append(
-            f"{count_text(int(unknown.sum()))} differences have unknown seed noise (one seed, or equal scores "
+            f"{counted_text(int(unknown.sum()), 'difference')} with unknown seed noise (one seed, or equal scores "
             "throughout): no verdict."
+        )
+    if equal := int(arms.equal_tables.sum()):
+        said.append(
+            f"In {count_text(equal)} of {counted_text(len(arms.budgets), 'table')} all scores are equal, as at the floor or "
+            "ceiling of a task: nothing to tell apart, and no verdicts there."
         )
     if test == "moderated" and (known := found.borrowed_df[~unknown & (found.borrowed_df > 0)]).size:
         worth = number_text(float(np.median(known)), 1)
@@ -76,8 +83,8 @@ def _noise_sentences(arms: Arms, measured: Measured) -> list[str]:
     cells = len(measured.constant)
     if constant := int(measured.constant.sum()):
         said.append(
-            f"{count_text(constant)} of {count_text(cells)} cells have equal scores under all their seeds (floor or ceiling of a "
-            "task): they say nothing of the noise of others."
+            f"{count_text(constant)} of {counted_text(cells, 'cell')} with equal scores under all seeds (floor or ceiling of a "
+            "task): nothing follows from that for the noise of others."
         )
     if measured.outlying.any():
         shown = [_cell_name(arms, place) for place in np.flatnonzero(measured.outlying)[:SHOWN]]
@@ -103,7 +110,7 @@ def _population_sentence(found: Tested) -> str:
     if not known.any():
         return f"Verdicts are {without}"
     return (
-        f"{count_text(int(known.sum()))} of {count_text(len(known))} differences have item-level results: verdicts on "
+        f"{count_text(int(known.sum()))} of {counted_text(len(known), 'difference')} with item-level results: verdicts on "
         f"them are about other seeds and other items of the same tasks, on the others {without}"
     )
 
@@ -115,6 +122,11 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
     found = []
     if baseline not in selectors:
         found.append(f"no arm `{baseline}` to compare with.")
+    elif without := sum(all(row.selector != baseline for row in table.rows) for table in tables):
+        found.append(
+            f"{count_text(without)} of {counted_text(len(tables), 'table')} without an arm `{baseline}`: arms are compared with "
+            "each other only there."
+        )
     if BASELINE not in {name.lower() for name in selectors}:
         found.append(
             "no arm `random`: without it nobody can tell whether a method selects at all. Add selector=random."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from selbench.report.arms import Arms
 from selbench.report.items import ItemScores, align_items
@@ -47,7 +48,7 @@ class Tested:
     p: Floats  # uncorrected
     adjusted: Floats  # p after correction
     verdict: Ints  # on a: 1 better, -1 worse, 0 tied
-    detectable: Floats  # the smallest difference that these seeds show
+    detectable: Floats  # the smallest difference that these seeds show, as the only one of its family
     seeds_needed: Floats  # seeds per arm that would show the difference found; NaN if unknown or too many
     borrowed_df: Floats  # degrees of freedom that come from other cells
 
@@ -118,6 +119,9 @@ def tested_pairs(
     alone = differences.cell_means(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
     se, df = _total_error(seed, item)
+    # Scores that are all equal show no noise at all, whatever other tables say of theirs.
+    nothing = arms.equal_tables[pairs.table]
+    se, df = np.where(nothing, np.nan, se), np.where(nothing, 0.0, df)
     mean = oriented_values(arms, pairs, seed.mean)
     p = differences.p_values(mean, se, df)
     alpha = 1 - confidence
@@ -126,13 +130,16 @@ def tested_pairs(
         pairs.a, pairs.b, pairs.table, pairs.primary, pairs.reference, statistic, df, p, seed.sides, item.variance
     )
     after = corrected(tests, correction, alpha)
-    measured = df >= 1  # below, nothing sensible can be said of power
+    # Power is that of the first step, in which all other pairs of the family still count: what these seeds can show must
+    # not depend on what else they have shown. Below one degree of freedom nothing sensible can be said of it.
+    limit = np.where(df >= 1, after.simultaneous, np.nan)
     needed = power.seeds_needed(
-        np.where(measured & (mean != 0), mean, np.nan),
+        np.where(mean != 0, mean, np.nan),
         seed.variance * seed.seeds,
         np.nan_to_num(item.variance),
-        seed.prior_df,
-        after.level,
+        seed.seeds,
+        df,
+        2 * stats.t.sf(limit, np.maximum(df, 1.0)),
         samples=2 if test == "welch" else 1,
     )
     found = Tested(
@@ -148,7 +155,7 @@ def tested_pairs(
         p=p,
         adjusted=after.p,
         verdict=np.where(after.p < alpha, np.sign(mean), 0).astype(np.int64),
-        detectable=np.where(measured, power.noncentrality(np.where(measured, df, 1.0), after.level) * se, np.nan),
+        detectable=power.detectable_effect(df, limit) * se,
         seeds_needed=needed,
         borrowed_df=seed.prior_df,
     )

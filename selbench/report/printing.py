@@ -39,7 +39,7 @@ def print_board(board: Board, blocks: Sequence[dict[str, Any]], all_tables: bool
         console.out.print()
     heads, rows = words.aggregate_rows(board)
     if rows:
-        _print_heading(f"Over all {count_text(len(board.tables))} tables")
+        _print_heading(words.many_tables_title(board))
         console.out.print(_aligned_table([(head, head != "arm") for head in heads], rows))
         console.out.print()
     _print_heading("Summary")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # The figures of the difference to the baseline that get a column vs_baseline_NAME.
-_PAIR = ("low", "high", "p", "p_adjusted", "verdict", "detectable", "seeds_needed")
+_PAIR = (
+    *("low", "high", "low_corrected", "high_corrected", "low_simultaneous", "high_simultaneous"),
+    *("p", "p_adjusted", "verdict", "detectable", "seeds_needed"),
+)
 
 
 def board_frame(board: Board) -> pd.DataFrame:
@@ -84,7 +87,7 @@ def board_markdown(board: Board) -> str:
     heads, rows = words.aggregate_rows(board)
     if rows:
         parts += [
-            f"## {markdown_escaped('Over all tables')}",
+            f"## {markdown_escaped(words.many_tables_title(board))}",
             _markdown_table(heads, rows, [(name, name != "arm") for name in heads]),
         ]
     parts += [

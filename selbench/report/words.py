@@ -9,6 +9,7 @@ from selbench.numbers import (
     UNKNOWN,
     bracket_text,
     count_text,
+    counted_text,
     decimals,
     number_text,
     p_text,
@@ -16,16 +17,26 @@ from selbench.numbers import (
     signed_percent_text,
     signed_text,
 )
-from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table, varied_words
+from selbench.report.board import Aggregate, ArmRow, Board, Difference, Intervals, Table, varied_words
 from selbench.report.tidy import BASELINE
-from selbench.statistics.power import MOST_SEEDS
 
 MARKS = {"better": "▲", "worse": "▼", "tied": "="}
+UNTESTED = "not tested"
 LEGEND = (
     "▲ better, ▼ worse, = not told apart; differences are positive where the arm is better, whatever the metric. "
-    "[..] and ± hold at {confidence}; detectable: the smallest difference that these seeds show at 80 % power. "
+    "[..] beside a difference: {interval}. ± is the {confidence} interval of one score by itself, and no test. "
+    "Detectable: the smallest difference for which these seeds give a verdict at 80 % power, if no other arms differ. "
     "Ranks are shared by arms that cannot be told apart."
 )
+# What the legend says of each kind of interval, and its name in headings.
+ABOUT_INTERVALS = {
+    "corrected": "its {confidence} interval after correction, which leaves out 0 exactly where there is ▲ or ▼",
+    "simultaneous": "its {confidence} interval, wide enough for all those of a family to hold together; where it leaves out 0 "
+    "there is ▲ or ▼, but a test in steps finds some more",
+    "plain": "its {confidence} interval by itself, not corrected: beside = it may leave out 0",
+}
+INTERVAL_NAMES = {"corrected": "corrected", "simultaneous": "simultaneous", "plain": "uncorrected"}
+NO_VERDICTS = "a description, no verdicts"
 # Short names of the corrections.
 CORRECTIONS = {
     "none": "uncorrected",
@@ -98,7 +109,11 @@ def arm_cells(board: Board, table: Table, row: ArmRow) -> list[tuple[str, bool, 
     ]
     if any(other.vs_baseline for other in table.rows):
         found += [
-            (f"vs {board.baseline}", True, difference_text(against, digits) if against else UNKNOWN),
+            (
+                f"vs {board.baseline} [{interval_name(board)}]",
+                True,
+                difference_text(against, digits, board.intervals) if against else UNKNOWN,
+            ),
             ("detectable", True, number_text(against.detectable, digits) if against else UNKNOWN),
         ]
     found += [
@@ -114,29 +129,54 @@ def first_place_lines(board: Board, table: Table) -> list[str]:
 
     Empty if fewer than two arms are ranked.
     """
+    digits = _score_decimals(table)
+    if table.all_equal:
+        return [equal_scores_text(table)]
     ranked = [row for row in table.rows if not row.reference]
     if len(ranked) < 2:
         return []
     best, tied = ranked[0], [row for row in ranked[1:] if row.rank_low == 1]
     other = tied[0] if tied else ranked[1]
     pair = next(p for p in table.pairs if {p.a, p.b} == {best.arm, other.arm})
-    digits = _score_decimals(table)
-    gap = f"{best.arm} to {other.arm}: {difference_text(pair, digits)}, p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}."
+    gap = f"{best.arm} to {other.arm}: {difference_text(pair, digits, board.intervals)}"
+    gap += f", p {p_text(pair.p)}, corrected {p_text(pair.p_adjusted)}." if pair.tested else "."
     if not tied:
         return [f"{best.arm} is alone in first place. {gap}"]
+    if not any(one.tested for one in table.pairs):
+        return [f"{best.arm} scores best, but no difference could be tested: the noise of these scores is not known."]
     said = f"tied for first: {', '.join(row.arm for row in [best, *tied])}. {gap}"
     if math.isnan(pair.detectable):
         return [f"{said} The noise is not known well enough to say what these seeds can show."]
-    needed = (
-        f"{count_text(pair.seeds_needed)} seeds each"
-        if pair.seeds_needed
-        else f"more than {count_text(MOST_SEEDS)} seeds, or more items"
+    return [f"{said} {_power_text(pair, digits)}"]
+
+
+def equal_scores_text(table: Table) -> str:
+    """The sentence on a table in which all scores are one number."""
+    score = next((row.score for row in table.rows if not math.isnan(row.score)), math.nan)
+    return (
+        f"All scores are equal ({number_text(score, _score_decimals(table))}), as at the floor or ceiling of a task: "
+        "there is nothing to tell apart, and no verdict."
     )
-    seeds = "1 seed shows" if pair.seeds == 1 else f"{pair.seeds} seeds show"
-    return [
-        f"{said} Between these two, {seeds} a difference of {number_text(pair.detectable, digits)} (80 % power); "
-        f"one as small as that found needs {needed}."
-    ]
+
+
+def _power_text(pair: Difference, digits: int) -> str:
+    """What these seeds can show between two arms, and how many would show the difference found.
+
+    `2 seeds can show a difference of 0.0512 between these two (80 % power); to show 0.0211 would take 9 seeds each.`
+    """
+    can = (
+        f"{counted_text(pair.seeds, 'seed')} can show a difference of {number_text(pair.detectable, digits)} between these "
+        "two (80 % power)"
+    )
+    if not pair.mean:
+        return f"{can}."
+    if pair.seeds_needed is None:
+        needed = "more seeds than anyone runs"
+    elif pair.seeds_needed <= pair.seeds:
+        return f"{can}."
+    else:
+        needed = f"{counted_text(pair.seeds_needed, 'seed')} each"
+    return f"{can}; to show {number_text(abs(pair.mean), digits)} would take {needed}."
 
 
 def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
@@ -151,7 +191,7 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
         "arm",
         "tables",
         "mean rank",
-        f"mean vs {board.baseline} [{percent_text(board.confidence)}]",
+        f"mean vs {board.baseline} [{mean_interval_name(board)}]",
         f"▲/=/▼ vs {board.baseline}",
     ]
     heads += [f"▲/=/▼ vs {name}" for name in extra] + ["vs full", "area under budget"]
@@ -161,7 +201,7 @@ def aggregate_rows(board: Board) -> tuple[list[str], list[list[str]]]:
             one.selector,
             str(one.tables),
             number_text(one.average_rank, 2),
-            _with_interval_text(one, one.mean_difference, digits),
+            _with_interval_text(one.mean_difference, one.ends(board.intervals), digits),
             _tally_text(one.wins_baseline),
             *[_tally_text(_tally_against(one, name)) for name in extra],
             signed_percent_text(one.relative_to_full),
@@ -179,26 +219,29 @@ def summary_lines(board: Board) -> list[str]:
     counts = board.counts
     if not counts:
         return []
-    tables = f"{count_text(counts['tables'])} table{'s' if counts['tables'] > 1 else ''}"
+    tables = counted_text(counts["tables"], "table")
     lines = []
     if counts["cells"]:
         lines.append(
-            f"{count_text(counts['cells'])} comparisons of an arm with {board.baseline} in {tables} ({board.test} test):"
+            f"{counted_text(counts['cells'], 'comparison')} of an arm with {board.baseline} in {tables} ({board.test} test):"
         )
         for name, found in counts["by_correction"].items():
             chosen = "  <- the verdicts above" if name == board.correction else ""
             lines.append(f"  {CORRECTIONS[name]}: {_verdict_counts_text(found)}{chosen}")
     best, pairs = counts["best_vs_runner_up"], counts["pairs"]
-    lines.append(
-        f"best arm separated from the runner-up in {count_text(best['verdict'])} of {count_text(best['of'])} tables "
-        f"by verdict, in {count_text(best['uncorrected'])} uncorrected; {count_text(pairs['separated'])} of "
-        f"{count_text(pairs['all'])} pairs of arms separated by verdict."
-    )
+    if best["of"]:
+        lines.append(
+            f"best arm separated from the runner-up in {count_text(best['verdict'])} of {counted_text(best['of'], 'table')} "
+            f"by verdict, in {count_text(best['uncorrected'])} uncorrected; {count_text(pairs['separated'])} of "
+            f"{counted_text(pairs['all'], 'pair')} of arms separated by verdict."
+        )
+    else:
+        lines.append("no table has two arms to compare.")
     if not math.isnan(board.critical.distance):
         lines.append(
-            f"average ranks over {count_text(board.critical.tables)} settings and tasks: Friedman p {p_text(board.critical.p)}; "
-            f"ranks nearer than {number_text(board.critical.distance, 2)} are not told apart (Nemenyi): "
-            f"{_group_names(board.critical.groups)}."
+            f"average ranks over {count_text(board.critical.tables)} settings and tasks ({NO_VERDICTS}): Friedman's one test of "
+            f"all arms p {p_text(board.critical.p)}; ranks nearer than {number_text(board.critical.distance, 2)} are not told "
+            f"apart (Nemenyi, for all pairs together): {_group_names(board.critical.groups)}."
         )
     return lines
 
@@ -207,11 +250,36 @@ def _score_decimals(table: Table) -> int:
     return decimals(row.score for row in table.rows)
 
 
-def difference_text(pair: Difference, digits: int) -> str:
+def difference_text(pair: Difference, digits: int, intervals: Intervals) -> str:
     """`+0.0474 [+0.0191, +0.0758] ▲`: the difference, its interval, the verdict."""
     if math.isnan(pair.mean):
         return UNKNOWN
-    return f"{_with_interval_text(pair, pair.mean, digits)} {MARKS[pair.verdict]}"
+    mark = MARKS[pair.verdict] if pair.tested else UNTESTED
+    return f"{_with_interval_text(pair.mean, pair.ends(intervals), digits)} {mark}"
+
+
+def interval_name(board: Board) -> str:
+    """The intervals beside differences, in a few words: `corrected 95 %`."""
+    name = "uncorrected" if board.correction == "none" else INTERVAL_NAMES[board.intervals]
+    return f"{name} {percent_text(board.confidence)}"
+
+
+def mean_interval_name(board: Board) -> str:
+    """The same for the mean differences over tables, of which all intervals hold together unless they are plain."""
+    return (
+        f"{INTERVAL_NAMES['plain' if board.intervals == 'plain' else 'simultaneous']} {percent_text(board.confidence)}"
+    )
+
+
+def interval_sentence(board: Board) -> str:
+    """What the intervals beside differences are, and how they go with the verdicts."""
+    kind = "corrected" if board.correction == "none" else board.intervals
+    return ABOUT_INTERVALS[kind].format(confidence=percent_text(board.confidence))
+
+
+def many_tables_title(board: Board) -> str:
+    """The title of the aggregates."""
+    return f"Over all {count_text(len(board.tables))} tables: {NO_VERDICTS}"
 
 
 def says_something(row: ArmRow, field: str) -> bool:
@@ -232,14 +300,14 @@ def _half_width_text(row: ArmRow, digits: int) -> str:
     return "" if math.isnan(row.high) else f" ± {number_text(row.high - row.score, digits)}"
 
 
-def _with_interval_text(of: Difference | Aggregate, mean: float, digits: int) -> str:
-    interval = bracket_text(of.low, of.high, digits)
+def _with_interval_text(mean: float, ends: tuple[float, float], digits: int) -> str:
+    interval = bracket_text(*ends, digits)
     return signed_text(mean, digits) + (f" {interval}" if interval else "")
 
 
 def legend_text(board: Board) -> str:
     """The sentences that explain the marks and columns of the tables."""
-    return LEGEND.format(confidence=percent_text(board.confidence))
+    return LEGEND.format(confidence=percent_text(board.confidence), interval=interval_sentence(board))
 
 
 def _rank_range(low: int, high: int) -> str:

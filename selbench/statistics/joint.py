@@ -93,9 +93,15 @@ def joint_tests(of: Comparisons, noise: Noise | None, alpha: float) -> Together:
         elif np.isinf(limit[one]):
             # The first that is no verdict ends the test: this step's limit is that of all below it.
             limit[left] = np.max([family.limits(some)[left] for some in sets], axis=0)
-    # Limits on both sides of rounding agree with the verdicts.
-    limit = np.where(adjusted < alpha, np.minimum(limit, of.statistic), np.maximum(limit, of.statistic))
-    return Together(adjusted, limit, family.limits(order))
+    return Together(adjusted, agreeing_limits(limit, of.statistic, adjusted < alpha), family.limits(order))
+
+
+def agreeing_limits(limit: Floats, statistic: Floats, found: NDArray[np.bool_]) -> Floats:
+    """The limits, moved by no more than rounding where needed, so that a statistic exceeds its limit exactly if `found`.
+
+    The margin is wider than the rounding of an interval that is made with the limit. NaN limits take the statistic's.
+    """
+    return np.where(found, np.minimum(limit, statistic * (1 - 1e-9)), np.fmax(limit, statistic * (1 + 1e-9)))
 
 
 class _Family:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from selbench.statistics.differences import Sides
-from selbench.statistics.joint import Comparisons, Noise, joint_tests
+from selbench.statistics.joint import Comparisons, Noise, agreeing_limits, joint_tests
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +61,6 @@ class Adjusted:
     """
 
     p: Floats
-    level: Floats  # below this, the uncorrected p of one more comparison of the family would be a verdict
     limit: Floats
     simultaneous: Floats
 
@@ -75,10 +74,9 @@ def corrected(tests: PairTests, correction: Correction, alpha: float = 0.05) -> 
     sizes = np.ones(len(family)) if correction == "none" else _sizes(family, ~np.isnan(tests.p))
     df = np.where(tests.df > 0, tests.df, np.nan)
     limit = stats.t.isf(plain.level / 2, df)
-    found = plain.p < alpha
     # Step-wise methods refute the smallest p at other levels than the last: what was found was beyond its limit.
-    limit = np.where(found, np.minimum(limit, tests.statistic), np.fmax(limit, tests.statistic))
-    return Adjusted(plain.p, plain.level, limit, stats.t.isf(alpha / 2 / np.maximum(sizes, 1), df))
+    limit = agreeing_limits(limit, tests.statistic, plain.p < alpha)
+    return Adjusted(plain.p, limit, stats.t.isf(alpha / 2 / np.maximum(sizes, 1), df))
 
 
 def _sizes(family: Ints, known: NDArray[np.bool_]) -> Floats:
@@ -98,9 +96,12 @@ def _jointly_adjusted(tests: PairTests, family: Ints, alpha: float) -> Adjusted:
         noise = None if tests.sides is None else _noise_of_arms(tests, tests.sides, here, a, b, len(names))
         of = Comparisons(a, b, tests.statistic[here], tests.df[here], tests.p[here], tests.primary[here])
         found = joint_tests(of, noise, alpha)
-        adjusted[here], limit[here], together[here] = found.p, found.limit, found.simultaneous
-    level = np.where(known, 2 * stats.t.sf(np.nan_to_num(limit, nan=0.0), np.where(known, tests.df, 1.0)), alpha)
-    return Adjusted(adjusted, level, limit, together)
+        # With about one degree of freedom the draws may be milder than the t distribution: a corrected p value is never below
+        # the uncorrected one.
+        alone = stats.t.isf(alpha / 2, of.df)
+        adjusted[here], together[here] = np.maximum(found.p, of.p), np.maximum(found.simultaneous, alone)
+        limit[here] = agreeing_limits(np.maximum(found.limit, alone), of.statistic, adjusted[here] < alpha)
+    return Adjusted(adjusted, limit, together)
 
 
 def _noise_of_arms(tests: PairTests, sides: Sides, here: Ints, a: Ints, b: Ints, size: int) -> Noise:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from selbench.api import ModelRef
 from selbench.config.runs import compose_run
@@ -19,7 +21,7 @@ from selbench.planning.plan import Detectable, Plan, PlannedCell, PlannedStage, 
 from selbench.planning.planned_and_actual import compare_plan, compare_sweep
 from selbench.planning.planner import plan_of
 from selbench.planning.suites import suite_reading
-from selbench.planning.tables import markdown
+from selbench.planning.tables import detectable_lines, markdown
 from selbench.planning.work import Work
 from selbench.plugins import discover
 from selbench.store.axes import Axes
@@ -113,16 +115,57 @@ def test_the_detectable_difference_follows_from_the_seeds_and_the_spread(registr
     ]
     cells = [Cell(number, run, str(number), "", None) for number, run in enumerate(runs, 1)]
     typical, poor = detectables(cells, [])
-    assert (typical.seeds, round(100 * typical.difference, 1)) == (3, 1.4)  # points, of a published spread of 0.47
-    assert round(100 * poor.difference, 1) == 6.4
-    past = [_past(arm, seed, score) for arm in "abc" for seed, score in enumerate((0.1, 0.14))] + [_past("d", 0, 0.9)]
+    assert (
+        typical.seeds == 3 and typical.guess and poor.difference == pytest.approx(typical.difference * 0.021 / 0.0047)
+    )
+    past = [_past("a", 0, 0.1), _past("a", 1, 0.14), _past("b", 0, 0.14), _past("b", 1, 0.1), _past("d", 0, 0.9)]
     (seen,) = detectables(cells, past)
-    assert seen.source == "seen in 3 past arms" and seen.spread == pytest.approx(0.02 * 2**0.5)
-    again = [*past, _past("a", 1, 0.1)]  # the later of two records of one arm and seed counts
-    assert detectables(cells, again)[0].spread == pytest.approx(0.02 * (4 / 3) ** 0.5)
+    assert seen.source == "seen in 2 past arms" and seen.guess  # one degree of freedom
+    assert seen.spread == pytest.approx(0.04)  # four deviations of 0.02
+    # What all arms share under a seed is no noise of their differences, and the later of two records counts.
+    lucky = [_past(one.axes.selector, one.axes.seed, one.headline["planted"] + one.axes.seed) for one in past]
+    assert detectables(cells, [*past, *lucky])[0].spread == pytest.approx(0.04)
     assert len(detectables(cells, [_past("a", seed, 0.3) for seed in range(3)])) == 2  # equal scores tell no spread
     (_, one) = detectables(cells[:1], [])
     assert one.seeds == 1 and one.difference is None
+
+
+def test_the_detectable_difference_is_that_of_a_corrected_verdict_among_all_planned_arms(registry):
+    def cells(*arms: str, seeds: int = 3) -> list[Cell]:
+        runs = [compose_run([f"seed={seed}", f"selector={name}"], registry) for name in arms for seed in range(seeds)]
+        return [Cell(number, run, str(number), "", None) for number, run in enumerate(runs, 1)]
+
+    rng = np.random.default_rng(0)
+    past = [_past(arm, seed, rng.normal(0, 0.02)) for arm in "abcdef" for seed in range(4)]
+    (two,), (four,) = (
+        detectables(cells(*arms), past) for arms in (("random", "longest"), ("random", "longest", "kcenter", "mads"))
+    )
+    assert (two.arms, four.arms) == (2, 4) and not four.guess
+    assert four.difference > 1.1 * two.difference > 0
+    # The usual formula, uncorrected and with a known spread, promises what a board of four arms does not keep.
+    usual = stats.t.isf(0.025, 4) + stats.t.isf(0.2, 4)
+    assert four.difference > 1.5 * usual * four.spread * (2 / 3) ** 0.5
+
+
+def test_what_nothing_is_known_of_is_not_stated(registry, tmp_path):
+    heldout = tmp_path / "heldout.jsonl"
+    heldout.write_text('{"prompt": "a", "completion": "b"}\n')
+    options = ["suite=response_loss", f"+suite.response_loss.sets.mine={heldout}"]
+    runs = [compose_run([*options, f"seed={seed}"], registry) for seed in (0, 1)]
+    (row,) = detectables([Cell(i, run, str(i), "", None) for i, run in enumerate(runs, 1)], [])
+    assert row.difference is None and row.spread is None
+    (line,) = detectable_lines(_plan(detectable=(row,)))
+    assert line.endswith("its scores have no fixed range: what 2 seeds can show is not known before the first runs")
+    elsewhere = [
+        dataclasses.replace(_past(arm, seed, score), scores=[ScoreRow("response_loss", "t", "bits_per_byte", score)])
+        for arm, scores in (("a", (4.0, 5.0)), ("b", (5.0, 4.0)))
+        for seed, score in enumerate(scores)
+    ]
+    for one in elsewhere:
+        one.axes = dataclasses.replace(one.axes, model="another")
+    (row,) = detectables([Cell(i, run, str(i), "", None) for i, run in enumerate(runs, 1)], elsewhere)
+    assert row.spread == pytest.approx(1.0) and row.difference > row.spread and row.guess
+    assert row.source == "seen in 2 past arms on other models"
 
 
 def _past(selector: str, seed: int, score: float) -> Record:

@@ -13,7 +13,6 @@ from selbench.report.build import build_board
 from selbench.statistics.borrowing import inverse_trigamma
 from selbench.statistics.item_noise import item_variance
 from selbench.statistics.multiplicity import adjust_p_values, holm_adjusted
-from selbench.statistics.power import detectable_difference, pooled_spread, seeds_needed
 
 
 def scores(rows: dict[str, list[float]], **more) -> pd.DataFrame:
@@ -130,22 +129,6 @@ def test_inverse_trigamma():
     assert inverse_trigamma(polygamma(1, x)) == pytest.approx(x)
 
 
-def test_detectable_difference_is_found_at_eighty_percent():
-    assert detectable_difference(0.47, 3) == pytest.approx(1.44, abs=0.01)
-    rng, truth = np.random.default_rng(0), detectable_difference(1.0, 4)
-    draws = rng.normal(0, 1, (2, 20_000, 4))
-    power = (stats.ttest_ind(draws[0] + truth, draws[1], axis=1).pvalue < 0.05).mean()
-    assert power == pytest.approx(0.8, abs=0.015)
-    assert math.isinf(detectable_difference(1.0, 1))
-
-
-def test_seeds_needed_turns_detectable_round():
-    for seeds in (2, 5, 40):
-        effect = detectable_difference(1.0, seeds)
-        assert seeds_needed(effect * 1.0001, 2.0, 0.0, 0.0, samples=2) == seeds
-    assert np.isnan(seeds_needed(0.1, 1.0, 1.0, 0.0))  # the items alone are too noisy
-
-
 def test_item_noise_is_what_other_items_change_and_not_what_seeds_do():
     rng = np.random.default_rng(1)
     items, seeds = 4000, 3
@@ -155,10 +138,3 @@ def test_item_noise_is_what_other_items_change_and_not_what_seeds_do():
     assert df == items - 2
     single, _ = item_variance(values[:1], np.array([0, items // 2]))
     assert single == pytest.approx(29 / items, rel=0.1)
-
-
-def test_the_spread_over_seeds_is_pooled_over_arms_and_ignores_single_seeds():
-    assert pooled_spread([[1.0, 3.0], [0.0, 0.0, 3.0], [7.0]]) == (pytest.approx(math.sqrt((2 + 6) / 3)), 3)
-    assert pooled_spread([[4.0, 4.0]]) == (0.0, 1)
-    sd, df = pooled_spread([[7.0], []])
-    assert math.isnan(sd) and df == 0

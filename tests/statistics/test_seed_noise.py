@@ -78,7 +78,7 @@ def test_constant_cells_take_no_part_and_are_told_of():
         assert [p.se for p in same.pairs] == pytest.approx([p.se for p in table.pairs], rel=1e-4)
     constant = known["t0", "1"]
     assert all(row.constant for row in constant.rows) and all(pair.verdict == "tied" for pair in constant.pairs)
-    assert any("24 of 48 cells have equal scores" in note for note in board.notes)
+    assert any("24 of 48 cells with equal scores" in note for note in board.notes)
     assert not any("equal scores under all" in note for note in alone.notes)
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, percent_text, seconds_text
+from selbench.numbers import UNKNOWN, count_text, decimals, flops_text, is_known, p_text, seconds_text
 from selbench.report.board import ArmRow, Table
-from selbench.report.page.sentences import is_tested, verdict_word
+from selbench.report.page.sentences import verdict_word
 from selbench.report.page.source import Source, interval_ends, rankable
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
-from selbench.report.words import says_something
+from selbench.report.words import interval_name, interval_sentence, says_something
 from selbench.statistics.power import MOST_SEEDS
 from selbench.store.records import Record
 
@@ -72,7 +72,7 @@ class Row:
 def verdict_columns(source: Source) -> list[Column]:
     """The columns that this board needs: costs that no row knows, and settings that all rows share, get none."""
     board = source.board
-    baseline, level = board.baseline, percent_text(board.confidence)
+    baseline = board.baseline
     rows = [row for table in board.tables for row in table.rows]
     words = [word for word in _WORDS if word in source.varied]
     found = [
@@ -83,10 +83,23 @@ def verdict_columns(source: Source) -> list[Column]:
         Column("rank", "Rank", "From best to worst place that the tests allow; ties share ranks.", "rank"),
         Column("verdict", f"Against {baseline}", "Verdict after correction for multiple comparisons.", "verdict"),
         Column("score", "Score", f"Mean over seeds; the bar spans {source.interval_words}.", "score"),
-        Column("difference", f"Difference to {baseline}", f"With its {level} interval; above zero is better.", "score"),
+        Column(
+            "difference",
+            f"Difference to {baseline} [{interval_name(board)}]",
+            f"Above zero is better. With {interval_sentence(board)}.",
+            "score",
+        ),
         Column("seeds", "Seeds", "Runs behind the score."),
-        Column("detectable", "Detectable", "Smallest difference that these seeds show at 80 % power."),
-        Column("needed", "Seeds needed", "Seeds per arm that would show the difference found."),
+        Column(
+            "detectable",
+            "Detectable",
+            "Smallest difference for which these seeds give a verdict at 80 % power, if no other arms differ.",
+        ),
+        Column(
+            "needed",
+            "Seeds needed",
+            f"Seeds per arm that would show the difference found at 80 % power. More than {MOST_SEEDS}: more than anyone runs.",
+        ),
     ]
     for name, label, about in (
         ("examples", "Examples", "Selected examples."),
@@ -115,7 +128,7 @@ def verdict_rows(source: Source) -> list[Row]:
         places = decimals(row.score for row in table.rows)
         scores = _score_range([(row.score, *interval_ends(row)) for row in rankable(table)])
         differences = [row.vs_baseline for row in rankable(table) if row.vs_baseline]
-        reach = _largest_distance([(item.low, item.mean, item.high) for item in differences])
+        reach = _largest_distance([(item.mean, *item.ends(source.board.intervals)) for item in differences])
         for j, row in enumerate(table.rows):
             cells = _row_cells(source, table, row, places, scores, reach)
             found.append(
@@ -166,6 +179,7 @@ def _row_cells(
 ) -> dict[str, Cell]:
     baseline = source.board.baseline
     difference, (low, high) = row.vs_baseline, interval_ends(row)
+    intervals = source.board.intervals
     is_baseline = difference is None and baseline in (row.arm, row.selector)
     cells = {word: Cell(str(table.setting.get(word) or UNKNOWN), str(table.setting.get(word) or "")) for word in _WORDS}
     cells |= {
@@ -178,7 +192,7 @@ def _row_cells(
             _sort_key(row.score),
             interval_text(row.low, row.high, places, sign=False)
             or (f"± {number_text(row.se, places)} SE" if is_known(row.se) else ""),
-            _interval_bar(low, row.score, high, *scores),
+            _interval_bar(row.score, low, high, *scores),
         ),
         "difference": Cell(UNKNOWN, None),
         "verdict": Cell(
@@ -194,8 +208,8 @@ def _row_cells(
         cells["difference"] = Cell(
             signed_text(difference.mean, places),
             _sort_key(difference.mean),
-            interval_text(difference.low, difference.high, places),
-            _interval_bar(difference.low, difference.mean, difference.high, -reach, reach),
+            interval_text(*difference.ends(intervals), places),
+            _interval_bar(difference.mean, *difference.ends(intervals), -reach, reach),
         )
         cells["detectable"] = Cell(number_text(difference.detectable, places), _sort_key(difference.detectable))
         cells["needed"] = _seeds_needed_cell(row)
@@ -207,7 +221,7 @@ def _row_cells(
 
 
 def _verdict_kind(row: ArmRow) -> str:
-    return row.vs_baseline.verdict if row.vs_baseline and is_tested(row.vs_baseline) else ""
+    return row.vs_baseline.verdict if row.vs_baseline and row.vs_baseline.tested else ""
 
 
 def _rank_cell(row: ArmRow) -> Cell:
@@ -223,7 +237,7 @@ def _seeds_needed_cell(row: ArmRow) -> Cell:
     if difference is None or not is_known(difference.detectable):
         return Cell(UNKNOWN, None)
     if difference.seeds_needed is None:
-        return Cell(f"> {count_text(MOST_SEEDS)}", MOST_SEEDS + 1)
+        return Cell(f"> {MOST_SEEDS}", MOST_SEEDS + 1)
     return Cell(count_text(difference.seeds_needed), difference.seeds_needed)
 
 
@@ -242,7 +256,7 @@ def _largest_distance(triples: Sequence[tuple[float, float, float]]) -> float:
     return max((abs(value) for triple in triples for value in triple if is_known(value)), default=0.0)
 
 
-def _interval_bar(low: float, at: float, high: float, left: float, right: float) -> Bar | None:
+def _interval_bar(at: float, low: float, high: float, left: float, right: float) -> Bar | None:
     if not is_known(at) or right <= left or not left <= at <= right:
         return None  # a reference arm may lie far outside the range of the others
 
@@ -273,7 +287,7 @@ def _fact_texts(table: Table, row: ArmRow) -> list[tuple[str, str]]:
         "money": number_text(row.money, 2),
         "leaked examples": UNKNOWN if row.leaked is None else count_text(row.leaked),
     }
-    if row.vs_baseline and is_tested(row.vs_baseline):
+    if row.vs_baseline and row.vs_baseline.tested:
         p, adjusted = row.vs_baseline.p, row.vs_baseline.p_adjusted
         measures["p, uncorrected and corrected"] = f"{p_text(p)}, {p_text(adjusted)}"
     return facts + [(name, text) for name, text in measures.items() if not text.startswith(UNKNOWN)]

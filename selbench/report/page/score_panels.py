@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from selbench.numbers import UNKNOWN, decimals, is_known, p_text, percent_text
-from selbench.report.board import Aggregate, ArmRow, Difference, Table
-from selbench.report.page.sentences import is_tested
+from selbench.numbers import UNKNOWN, decimals, is_known, p_text
+from selbench.report.board import Aggregate, ArmRow, Board, Difference, Table
 from selbench.report.page.source import WORDS, Panel, Source, View, find_baseline, interval_ends
 from selbench.report.page.typeset import interval_text, number_text, signed_percent_text, signed_text
+from selbench.report.words import interval_name, interval_sentence, mean_interval_name
 from selbench.store.axes import arm_name
 from selbench.store.records import Record
 
@@ -18,7 +18,7 @@ from selbench.store.records import Record
 def pairs_panel(source: Source) -> Panel:
     """The difference of every pair of arms, one view per table."""
     views = tuple(
-        View(source.table_label(table), _pair_matrix(table, source.board.baseline))
+        View(source.table_label(table), _pair_matrix(table, source.board))
         for table in source.board.tables
         if table.pairs
     )
@@ -26,14 +26,15 @@ def pairs_panel(source: Source) -> Panel:
         "pairs",
         "Every pair of methods",
         "Each cell is the row's method against the column's: the difference (above zero: the row is better) and the "
-        "p-value after correction. ▲ better, ▼ worse, = cannot be told apart; no mark where nothing could be tested.",
+        "p-value after correction. ▲ better, ▼ worse, = cannot be told apart; no mark where nothing could be tested. "
+        f"Pointing at a cell shows {interval_sentence(source.board)}.",
         views,
         missing="No table has two arms. Add arms, for example selector=random,mads.",
         kind="table",
     )
 
 
-def _pair_matrix(table: Table, baseline: str) -> dict[str, Any]:
+def _pair_matrix(table: Table, board: Board) -> dict[str, Any]:
     arms = [row.arm for row in table.rows]
     place = {arm: i for i, arm in enumerate(arms)}
     places = decimals(row.score for row in table.rows)
@@ -41,17 +42,18 @@ def _pair_matrix(table: Table, baseline: str) -> dict[str, Any]:
     for pair in table.pairs:
         if pair.a in place and pair.b in place:
             a, b = place[pair.a], place[pair.b]
-            cells[a][b], cells[b][a] = _pair_texts(pair, places), _pair_texts(pair.turned(), places)
-    return {"arms": arms, "baseline": baseline, "cells": cells}
+            cells[a][b], cells[b][a] = _pair_texts(pair, places, board), _pair_texts(pair.turned(), places, board)
+    return {"arms": arms, "baseline": board.baseline, "cells": cells}
 
 
-def _pair_texts(pair: Difference, places: int) -> list[str]:
-    """A cell of the matrix: verdict (empty if not tested), difference, corrected p, interval."""
+def _pair_texts(pair: Difference, places: int, board: Board) -> list[str]:
+    """A cell of the matrix: verdict (empty if not tested), difference, corrected p, interval with its kind."""
+    interval = interval_text(*pair.ends(board.intervals), places)
     return [
-        pair.verdict if is_tested(pair) else "",
+        pair.verdict if pair.tested else "",
         signed_text(pair.mean, places),
         p_text(pair.p_adjusted),
-        interval_text(pair.low, pair.high, places),
+        f"{interval_name(board)} interval {interval}" if interval else "",
     ]
 
 
@@ -142,9 +144,10 @@ def critical_panel(source: Source) -> Panel:
     data = {"ranks": ranks, "groups": found.groups, "distance": found.distance, "p": found.p, "tables": found.tables}
     return Panel(
         "critical",
-        "Critical differences",
-        "Average rank over settings and tasks (1 is best). Methods joined by a bar cannot be told apart at the critical "
-        "difference of Nemenyi's test (Demšar 2006).",
+        "Average ranks",
+        "A description, no verdicts: average rank over settings and tasks (1 is best). Methods joined by a bar cannot be told "
+        "apart at the critical difference of Nemenyi's test, which holds for all pairs together (Demšar 2006); Friedman's test "
+        "asks once whether all methods are alike.",
         (View("all tables", data),) if ranks else (),
         missing="Average ranks need at least two settings or tasks with the same three methods or more.",
     )
@@ -257,6 +260,10 @@ def _transfer_matrix(found: dict[tuple[str, str], float]) -> dict[str, Any]:
     return {"rows": scorers, "columns": models, "z": z, "of": "scorer"}
 
 
+# What is said of the intervals of means over tables, by whether they are plain.
+_MEAN_INTERVALS = ("all of them hold together", "each by itself, not corrected for the number of methods")
+
+
 def aggregates_panel(source: Source) -> Panel:
     """The aggregates: one line per method over all tables."""
     rows = sorted(
@@ -269,19 +276,21 @@ def aggregates_panel(source: Source) -> Panel:
         "Tables",
         "Average rank",
         f"Mean difference to {source.board.baseline}",
-        f"{percent_text(source.board.confidence)} interval",
+        f"Its {mean_interval_name(source.board)} interval",
         *(f"Won / tied / lost against {name}" for name in opponents),
         "Relative to full",
         "Area under the budget curve",
     ]
     data = {
         "columns": [{"label": name, "numeric": i > 0} for i, name in enumerate(names)],
-        "rows": [_aggregate_texts(row, places, source.board.baseline) for row in rows],
+        "rows": [_aggregate_texts(row, places, source.board) for row in rows],
     }
+    means = _MEAN_INTERVALS[source.board.intervals == "plain"]
     return Panel(
         "aggregates",
         "Across tables",
-        "Over the tables where a method stands with what it is compared with. The area is the mean score between the "
+        "A description, no verdicts: means over the tables where a method stands with what it is compared with, with an "
+        f"interval about other settings and tasks ({means}). The area is the mean score between the "
         "smallest and the largest budget, on a logarithmic scale.",
         (View("all tables", data),) if rows else (),
         missing="There is one table only, or nothing that is compared in more than one.",
@@ -289,14 +298,14 @@ def aggregates_panel(source: Source) -> Panel:
     )
 
 
-def _aggregate_texts(row: Aggregate, places: int, baseline: str) -> list[str]:
+def _aggregate_texts(row: Aggregate, places: int, board: Board) -> list[str]:
     return [
         row.selector,
         str(row.tables),
         number_text(row.average_rank, 2),
         signed_text(row.mean_difference, places),
-        interval_text(row.low, row.high, places) or UNKNOWN,
-        *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _tallies_by_opponent(row, baseline)),
+        interval_text(*row.ends(board.intervals), places) or UNKNOWN,
+        *(" / ".join(map(str, wins)) if any(wins) else UNKNOWN for wins in _tallies_by_opponent(row, board.baseline)),
         signed_percent_text(row.relative_to_full),
         number_text(row.budget_area, places),
     ]

@@ -6,18 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from selbench.numbers import count_text, decimals, digits_text, is_known, percent_text
+from selbench.numbers import count_text, counted_text, decimals, digits_text, is_known, percent_text
 from selbench.report.board import Board, Difference, Table
 from selbench.report.page.source import rankable
 from selbench.report.page.typeset import interval_text, number_text
-from selbench.report.words import CORRECTIONS
+from selbench.report.words import CORRECTIONS, UNTESTED, equal_scores_text, interval_name, interval_sentence
 
 NAMED_UP_TO = 3  # methods listed by name; more are counted
-
-
-def is_tested(difference: Difference | None) -> bool:
-    """Whether the verdict rests on a test; an untested difference is `tied` too."""
-    return difference is not None and (is_known(difference.p_adjusted) or is_known(difference.p))
 
 
 def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
@@ -26,14 +21,16 @@ def verdict_word(difference: Difference | None, is_baseline: bool) -> str:
         return "baseline"
     if difference is None or not is_known(difference.mean):
         return "not compared"
-    if not is_tested(difference):
-        return "not tested"
+    if not difference.tested:
+        return UNTESTED
     return difference.verdict
 
 
 def table_sentence(table: Table, board: Board) -> str:
     """One sentence about one table: which arms are tied with the best, and which differ from the baseline."""
     rows = rankable(table)
+    if table.all_equal:
+        return equal_scores_text(table)
     if len(rows) < 2:
         return "One arm only, so there is nothing to compare."
     parts = [part for part in (_first_place(table), _against_baseline(table, board)) if part]
@@ -62,13 +59,13 @@ def _tables_sentence(tables: Sequence[Table], baseline: str) -> str:
         row.vs_baseline.verdict
         for table in tables
         for row in rankable(table)
-        if row.vs_baseline is not None and is_tested(row.vs_baseline)
+        if row.vs_baseline is not None and row.vs_baseline.tested
     )
-    text = f"The best method is separated from the runner-up in {separated or 'none'} of {len(tables)} tables"
+    text = f"The best method is separated from the runner-up in {separated or 'none'} of {counted_text(len(tables), 'table')}"
     if not found:
         return f"{text}."
     kinds = ", ".join(f"{count_text(found[kind])} {kind}" for kind in ("better", "worse", "tied"))
-    return f"{text}. Against {baseline}, {count_text(sum(found.values()))} differences tested: {kinds}."
+    return f"{text}. Against {baseline}, {counted_text(sum(found.values()), 'difference')} tested: {kinds}."
 
 
 def how_tested(board: Board) -> list[str]:
@@ -79,7 +76,8 @@ def how_tested(board: Board) -> list[str]:
     plain = f"Test: {board.test}; correction: {corrected}; verdicts at p < {alpha}; intervals at {level}."
     return [
         *(board.notes or [plain]),
-        f"Differences are to {board.baseline} at the same budget; above zero is better, whatever the metric.",
+        f"Differences are to {board.baseline} at the same budget; above zero is better, whatever the metric. Each has "
+        f"{interval_sentence(board)}.",
         "Tied means that these runs cannot tell two methods apart, not that they are equal. Tied for first place are all "
         "methods that cannot be told apart from the one with the best score.",
     ]
@@ -112,22 +110,20 @@ def _pairs_by_arms(table: Table) -> dict[frozenset[str], Difference]:
 def _separated(table: Table) -> bool:
     best, second = rankable(table)[:2]
     pair = _pairs_by_arms(table).get(frozenset((best.arm, second.arm)))
-    return is_tested(pair) and pair is not None and pair.verdict != "tied"
+    return pair is not None and pair.tested and pair.verdict != "tied"
 
 
 def _first_place(table: Table) -> str:
     rows, pairs = rankable(table), _pairs_by_arms(table)
     best, others = rows[0], rows[1:]
     against = [pairs.get(frozenset((best.arm, row.arm))) for row in others]
-    if not any(is_tested(pair) for pair in against):
+    if not any(pair is not None and pair.tested for pair in against):
         return (
             f"{best.arm} scores best, but no difference could be tested"
             if is_known(best.score)
             else "No score is known"
         )
-    tied = [
-        row.arm for row, pair in zip(others, against) if pair is None or not is_tested(pair) or pair.verdict == "tied"
-    ]
+    tied = [row.arm for row, pair in zip(others, against) if pair is None or not pair.tested or pair.verdict == "tied"]
     if not tied:
         return f"{best.arm} is ahead of every other method"
     if len(tied) == len(others):
@@ -137,7 +133,7 @@ def _first_place(table: Table) -> str:
 
 
 def _against_baseline(table: Table, board: Board) -> str:
-    rows = [row for row in rankable(table) if row.vs_baseline is not None and is_tested(row.vs_baseline)]
+    rows = [row for row in rankable(table) if row.vs_baseline is not None and row.vs_baseline.tested]
     places = decimals(row.score for row in table.rows)
     said = []
     for kind, verb in (("better", "beats"), ("worse", "falls behind")):
@@ -146,7 +142,7 @@ def _against_baseline(table: Table, board: Board) -> str:
             said.append(f"{len(found)} methods are {kind} than {board.baseline}")
         for row in found if len(found) <= NAMED_UP_TO else []:
             assert row.vs_baseline is not None
-            by = _difference_size(row.vs_baseline, places, board.confidence)
+            by = _difference_size(row.vs_baseline, places, board)
             said.append(f"{row.arm} {verb} {board.baseline} by {by}")
     tied = [row.arm for row in rows if row.vs_baseline and row.vs_baseline.verdict == "tied"]
     if tied:
@@ -155,11 +151,11 @@ def _against_baseline(table: Table, board: Board) -> str:
     return "; ".join(said)
 
 
-def _difference_size(difference: Difference, places: int, confidence: float) -> str:
+def _difference_size(difference: Difference, places: int, board: Board) -> str:
     # The sentence says "beats" or "falls behind", so the size is given without a sign.
     size = difference if difference.mean >= 0 else difference.turned()
-    text = interval_text(size.low, size.high, places, sign=False)
-    return number_text(size.mean, places) + (f" ({percent_text(confidence)} interval {text})" if text else "")
+    text = interval_text(*size.ends(board.intervals), places, sign=False)
+    return number_text(size.mean, places) + (f" ({interval_name(board)} interval {text})" if text else "")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -95,7 +95,7 @@ class Source:
     def interval_words(self) -> str:
         """What `interval_ends` gives on this board, in words."""
         if any(is_known(row.low) for table in self.board.tables for row in table.rows):
-            return f"the {percent_text(self.board.confidence)} interval"
+            return f"the {percent_text(self.board.confidence)} interval of each score by itself, which is no test"
         return "one standard error either side"
 
     def runs(self, row: ArmRow) -> list[Record]:

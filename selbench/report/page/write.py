@@ -13,6 +13,7 @@ from typing import Any
 import selbench
 from selbench.files import written_aside
 from selbench.numbers import count_text
+from selbench.report import words
 from selbench.report.board import Board
 from selbench.report.page import rows, run_panels, score_panels, selection_panels, sentences
 from selbench.report.page.source import Panel, Source
@@ -99,6 +100,7 @@ def _page_context(source: Source, title: str) -> dict[str, Any]:
         "sentences": sentences.suite_sentences(board) if many else single,
         "more": single if many else [],
         "how": sentences.how_tested(board),
+        "intervals": words.interval_sentence(board),
         "counts": sentences.count_lines(board.counts),
         "columns": rows.verdict_columns(source),
         "rows": table,
