@@ -47,7 +47,8 @@ def checks_of(kind: str) -> tuple[Check, ...]:
 
 def run_checks(subject: Subject) -> Iterator[Outcome]:
     """The outcome of every check, as it comes. KeyboardInterrupt passes."""
-    with one_thread(), tempfile.TemporaryDirectory(prefix="selbench-check-") as name:
+    # Where checks end early, the other process may still write there while it is removed.
+    with one_thread(), tempfile.TemporaryDirectory(prefix="selbench-check-", ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         begun = False
         try:

@@ -103,7 +103,7 @@ class Subject:
 
     def _held(self, value: Any) -> Any:
         options = {"name": value} if isinstance(value, str) else dict(value or {})
-        return Subject(options.pop("name"), options, self.plugin_path, self.scorer).build() if options else None
+        return Subject(options.pop("name"), plugin_path=self.plugin_path).made(options) if options else None
 
     def place(self, method: str) -> str:
         """Where a method of the plugin is written."""

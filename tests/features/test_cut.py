@@ -67,7 +67,7 @@ def test_only_poolings_of_an_end_ask() -> None:
         (Mads(rho=0.2), None),
         (KCenter(space="hidden", pooling="last", first="0"), 1),
         (KCenter(space="hidden", first="0"), None),
-        (KCenter(first="0"), None),
+        (KCenter(encoder="tfidf", first="0"), None),
     ],
     ids=repr,
 )
