@@ -177,7 +177,12 @@ SIGTERM = (signal.SIGTERM, 143, "terminated (SIGTERM)")
 
 @pytest.mark.parametrize(
     ("where", "number", "status", "word"),
-    [("selection", *CTRL_C), ("evaluation", *CTRL_C), ("second cell", *CTRL_C), ("second cell", *SIGTERM)],
+    [
+        ("selection", *CTRL_C),
+        pytest.param("evaluation", *CTRL_C, marks=pytest.mark.slow),
+        pytest.param("second cell", *CTRL_C, marks=pytest.mark.slow),
+        ("second cell", *SIGTERM),
+    ],
 )
 def test_a_signal_ends_the_command_in_one_line_and_the_same_command_goes_on(
     begun, command, tmp_path, where, number, status, word
@@ -209,7 +214,7 @@ def test_a_process_that_would_end_slowly_ends_at_once(begun, command, tmp_path):
     assert_clean(said, tmp_path / "outputs")
 
 
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_second_signal_ends_what_swallows_the_first(begun, command, second):
     process = begun(command("selector.slow.deaf=true"))
     os.kill(process.pid, signal.SIGINT)
@@ -232,6 +237,7 @@ def test_what_swallows_the_only_ctrl_c_is_ended_after_a_while(begun, command, tm
     assert_goes_on(typed, tmp_path / "outputs")  # deletes the working folder that is left
 
 
+@pytest.mark.slow
 def test_the_end_of_a_forked_child_does_not_end_the_command(command, tmp_path):
     """Pools of workers end theirs by SIGTERM; the child must die of it, and the command outlive GRACE_S."""
     ran = subprocess.run(command("selector.slow.fork=true"), capture_output=True, text=True, timeout=LIMIT_S)
@@ -242,7 +248,9 @@ def test_the_end_of_a_forked_child_does_not_end_the_command(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("many", "number"), [(["-m"], signal.SIGINT), ([], signal.SIGKILL)], ids=["grid, Ctrl-C", "run, kill -9"]
+    ("many", "number"),
+    [pytest.param(["-m"], signal.SIGINT, marks=pytest.mark.slow), ([], signal.SIGKILL)],
+    ids=["grid, Ctrl-C", "run, kill -9"],
 )
 def test_no_mlflow_run_is_left_running(begun, command, tmp_path, many, number):
     typed = command("selector.slow.mirror=true", "tracking=mlflow")
