@@ -135,7 +135,7 @@ def test_a_folder_named_selbench_in_the_working_directory_is_not_selbench(tmp_pa
     script.parent.mkdir()
     script.write_text("import sys\nfrom selbench.cli.main import run\nsys.exit(run(sys.argv[1:]))\n")
     ran = subprocess.run([sys.executable, str(script), "check", "random"], cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0 and "14 of 14 checks passed" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.returncode == 0 and "15 of 15 checks passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("check", selector_checks, ids=lambda check: check.__name__)
