@@ -68,8 +68,9 @@ class Together:
 def joint_tests(of: Comparisons, noise: Noise | None, alpha: float) -> Together:
     """Adjusted p values and limits of a family of comparisons.
 
-    Sets of comparisons are tested by their simulated joint distribution. Without `noise`, or if `alpha` is too small for a
-    simulation, by Bonferroni's inequality, which holds for any joint distribution.
+    Sets of comparisons are tested by their simulated joint distribution or by Bonferroni's inequality, which holds for any
+    joint distribution, whichever is smaller: where an arm has about one degree of freedom its draws reach so far that
+    they would hide what the others show. Without `noise`, or if `alpha` is too small for a simulation, by the inequality alone.
     """
     if alpha * (1 + DRAWS) < FEWEST:
         noise = None
@@ -132,25 +133,28 @@ class _Family:
 
     def p_of_set(self, some: Ints, one: int) -> float:
         """The p value of a set whose largest statistic is that of `one`."""
+        bound = min(len(some) * float(self._of.p[one]), 1.0)
         if self._drawn is None:
-            return min(len(some) * float(self._of.p[one]), 1.0)
+            return bound
         above = int((self._drawn[:, some].max(1) >= self.score[one]).sum())
-        return (1 + above) / (1 + DRAWS)
+        return min(bound, (1 + above) / (1 + DRAWS))
 
     def p_of_rests(self, order: Ints) -> Floats:
         """The p value of each set that holds a comparison and all that come after it in `order`."""
+        bound = np.minimum(np.arange(len(order), 0, -1) * self._of.p[order], 1.0)
         if self._drawn is None:
-            return np.asarray(np.minimum(np.arange(len(order), 0, -1) * self._of.p[order], 1.0))
+            return np.asarray(bound)
         largest = np.maximum.accumulate(self._drawn[:, order[::-1]], axis=1)[:, ::-1]
-        return np.asarray((1 + (largest >= self.score[order]).sum(0)) / (1 + DRAWS))
+        return np.minimum(bound, (1 + (largest >= self.score[order]).sum(0)) / (1 + DRAWS))
 
     def limits(self, some: Ints) -> Floats:
         """What each comparison's statistic has to exceed if it is the largest of a set."""
+        plain = np.asarray(stats.t.isf(self._alpha / 2 / len(some), self._of.df))
         if self._drawn is None:
-            return np.asarray(stats.t.isf(self._alpha / 2 / len(some), self._of.df))
+            return plain
         above = int(np.ceil(self._alpha * (1 + DRAWS))) - 1
         bound = np.partition(self._drawn[:, some].max(1), DRAWS - above)[DRAWS - above]
-        return from_normal_score(np.maximum(bound - self._lead, 0.0), self._of.df)
+        return np.minimum(plain, from_normal_score(np.maximum(bound - self._lead, 0.0), self._of.df))
 
 
 def _drawn_scores(of: Comparisons, noise: Noise) -> Floats:

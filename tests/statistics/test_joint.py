@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -87,6 +89,17 @@ def test_unknown_p_values_stay_unknown_and_a_tiny_level_is_settled_without_draws
     assert np.isnan(found.p).all() and np.isnan(found.limit).all()
     of, noise = family([0.0, 30.0])
     assert joint_tests(of, noise, 1e-5).p[0] == of.p[0]
+
+
+def test_an_arm_that_is_hardly_known_does_not_hide_what_the_others_show():
+    """The comparisons of the last arm have 0.7 degrees of freedom; that of the first two is clear by any method."""
+    of, noise = family([0.0, 8.0, 0.1, 0.2])
+    own = np.where(of.b == 3, 0.7, of.df)
+    of = dataclasses.replace(of, df=own, p=2 * stats.t.sf(of.statistic, own))
+    noise = dataclasses.replace(noise, df=np.array([10.0, 10.0, 10.0, 0.35]))
+    found = joint_tests(of, noise, 0.05)
+    assert of.p[0] * len(of.p) < 0.001
+    assert found.p[0] <= of.p[0] * len(of.p) and found.p[0] < 0.05 and found.limit[0] <= of.statistic[0]
 
 
 def test_the_normal_score_is_near_the_normal_quantile_and_has_an_inverse():
