@@ -94,7 +94,7 @@ def _by_characters(pool: Pool, rate: float, counted: np.ndarray | None) -> PoolL
     whole, response = _characters(pool)
     source = f"{rate:g} characters per token assumed"
     if counted is not None and counted.sum():
-        rate = max(1.0, float(response.sum() / counted.sum()))
+        rate = max(1.0, float(response.sum()) / float(counted.sum()))
         source = f"{rate:.1f} characters per token, as counted in the responses"
     in_loss = response / rate if counted is None else counted.astype(float)
     return PoolLengths(np.maximum(whole / rate, in_loss), in_loss, source)

@@ -165,7 +165,7 @@ class Borrowed:
         A group's own variance is the mean of the common one and the expected square of its effect. The common one is
         found by Schall's (1991) fixed point, with bounded squares, and drawn to its expectation.
         """
-        number = int(group.max()) + 1
+        number = int(np.max(group)) + 1
         slope = np.bincount(group, self._weighted, number)
         inner = np.bincount(group, (self._precision * (group[:, None] == group)).sum(1), number)
         own = np.zeros(number)

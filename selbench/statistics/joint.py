@@ -113,7 +113,7 @@ class _Family:
         self._lead = np.where(of.first, LEAD, 0.0)
         self._drawn = None if noise is None else _drawn_scores(of, noise) + self._lead
         self.score = -of.p if noise is None else normal_score(of.statistic, of.df) + self._lead
-        arms = int(max(of.a.max(), of.b.max())) + 1
+        arms = int(max(np.max(of.a), np.max(of.b))) + 1
         complete = len(of.p) == arms * (arms - 1) // 2
         self._sets = _partition_sets(arms) if complete and arms <= MOST_ARMS else None
         # The place of each comparison in the order of `_partition_sets`.

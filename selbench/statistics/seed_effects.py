@@ -59,7 +59,7 @@ def _limited_weights(weight: Floats, number: NDArray[np.int64]) -> Floats:
 
 
 def _sums_by_table(rows: Floats, number: NDArray[np.int64]) -> Floats:
-    found = np.zeros((int(number.max(initial=-1)) + 1, rows.shape[1]))
+    found = np.zeros((int(np.max(number, initial=-1)) + 1, rows.shape[1]))
     np.add.at(found, number, rows)
     return found
 

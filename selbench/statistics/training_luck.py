@@ -31,7 +31,7 @@ def shared_luck(scores: Floats, table: Ints, arm: Ints, origin: Ints, training: 
     with np.errstate(invalid="ignore"):
         agree = np.where(same & (pairs > 0), (signs @ signs.T) / np.maximum(pairs, 1), np.nan)
     i, j = np.nonzero(np.isfinite(agree))
-    size = int(table.max(initial=0)) + 1
+    size = int(np.max(table, initial=0)) + 1
     of = table[i] * size + table[j]
     places, of = np.unique(of, return_inverse=True)
     arms = np.bincount(of)
@@ -72,7 +72,7 @@ def _rises(scores: Floats, table: Ints) -> tuple[Floats, Floats]:
     there = np.isfinite(change)
     change = np.where(there, change, 0.0)
     number = np.unique(table, return_inverse=True)[1]
-    sums = np.zeros((int(number.max(initial=-1)) + 1, change.shape[1]))
+    sums = np.zeros((int(np.max(number, initial=-1)) + 1, change.shape[1]))
     counts = np.zeros_like(sums)
     np.add.at(sums, number, change)
     np.add.at(counts, number, there.astype(float))
