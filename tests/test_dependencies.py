@@ -75,3 +75,9 @@ def test_weights_for_tests_are_pinned_by_hash_and_no_dependency_of_what_ships():
         assert found, line
         every = [*NEEDED, *(one for extra in EXTRA.values() for one in extra)]
         assert canonicalize_name(found[1]) not in _names(every)
+
+
+def test_every_package_of_the_tree_ships():
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "selbench").rglob("__init__.py")}
+    assert found <= set(shipped)
