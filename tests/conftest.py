@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import toy_runs
 from helpers.hub_server import HubServer, hub_in_place
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,3 +27,13 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServe
     """A hub of the test's own, which this process asks, with empty caches."""
     with hub_in_place(monkeypatch, tmp_path / "hub_caches") as stand_in:
         yield stand_in
+
+
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_runs.toy_model(tmp_path_factory.mktemp("toy_model"))
+
+
+@pytest.fixture(scope="session")
+def toy_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_runs.toy_pool(tmp_path_factory.mktemp("toy_pool"))

@@ -15,15 +15,12 @@ from selbench.data.system_prompts import with_system
 from selbench.errors import UserError
 from selbench.hashing import file_hash
 from selbench.run.leak_check import LeakStage
-from selbench.run.stage import RunStage
+from selbench.run.search_stage import SearchStage
 from selbench.settings import Run
 from selbench.store.facts import FilterFacts
-from selbench.store.files import read_json, write_json
-from selbench.store.inventory import stage_path
 from selbench.store.outputs import Outputs
-from selbench.store.stages import MANIFEST, Store
+from selbench.store.stages import Store
 
-REPEATED = "duplicates.json"
 KEPT = 8  # filtered pools that stay in memory
 
 
@@ -37,38 +34,30 @@ class FilteredPool(LoadedPool):
 
 
 @dataclass(frozen=True, eq=False)
-class DuplicateStage(RunStage):
+class DuplicateStage(SearchStage[dict[str, str]]):
     """The search for examples of a pool that repeat earlier ones."""
 
     pool: Pool
     sort: duplicates.DuplicateKind
     kind: ClassVar[str] = "duplicates"
+    file: ClassVar[str] = "duplicates.json"
 
     @property
     def identity(self) -> dict[str, Any]:
         source = [file_hash(Path(module.__file__ or "")) for module in (duplicates, ngrams)]
         return {"pool": self.pool.fingerprint, "kind": self.sort, "source": source}
 
-    def result(self, store: Store) -> dict[str, str]:
-        """Id of each example that repeats an earlier one -> id of that one (data.duplicates), kept in the store."""
+    def search(self) -> dict[str, str]:
+        """Id of each example that repeats an earlier one -> id of that one (data.duplicates)."""
+        return duplicates.find_duplicates(self.pool, self.sort)
 
-        def compute(folder: Path) -> None:
-            write_json(folder / REPEATED, self.at_hand(None))
+    def plain(self, found: dict[str, str]) -> dict[str, str]:
+        return found
 
-        return _read(store.stage(self.kind, self.identity, compute).path)
-
-    def at_hand(self, root: Path | None) -> dict[str, str]:
-        """As `result`, without keeping it: from memory, from the store at `root` if it is there, or else searched for now."""
-        if self.key not in _repeated:
-            folder = stage_path(root, self.kind, self.key) if root else None
-            known = folder is not None and (folder / MANIFEST).is_file()
-            found = _read(folder) if folder and known else duplicates.find_duplicates(self.pool, self.sort)
-            _repeated[self.key] = found
-            _forget_oldest(_repeated)
-        return _repeated[self.key]
+    def of_plain(self, plain: dict[str, str]) -> dict[str, str]:
+        return plain
 
 
-_repeated: dict[str, dict[str, str]] = {}  # by the key of the stage
 _filtered: dict[str, FilteredPool] = {}  # by the fingerprint of the pool and its filters
 _without_system: dict[str, LoadedPool] = {}  # by what became of system prompts, and the pool
 
@@ -170,7 +159,7 @@ def _apply_filters(
             f"leaks=drop. {place}.leaks=report keeps them."
         )
     clean = Pool(rest, loaded.pool.name) if dropped else loaded.pool
-    sought: dict[str, RunStage] = {f"items of suite '{suite}'": stage for suite, stage in searches.items()}
+    sought: dict[str, SearchStage[Any]] = {f"items of suite '{suite}'": stage for suite, stage in searches.items()}
     repeated: Mapping[str, str] = {}
     if sort != "no":
         search = DuplicateStage(clean, sort)
@@ -215,11 +204,3 @@ def _refusal(found: Mapping[str, Leaks], what: str, place: str) -> str:
 def _forget_oldest(known: dict[str, Any]) -> None:
     for old in list(known)[:-KEPT]:
         del known[old]
-
-
-def _read(folder: Path) -> dict[str, str]:
-    """What a stage has kept. Raises UserError if it cannot be read."""
-    found: dict[str, str] | None = read_json(folder / REPEATED)
-    if found is None:
-        raise UserError(f"the duplicates at {folder} cannot be read. Delete that folder and run again.")
-    return found

@@ -14,16 +14,9 @@ from selbench.data.leaks import Leaks
 from selbench.errors import PluginError, UserError
 from selbench.hashing import file_hash
 from selbench.run.plugin_call import described, plugin_call
-from selbench.run.stage import RunStage
-from selbench.store.files import read_json, write_json
-from selbench.store.inventory import stage_path
+from selbench.run.search_stage import SearchStage
 from selbench.store.keys import plugin_identity
-from selbench.store.stages import MANIFEST, Store
-
-FOUND = "leaks.json"
-KEPT = 32  # results of the last searches that stay in memory
-
-_searched: dict[str, Leaks | None] = {}  # by the key of the stage
+from selbench.store.stages import Store
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,13 @@ class LeaksFound:
 
 
 @dataclass(frozen=True, eq=False)
-class LeakStage(RunStage):
+class LeakStage(SearchStage[Leaks | None]):
     """The search for one suite's test items in a whole pool, or in the examples of a target; it knows of no selection."""
 
     pool: Pool
     suite: Any
     kind: ClassVar[str] = "leaks"
+    file: ClassVar[str] = "leaks.json"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -68,31 +62,8 @@ class LeakStage(RunStage):
             "source": [file_hash(Path(module.__file__ or "")) for module in (leaks, ngrams)],
         }
 
-    def result(self, store: Store) -> Leaks | None:
-        """What was found, kept in the store; None for a suite that cannot be checked.
-
-        Raises UserError if the stored result cannot be read, PluginError if the suite's `texts` fails.
-        """
-
-        def compute(folder: Path) -> None:
-            found = self._found()
-            write_json(folder / FOUND, {"checked": found is not None, "pool": found.plain() if found else {}})
-
-        return _read(store.stage(self.kind, self.identity, compute).path)
-
-    def at_hand(self, root: Path | None) -> Leaks | None:
-        """As `result`, without keeping it: from memory, from the store at `root` if it is there, or else searched for now."""
-        folder = stage_path(root, self.kind, self.key) if root else None
-        if self.key not in _searched and folder and (folder / MANIFEST).is_file():
-            _remember(self.key, _read(folder))
-        return self._found()
-
-    def _found(self) -> Leaks | None:
-        if self.key not in _searched:
-            _remember(self.key, self._search())
-        return _searched[self.key]
-
-    def _search(self) -> Leaks | None:
+    def search(self) -> Leaks | None:
+        """What was found; None for a suite that cannot be checked. Raises PluginError if the suite's `texts` fails."""
         try:
             with plugin_call(self.suite, "texts"):
                 return leaks.suite_leaks(self.pool, self.suite)
@@ -101,19 +72,11 @@ class LeakStage(RunStage):
         except Exception as error:  # a plugin may raise anything
             raise PluginError(f"suite '{self.suite.plugin_name}': texts() failed: {described(error)}.") from error
 
+    def plain(self, found: Leaks | None) -> dict[str, Any]:
+        return {"checked": found is not None, "pool": found.plain() if found else {}}
 
-def _remember(key: str, found: Leaks | None) -> None:
-    _searched[key] = found
-    for old in list(_searched)[:-KEPT]:
-        del _searched[old]
-
-
-def _read(folder: Path) -> Leaks | None:
-    """What a stage has kept. Raises UserError if it cannot be read."""
-    found = read_json(folder / FOUND)
-    if found is None:
-        raise UserError(f"the leak check at {folder} cannot be read. Delete that folder and run again.")
-    return Leaks.of(found["pool"]) if found["checked"] else None
+    def of_plain(self, plain: Mapping[str, Any]) -> Leaks | None:
+        return Leaks.of(plain["pool"]) if plain["checked"] else None
 
 
 def check_leaks(pool: Pool, target: Mapping[str, Pool], suites: Mapping[str, Any], store: Store) -> LeaksFound:

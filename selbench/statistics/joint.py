@@ -8,9 +8,10 @@ largest statistic of a set of comparisons then gives the p value of the set (Wes
 Verdicts are closed tests (Marcus, Peritz and Gabriel 1976): two arms differ if every set of comparisons that could be true
 together with their equality is refuted. Only some sets can be true together: if a = b and b = c, then a = c (Shaffer
 1986; Westfall 1997). So comparisons are taken from the largest statistic down; each is tested together with those
-below it, in the largest sets that are still possible. The chance of any false verdict in a family is at
-most alpha, whatever the true differences are, as far as the noise is as it is drawn here and the smaller of both p
-values of a set is that of the better test of it, not of chance (measured in docs/verdicts.md: up to 7 % on small boards).
+below it, in the largest sets that are still possible. With a right p value for each set, the
+chance of any false verdict in a family is at most alpha, whatever the true differences are. Here a set has two p values,
+of the simulation and of Bonferroni's inequality, and the smaller counts, which is ours: docs/verdicts.md says what was
+measured.
 """
 
 from __future__ import annotations

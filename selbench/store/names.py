@@ -40,7 +40,7 @@ def distinct_names(things: Iterable[Thing]) -> Shown:
     """
     by_name: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for thing in things:
-        by_name.setdefault((thing.name, thing.beside), {}).setdefault(thing.key, dict(_flat(thing.options)))
+        by_name.setdefault((thing.name, thing.beside), {}).setdefault(thing.key, dict(flat_options(thing.options)))
     found: dict[tuple[str, str], str] = {}
     for (name, _), options in by_name.items():
         words = (
@@ -80,10 +80,11 @@ def _value_text(value: Any) -> str:
     return str(value).rstrip("/").rpartition("/")[2] if isinstance(value, str) else str(value)
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat_options(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(`a.b`, value) of every value in nested options."""
     for name, value in options.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat_options(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -112,6 +112,9 @@ def watching(
             NotTested where two such calls differ.
     """
 
+    def place(subject: Subject) -> str:
+        return subject.place(WORK[subject.kind])
+
     def results(subject: Subject, scratch: Path) -> Watched:
         seen = watched(subject, scratch)
         if seen.error is not None:
@@ -121,14 +124,14 @@ def watching(
             raise Finding(
                 "the same result with other global seeds, while it is watched",
                 said,
-                getattr(seen.error, "where", "") or subject.place(WORK[subject.kind]),
+                getattr(seen.error, "where", "") or place(subject),
             )
         return seen
 
     def global_randomness_is_left_alone(subject: Subject, scratch: Path) -> None:
         """Global random state is neither read nor changed (python, numpy, torch)."""
         seen = results(subject, scratch)
-        where = subject.place(WORK[subject.kind])
+        where = place(subject)
         for name in seen.randomness:
             wanted = f"{name} global random state to be left as it was: draw from context.rng"
             raise Finding(wanted, f"{name} global random state was changed", where)
@@ -141,7 +144,7 @@ def watching(
         """The working directory, the environment, sys.argv, the standard output and the settings of torch and NumPy are
         after a call what they were before: other cells run in the same process."""
         seen = results(subject, scratch)
-        expect(not seen.process, "the process as it was", "; ".join(seen.process), subject.place(WORK[subject.kind]))
+        expect(not seen.process, "the process as it was", "; ".join(seen.process), place(subject))
 
     def nothing_is_written_outside_scratch(subject: Subject, scratch: Path) -> None:
         """Files are written, made and removed only under context.scratch, and in the caches of Python, numba and the
@@ -151,7 +154,7 @@ def watching(
             path, line = seen.written[0]
             more = f", and {len(seen.written) - 1} more" if len(seen.written) > 1 else ""
             file, _, number = line.rpartition(":")
-            where = f"{shown(file)}:{number}" if line else subject.place(WORK[subject.kind])
+            where = f"{shown(file)}:{number}" if line else place(subject)
             raise Finding("files under context.scratch only", f"{path} was written{more}", where)
 
     def examples_are_left_alone(subject: Subject, scratch: Path) -> None:
@@ -162,7 +165,7 @@ def watching(
             not seen.changed,
             "the examples as they were given",
             f"it changed {seen.changed}",
-            subject.place(WORK[subject.kind]),
+            place(subject),
         )
 
     def neither_labels_nor_test_items_are_read(subject: Subject, scratch: Path) -> None:
@@ -181,7 +184,7 @@ def watching(
             not seen.reached,
             "a method that works without hidden labels and test items",
             f"while it works, it reaches for {', '.join(seen.reached)}",
-            subject.place(WORK[subject.kind]),
+            place(subject),
         )
 
     return (

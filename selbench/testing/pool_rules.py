@@ -14,6 +14,7 @@ from selbench.testing import common_rules
 from selbench.testing.elsewhere import result_elsewhere
 from selbench.testing.findings import Finding, NotTested, at_work, expect
 from selbench.testing.subject import Subject
+from selbench.testing.two_calls import first_result, second_result
 from selbench.testing.watched import Watched, globals_seeded, watched_call
 
 NOWHERE = "/nonexistent/selbench-check/no-such-file.jsonl"
@@ -36,18 +37,7 @@ def loaded(subject: Subject) -> LoadedPool:
 
 def first_pool(subject: Subject, scratch: Path) -> LoadedPool:
     """The pool that other checks look at. Raises NotTested if there is none."""
-
-    def load() -> LoadedPool:
-        with globals_seeded(0):
-            return loaded(subject)
-
-    try:
-        found: LoadedPool = subject.remember("first", load)
-    except NotApplicable as reason:
-        raise NotTested(f"the pool does not apply here: {reason}") from reason
-    except Finding as finding:
-        raise NotTested("load() fails, as another check says") from finding
-    return found
+    return first_result(subject, lambda: loaded(subject))
 
 
 def sound_pool(subject: Subject, scratch: Path) -> LoadedPool:
@@ -60,13 +50,7 @@ def sound_pool(subject: Subject, scratch: Path) -> LoadedPool:
 
 def second_pool(subject: Subject, scratch: Path) -> LoadedPool:
     """The same, loaded once more."""
-
-    def load() -> LoadedPool:
-        with globals_seeded(0):
-            return loaded(subject)
-
-    found: LoadedPool = subject.remember("second", load)
-    return found
+    return second_result(subject, lambda: loaded(subject))
 
 
 def watched(subject: Subject, folder: Path) -> Watched:

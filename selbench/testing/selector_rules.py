@@ -88,7 +88,7 @@ def a_selection_is_made(subject: Subject, scratch: Path) -> None:
     try:
         over_pool(pool, select_once)
     except NotApplicable as reason:
-        raise NotTested(f"the selector does not apply to the examples of the check: {reason}") from reason
+        raise NotTested(f"the selector does not apply to what it is checked with: {reason}") from reason
 
 
 def same_seed_same_ids(subject: Subject, scratch: Path) -> None:

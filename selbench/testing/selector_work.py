@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Budget, Context, Pool, Selection
-from selbench.errors import NotApplicable
 from selbench.testing.example_pools import copied
 from selbench.testing.findings import Finding, NotTested, at_work
 from selbench.testing.subject import Features, Subject
+from selbench.testing.two_calls import first_result, second_result
 from selbench.testing.watched import Watched, globals_seeded, watched_call
 
 SIZE = 40  # examples of the pool that most checks use
@@ -79,18 +79,9 @@ def standard(subject: Subject) -> tuple[Pool, int]:
 
 
 def first_selection(subject: Subject, folder: Path) -> Selection:
-    """The selection that other checks compare theirs with.
-
-    Raises NotTested if there is none: it does not apply to the pool, or `a_selection_is_made` says what is wrong.
-    """
+    """The selection that other checks compare theirs with. Raises NotTested if there is none."""
     pool, amount = standard(subject)
-    try:
-        found: Selection = subject.remember("first", lambda: seeded(subject, pool, amount, folder / "first"))
-    except NotApplicable as reason:
-        raise NotTested(f"the selector does not apply to the examples of the check: {reason}") from reason
-    except Finding as finding:
-        raise NotTested("select() fails, as another check says") from finding
-    return found
+    return first_result(subject, lambda: seeded(subject, pool, amount, folder / "first"))
 
 
 def seeded(subject: Subject, pool: Pool, amount: int, folder: Path, seed: int = SEED) -> Selection:
@@ -101,8 +92,7 @@ def seeded(subject: Subject, pool: Pool, amount: int, folder: Path, seed: int = 
 def second_selection(subject: Subject, folder: Path) -> Selection:
     """The same selection made once more, with nothing kept of the first."""
     pool, amount = standard(subject)
-    found: Selection = subject.remember("second", lambda: seeded(subject, pool, amount, folder / "second"))
-    return found
+    return second_result(subject, lambda: seeded(subject, pool, amount, folder / "second"))
 
 
 def parting(one: Selection, other: Selection) -> str:

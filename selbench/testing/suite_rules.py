@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selbench.api import Context, ModelRef, Score
-from selbench.errors import NotApplicable, PluginError
+from selbench.errors import PluginError
 from selbench.hashing import folder_hash
 from selbench.run.evaluate import checked_scores
 from selbench.testing import common_rules
@@ -16,7 +16,8 @@ from selbench.testing.elsewhere import result_elsewhere
 from selbench.testing.findings import Finding, NotTested, at_work, complaint, expect
 from selbench.testing.model_copies import disturbed_model
 from selbench.testing.subject import Subject
-from selbench.testing.watched import Watched, globals_seeded, watched_call
+from selbench.testing.two_calls import first_result, second_result
+from selbench.testing.watched import Watched, watched_call
 
 SEED = 3
 MEAN = "mean of its "  # what the complaint of `checked_scores` about a headline has in it
@@ -47,29 +48,12 @@ def _checked(subject: Subject, found: Any) -> list[Score]:
 
 def first_scores(subject: Subject, scratch: Path) -> list[Score]:
     """The scores that other checks compare theirs with. Raises NotTested if there are none."""
-
-    def evaluate() -> list[Score]:
-        with globals_seeded(0):
-            return scored(subject, scratch / "first")
-
-    try:
-        found: list[Score] = subject.remember("first", evaluate)
-    except NotApplicable as reason:
-        raise NotTested(f"the suite does not apply to the model of the check: {reason}") from reason
-    except Finding as finding:
-        raise NotTested("evaluate() fails, as another check says") from finding
-    return found
+    return first_result(subject, lambda: scored(subject, scratch / "first"))
 
 
 def second_scores(subject: Subject, scratch: Path) -> list[Score]:
     """The same, evaluated once more."""
-
-    def evaluate() -> list[Score]:
-        with globals_seeded(0):
-            return scored(subject, scratch / "second")
-
-    found: list[Score] = subject.remember("second", evaluate)
-    return found
+    return second_result(subject, lambda: scored(subject, scratch / "second"))
 
 
 def _same_items(one: Sequence[Score], other: Sequence[Score]) -> str:

@@ -19,7 +19,8 @@ from selbench.testing.example_pools import copied
 from selbench.testing.findings import Finding, NotTested, at_work, complaint
 from selbench.testing.model_copies import apart, outputs
 from selbench.testing.subject import Subject
-from selbench.testing.watched import Watched, globals_seeded, watched_call
+from selbench.testing.two_calls import first_result, second_result
+from selbench.testing.watched import Watched, watched_call
 
 T = TypeVar("T")
 SIZE = 12
@@ -110,29 +111,12 @@ def standard(subject: Subject) -> Pool:
 
 def first_training(subject: Subject, scratch: Path) -> Trained:
     """The training that other checks compare theirs with. Raises NotTested if there is none."""
-
-    def train() -> Trained:
-        with globals_seeded(0):
-            return trained(subject, standard(subject), scratch / "first")
-
-    try:
-        found: Trained = subject.remember("first", train)
-    except NotApplicable as reason:
-        raise NotTested(f"the trainer does not apply to the examples of the check: {reason}") from reason
-    except Finding as finding:
-        raise NotTested("train() fails, as another check says") from finding
-    return found
+    return first_result(subject, lambda: trained(subject, standard(subject), scratch / "first"))
 
 
 def second_training(subject: Subject, scratch: Path) -> Trained:
     """The same training once more."""
-
-    def train() -> Trained:
-        with globals_seeded(0):
-            return trained(subject, standard(subject), scratch / "second")
-
-    found: Trained = subject.remember("second", train)
-    return found
+    return second_result(subject, lambda: trained(subject, standard(subject), scratch / "second"))
 
 
 def watched(subject: Subject, folder: Path) -> Watched:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from selbench.store.names import flat_options
 from selbench.store.records import Record
 
 LONG = 5000  # characters kept of a value; MLflow refuses tags and parameters of more than about 6,000
@@ -35,7 +36,7 @@ def _tag_text(value: Any) -> str:
 
 def mlflow_params(record: Record) -> dict[str, str]:
     """The full configuration: option, named as on the command line -> value."""
-    return {safe_name(key): str(value)[:LONG] for key, value in _flat_options(record.config)}
+    return {safe_name(key): str(value)[:LONG] for key, value in flat_options(record.config)}
 
 
 def mlflow_metrics(record: Record) -> dict[str, float]:
@@ -57,14 +58,6 @@ def milliseconds(time: str) -> int:
         return int(datetime.fromisoformat(time).timestamp() * 1000)
     except ValueError:
         return 0
-
-
-def _flat_options(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat_options(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def safe_name(key: str) -> str:

@@ -17,16 +17,6 @@ class Ran:
     err: str
 
 
-@pytest.fixture(scope="session")
-def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_runs.toy_model(tmp_path_factory.mktemp("toy_model"))
-
-
-@pytest.fixture(scope="session")
-def toy_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_runs.toy_pool(tmp_path_factory.mktemp("toy_pool"))
-
-
 @pytest.fixture
 def settings(toy_model: Path, toy_pool: Path, tmp_path: Path) -> list[str]:
     """What makes a run a toy run."""

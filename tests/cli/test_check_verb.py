@@ -74,7 +74,7 @@ def test_what_chance_decides_is_tested_or_skipped_in_words(selbench):
 def test_what_does_not_apply_is_skipped(selbench, picky):
     ran = selbench("check", "picky", "--kind", "selector", f"plugin_path={picky}")
     assert ran.status == 0 and "failed" not in ran.out
-    assert "reason:   the selector does not apply to the examples of the check: the sources are no addresses" in ran.out
+    assert "reason:   the selector does not apply to what it is checked with: the sources are no addresses" in ran.out
     assert "most of the contract was not tested: name a pool that it applies to" in ran.out
 
 

@@ -12,16 +12,6 @@ from selbench.config.runs import composed_run
 from selbench.settings import Run
 
 
-@pytest.fixture(scope="session")
-def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_runs.toy_model(tmp_path_factory.mktemp("toy_model"))
-
-
-@pytest.fixture(scope="session")
-def toy_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_runs.toy_pool(tmp_path_factory.mktemp("toy_pool"))
-
-
 @pytest.fixture
 def toy_run(toy_model: Path, toy_pool: Path, tmp_path: Path) -> Callable[..., Run]:
     """`toy_run("selector=random", ...)` is a run with toy plugins under `tmp_path / "outputs"`."""
