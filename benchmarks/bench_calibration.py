@@ -11,13 +11,20 @@ standard deviation); see Condition for what else may differ. Printed are percent
 - power after correction, where the first arm differs by so much from all others, which are equal; and tables with any
   false verdict about those
 
-The measured figures are in docs/verdicts.md.
+    python benchmarks/bench_calibration.py [--seed N] [--into docs/verdicts.md]
+
+Boards are drawn until the Monte-Carlo error of every share of false verdicts is at most 0.7 points (ENOUGH). Printed are the two
+tables of docs/verdicts.md; --into writes them there, between the comments that mark their places.
 """
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +38,8 @@ from selbench.statistics.seed_noise import SeedNoise
 
 EFFECT = 2.8  # difference in standard errors that has 80 % power if the variance is known
 CORRECTED = 3  # every third table is corrected: that takes most of the time
+ENOUGH = 0.007  # Monte-Carlo error at which a share is known well enough
+MOST = 6_000  # boards of one condition
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class Condition:
     constant: int = 0  # so many measures, the first, have one score throughout
     luck: float = 0.0  # correlation of the scores of an arm under one seed, over all tables
     step: float = 0.0  # scores are rounded to steps of so many mean standard deviations of their measure
-    boards: float = 1.0  # how many times as many boards as usual
+    boards: float = 1.0  # how many times as many boards as usual in one batch
 
 
 CONDITIONS = (
@@ -117,22 +126,48 @@ class Figures:
     power_corrected: float  # the same after correction, of the first arm against all others
     any_false_partly: float  # tables with any false verdict about the others
     error: dict[str, float] = field(default_factory=dict)  # the Monte-Carlo standard error of each share, over boards
+    boards: int = 0  # that were drawn
 
 
 NAMES = ("false_first", "false_others", "coverage", "any_false", "power", "power_corrected", "any_false_partly")
+FALSE = ("false_first", "false_others", "any_false", "any_false_partly")
 
 
 def simulate(
     condition: Condition, seeds: int, boards: int, rng_seed: int = 0, tests: Sequence[str] = TESTS
 ) -> dict[str, Figures]:
     """The figures of each test over this many boards, each with this many seeds."""
-    rng = np.random.default_rng(rng_seed)
+    found = _rows(condition, seeds, boards, np.random.default_rng(rng_seed), tests)
+    return {test: _mean_figures(rows) for test, rows in found.items()}
+
+
+def simulate_enough(condition: Condition, seeds: int, batch: int, rng_seed: int, enough: float) -> dict[str, Figures]:
+    """The same, from as many batches of boards as the errors of the moderated test's false shares need, up to MOST boards.
+
+    The other tests are tried on the first batch only.
+    """
+    size = round(batch * condition.boards)
+    rng = np.random.default_rng([rng_seed, seeds, *condition.name.encode()])
+    rows = _rows(condition, seeds, size, rng, TESTS)
+    while True:
+        figures = _mean_figures(rows["moderated"])
+        worst = max(figures.error[name] for name in FALSE if np.isfinite(getattr(figures, name)))
+        if worst <= enough or len(rows["moderated"]) >= MOST:
+            return {test: _mean_figures(found) for test, found in rows.items()}
+        more = _rows(condition, seeds, size, rng, ["moderated"])["moderated"]
+        rows["moderated"] = np.concatenate([rows["moderated"], more])
+
+
+def _rows(
+    condition: Condition, seeds: int, boards: int, rng: np.random.Generator, tests: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """For each test its figures on each board, (boards, names)."""
     found: dict[str, list[list[float]]] = {test: [] for test in tests}
     for _ in range(boards):
         board = draw(condition, seeds, rng)
         for test, row in _figures_of_board(board, condition, tests).items():
             found[test].append(row)
-    return {test: _mean_figures(np.array(rows)) for test, rows in found.items()}
+    return {test: np.array(rows) for test, rows in found.items()}
 
 
 def draw(condition: Condition, seeds: int, rng: np.random.Generator) -> Drawn:
@@ -244,7 +279,7 @@ def _mean_figures(rows: np.ndarray) -> Figures:
     mean = np.divide(np.nansum(rows, 0), counts, out=np.full(len(NAMES), np.nan), where=counts > 0)
     around = np.nansum((rows - mean) ** 2, 0) / np.maximum(counts - 1, 1)
     error = np.sqrt(around / np.maximum(counts, 1))
-    return Figures(**dict(zip(NAMES, map(float, mean))), error=dict(zip(NAMES, map(float, error))))
+    return Figures(**dict(zip(NAMES, map(float, mean))), error=dict(zip(NAMES, map(float, error))), boards=len(rows))
 
 
 class SimulatedItems:
@@ -293,34 +328,99 @@ def simulate_items(seeds: int, boards: int, seed_sd: float, item_sd: float, rng_
     return float(np.mean(shares)), float(np.std(shares, ddof=1) / np.sqrt(boards))
 
 
-def line(condition: Condition, seeds: int, boards: int) -> str:
-    """One row of the table in docs/verdicts.md, of the moderated test, with the power of the others and the errors."""
-    figures = simulate(condition, seeds, round(boards * condition.boards))
-    one, error = figures["moderated"], figures["moderated"].error
-    special = "" if np.isnan(one.false_first) else f"{100 * one.false_first:.1f} ± {100 * error['false_first']:.1f}"
-    elsewhere = (
-        "" if np.isnan(one.false_others) else f"{100 * one.false_others:.1f} ± {100 * error['false_others']:.1f}"
+SEEDS = (2, 3, 5)
+UNCORRECTED = (
+    "| condition | false there | elsewhere | coverage | power | paired | Welch | boards |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+)
+AFTER_CORRECTION = (
+    "| condition | any false, none differs | any false, the first differs | power | paired | Welch |",
+    "|---|---:|---:|---:|---:|---:|",
+)
+
+
+def uncorrected_row(condition: Condition, found: Sequence[dict[str, Figures]]) -> str:
+    """A row of the table of single comparisons; a value for each number of seeds."""
+    one = [figures["moderated"] for figures in found]
+    cells = [
+        _shares([figures.false_first for figures in one], above=0.06),
+        _shares([figures.false_others for figures in one], above=0.06),
+        _shares([figures.coverage for figures in one], below=0.94),
+        *(_shares([figures[test].power for figures in found], digits=0) for test in TESTS),
+        " / ".join(str(figures.boards) for figures in one),
+    ]
+    return f"| {condition.name} | " + " | ".join(cells) + " |"
+
+
+def corrected_row(condition: Condition, found: Sequence[dict[str, Figures]]) -> str:
+    """A row of the table of verdicts after correction; a value for each number of seeds."""
+    one = [figures["moderated"] for figures in found]
+    cells = [
+        _shares([figures.any_false for figures in one], above=0.06),
+        _shares([figures.any_false_partly for figures in one], above=0.06),
+        *(_shares([figures[test].power_corrected for figures in found], digits=0) for test in TESTS),
+    ]
+    return f"| {condition.name} | " + " | ".join(cells) + " |"
+
+
+def _shares(shares: Sequence[float], above: float = np.inf, below: float = -np.inf, digits: int = 1) -> str:
+    """Shares in percent, bold beyond a limit; empty where there is nothing to count."""
+    if np.isnan(shares).all():
+        return ""
+    # As it is printed, so that a bold figure is beyond the limit for the reader too.
+    rounded = [round(100 * share, digits) for share in shares]
+    said = [f"{share:.{digits}f}" for share in rounded]
+    return " / ".join(
+        f"**{text}**" if share > 100 * above or share < 100 * below else text for text, share in zip(said, rounded)
     )
-    power = " / ".join(f"{100 * figures[test].power:.0f}" for test in TESTS)
-    joint = " / ".join(f"{100 * figures[test].power_corrected:.0f}" for test in TESTS)
-    return (
-        f"| {seeds} | {condition.name} | {special} | {elsewhere} | {100 * one.coverage:.1f} | "
-        f"{100 * one.any_false:.1f} / {100 * one.any_false_partly:.1f} | {power} | {joint} |"
-    )
+
+
+def _condition_figures(task: tuple[Condition, int, int, int, float]) -> dict[str, Figures]:
+    from side_by_side import limit_threads
+
+    limit_threads(1)
+    condition, seeds, batch, rng_seed, enough = task
+    return simulate_enough(condition, seeds, batch, rng_seed, enough)
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Replace what stands between the comments `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    before, start, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not (start and end):
+        raise SystemExit(f"{path} has no place named {name}")
+    path.write_text(before + start + text + end + after)
 
 
 def main() -> None:
-    from side_by_side import parse_options
-
-    options = parse_options(__doc__ or "")
-    boards = 5 if options.quick else 60
-    for seeds in (2, 3, 5, 10):
-        for condition in (*CONDITIONS, *(KINDS if seeds < 10 else ())):
-            print(line(condition, seeds, boards), flush=True)
-    print("moderated, with items (standard deviations of the mean from seeds / from items): false verdicts")
-    for seeds in (2, 3, 5):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few boards, to see whether it runs at all")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn boards (default 0)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--only", help="conditions whose name holds this")
+    parser.add_argument("--into", type=Path, help="the page whose tables are replaced")
+    options = parser.parse_args()
+    batch, enough = (3, 1.0) if options.quick else (60, ENOUGH)
+    conditions = [one for one in (*CONDITIONS, *KINDS) if not options.only or options.only in one.name]
+    tasks = [(one, seeds, batch, options.seed, enough) for one in conditions for seeds in SEEDS]
+    single, after = list(UNCORRECTED), list(AFTER_CORRECTION)
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        found = pool.imap(_condition_figures, tasks)
+        for condition in conditions:
+            figures = [next(found) for _ in SEEDS]
+            single.append(uncorrected_row(condition, figures))
+            after.append(corrected_row(condition, figures))
+            print(single[-1], "\n   ", after[-1], flush=True)
+    for name, rows in (("single comparisons", single), ("after correction", after)):
+        print("\n" + "\n".join(rows), flush=True)
+        if options.into:
+            write_between(options.into, name, "\n".join(rows) + "\n")
+    if options.only:
+        return
+    print("\nmoderated, with items (standard deviations of the mean from seeds / from items): false verdicts")
+    for seeds in SEEDS:
         for seed_sd, item_sd in ((1.0, 0.0), (1.0, 0.3), (1.0, 1.0), (0.3, 1.0)):
-            share, error = simulate_items(seeds, 5 if options.quick else 60, seed_sd, item_sd)
+            share, error = simulate_items(seeds, 5 if options.quick else 60, seed_sd, item_sd, options.seed)
             print(f"{seeds:2} seeds  {seed_sd} / {item_sd}: {100 * share:.1f} ± {100 * error:.1f}", flush=True)
 
 

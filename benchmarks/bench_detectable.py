@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from bench_calibration import SimulatedItems, item_board
 from scipy import stats
 
 from selbench.report.build import build_board
 from selbench.statistics.foreseen import foreseen_effect
 
 PAST_DF = 8  # degrees of freedom of the past spread that the plan knows
+ITEMS = 200
 PLANS = 9  # how many such spreads are tried, of equal chance
 
 
@@ -106,6 +108,39 @@ def _found(scores: np.ndarray, by: np.ndarray, correction: str) -> list[bool]:
     return found
 
 
+def simulate_items(
+    seeds: int, seed_sd: float, item_sd: float, boards: int, arms: int = 4, tables: int = 6, rng_seed: int = 0
+) -> tuple[float, float]:
+    """The power at the plan's value on boards with items, if the plan knows their noise, and if it leaves it out.
+
+    Each score is the mean of 200 items, whose values have a standard deviation of 1 within an arm; `seed_sd` and `item_sd`
+    are those of the mean from other seeds and from other items.
+    """
+    rng = np.random.default_rng(rng_seed)
+    spread = np.sqrt(seed_sd**2 + 1 / ITEMS)
+    known = [
+        spread * foreseen_effect(arms, tables, seeds, items=noise)
+        for noise in (2 * item_sd**2 / spread**2, 0.0)  # a difference has the noise of two arms
+    ]
+    found: tuple[list[bool], list[bool]] = ([], [])
+    for _ in range(boards):
+        scores, values = item_board(rng, seeds, seed_sd, item_sd, ITEMS, tables, arms)
+        for size, verdicts in zip(known, found):
+            moved = scores["selector"] == "a1"
+            shifted = scores.assign(score=scores["score"] + size * moved)
+            items = SimulatedItems(
+                {run: values.of(run, "s") + size * up for run, up in zip(scores["run"], moved)}  # type: ignore[operator]
+            )
+            board = build_board(shifted, items)  # type: ignore[arg-type]
+            verdicts += [
+                row.vs_baseline.verdict == "better"
+                for table in board.tables
+                for row in table.rows
+                if row.arm == "a1" and row.vs_baseline
+            ]
+    return float(np.mean(found[0])), float(np.mean(found[1]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boards", type=int, default=200, help="boards of one table; fewer of several")
@@ -126,6 +161,14 @@ def main() -> None:
                         f"{100 * found.typical:10.1f}  {100 * found.plan:6.1f}  {found.detectable:15.2f}  {found.trials:6}",
                         flush=True,
                     )
+
+    print(
+        "with items (standard deviation of a mean from seeds / from items): the plan knows their noise, or leaves it out"
+    )
+    for seeds in (2, 3, 5):
+        for seed_sd, item_sd in ((0.05, 0.03), (0.05, 0.05), (0.05, 0.1)):
+            with_items, without = simulate_items(seeds, seed_sd, item_sd, max(args.boards // 6, 20))
+            print(f"{seeds:2} seeds  {seed_sd} / {item_sd}: {100 * with_items:.0f}, {100 * without:.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ ALLOWED = {
 SAME_NAME = {
     "features": "the room, and the part of a run that asks it for features",
     "files": "writing files, reading a pool's files and the files of a stage",
-    "items": "test items of the planted suite; scores by item in a report",
     "tables": "tables of a plan; tables of a board",
 }
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selbench.comparison.sides import Side
-from selbench.report.items import ItemScores
 from selbench.statistics import differences
 from selbench.statistics.cells import Cells
 from selbench.statistics.item_noise import item_variance
 from selbench.statistics.seed_noise import SeedNoise
+from selbench.store.item_scores import ItemScores
 
 if TYPE_CHECKING:
     import pandas as pd

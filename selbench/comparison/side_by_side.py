@@ -21,10 +21,10 @@ from selbench.errors import UserError
 from selbench.numbers import UNKNOWN, count_text
 from selbench.report.board import Difference
 from selbench.report.build import build_board
-from selbench.report.items import ItemScores
 from selbench.report.tidy import runs_table
 from selbench.settings import without_effect
 from selbench.store.axes import require_distinct_labels
+from selbench.store.item_scores import ItemScores
 from selbench.store.newest import current_results
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from selbench.errors import UserError
 from selbench.numbers import counted_text
 from selbench.planning.demands import Cell
+from selbench.planning.item_spread import PastRuns, item_spread
 from selbench.planning.plan import Detectable
 from selbench.planning.suites import has_share_scores
 from selbench.run.identity import run_axes
@@ -19,7 +21,8 @@ from selbench.settings import without_effect
 from selbench.statistics.foreseen import foreseen_effect
 from selbench.statistics.seed_effects import own_spread
 from selbench.store.axes import Axes
-from selbench.store.keys import digest
+from selbench.store.item_scores import ItemScores
+from selbench.store.keys import digest, options_key, plugin_identity
 from selbench.store.names import with_known_keys
 from selbench.store.records import Record
 
@@ -42,6 +45,7 @@ class Spread:
     sd: float  # standard deviation, pooled over the arms, in the metric's units
     df: float  # its degrees of freedom
     arms: int  # that have two seeds or more
+    runs: PastRuns = field(default_factory=dict)  # that it comes from
 
 
 @dataclass
@@ -54,12 +58,13 @@ class _Planned:
     baseline: bool = False  # whether an arm is the baseline
 
 
-def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detectable]:
+def detectables(cells: Sequence[Cell], records: Iterable[Record], items: ItemScores | None = None) -> list[Detectable]:
     """What the board of the planned cells can show, by suite and model, with the tests and the correction of a board.
 
     The spread over seeds is taken from the past `records` of the suite on the model, else of the suite on other models.
     Without any, a suite whose scores may lie between 0 and 1 gets two rows, one for each of two published spreads, and
-    another suite a row without a spread.
+    another suite a row without a spread. The noise of test items is taken from the `items` of past runs of the suite, with
+    the same options, on the model; without any, it is left out.
     """
     seen = seed_spreads(records)
     planned = _planned(cells)
@@ -69,13 +74,28 @@ def detectables(cells: Sequence[Cell], records: Iterable[Record]) -> list[Detect
     for (suite, model), one in planned.items():
         seeds = min(map(len, one.seeds.values()))
         arms = max(2, *map(len, one.tables.values()))
+        past = _runs_of_suite(seen[suite, model].runs, suite, one.suite) if (suite, model) in seen else {}
+        noise = item_spread(past, suite, items) if past and items else None
         for sd, df, source, guess in _spreads(seen, suite, model, one.suite):
             sizes = math.inf
             if seeds > 1 and sd is not None:
-                sizes = sd * foreseen_effect(arms, tables, seeds, measures=suites, known_df=df, baseline=one.baseline)
+                sizes = sd * foreseen_effect(
+                    arms, tables, seeds, measures=suites, items=(noise or 0) / sd**2, known_df=df, baseline=one.baseline
+                )
             difference = sizes if math.isfinite(sizes) else None
-            rows.append(Detectable(suite, model, seeds, sd, difference, source, guess, arms, tables))
+            spread = None if noise is None else math.sqrt(noise)
+            rows.append(Detectable(suite, model, seeds, sd, difference, source, guess, arms, tables, spread))
     return rows
+
+
+def _runs_of_suite(past: PastRuns, suite: str, plugin: Any) -> PastRuns:
+    """The tables of which a run has evaluated the suite with the options that are planned: another `limit` is other noise."""
+    try:
+        key = options_key(plugin_identity(plugin))
+    except UserError:  # its data are not at hand: the plan says so elsewhere
+        return {}
+    records = {table: next(iter(next(iter(arms.values())).values())) for table, arms in past.items()}
+    return {table: past[table] for table, one in records.items() if one.axes.suite_options_keys.get(suite) == key}
 
 
 def _spreads(
@@ -102,30 +122,34 @@ def seed_spreads(records: Iterable[Record]) -> dict[tuple[str, str], Spread]:
     Of two records of one arm and seed the later counts. What the arms of a table share under a seed is taken out, as
     verdicts are free of it.
     """
-    # (suite, model) -> table -> arm -> seed -> score
-    scores: dict[tuple[str, str], dict[str, dict[str, dict[int, float]]]] = {}
+    # (suite, model) -> table -> arm -> seed -> record
+    runs: dict[tuple[str, str], dict[str, dict[str, dict[int, Record]]]] = {}
     for record in with_known_keys(list(records)):
         if record.status != "finished" or record.axes.seed is None:
             continue
-        for suite, value in record.headline.items():
+        for suite in record.headline:
             table, arm = _table_and_arm(record.axes, suite, record.comparison)
-            arms = scores.setdefault((suite, record.axes.model), {}).setdefault(table, {})
-            arms.setdefault(arm, {})[record.axes.seed] = value
-    found = {place: _pooled(list(tables.values())) for place, tables in scores.items()}
+            arms = runs.setdefault((suite, record.axes.model), {}).setdefault(table, {})
+            arms.setdefault(arm, {})[record.axes.seed] = record
+    found = {place: _pooled(tables, place[0]) for place, tables in runs.items()}
     return {place: spread for place, spread in found.items() if spread.sd > 0}
 
 
-def _pooled(tables: Sequence[dict[str, dict[int, float]]]) -> Spread:
-    seeds = sorted({seed for arms in tables for by_seed in arms.values() for seed in by_seed})
-    rows = [by_seed for arms in tables for by_seed in arms.values()]
-    number = np.repeat(np.arange(len(tables)), [len(arms) for arms in tables])
+def _pooled(tables: PastRuns, suite: str) -> Spread:
+    rows = [
+        {seed: record.headline[suite] for seed, record in by_seed.items()}
+        for arms in tables.values()
+        for by_seed in arms.values()
+    ]
+    seeds = sorted({seed for by_seed in rows for seed in by_seed})
+    number = np.repeat(np.arange(len(tables)), [len(arms) for arms in tables.values()])
     matrix = np.array([[by_seed.get(seed, math.nan) for seed in seeds] for by_seed in rows])
     variance, df = own_spread(matrix, number, np.ones(len(rows)))
     total = float(df.sum())
     # Of scores that differ by rounding only, nothing is known.
     same = np.nanmax(matrix) - np.nanmin(matrix) < 1e-12
     sd = 0.0 if same or not total else math.sqrt(float(np.nansum(variance * df)) / total)
-    return Spread(sd if sd > 1e-12 else 0.0, total, int((df > 0).sum()))
+    return Spread(sd if sd > 1e-12 else 0.0, total, int((df > 0).sum()), tables)
 
 
 def _table_and_arm(axes: Axes, suite: str, comparison: str) -> tuple[str, str]:

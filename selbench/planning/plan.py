@@ -73,6 +73,9 @@ class Detectable:
     guess: bool = False  # whether the spread is that of other scores, or rests on few
     arms: int = 2  # that are compared with each other, in the largest table
     tables: int = 1  # of the whole grid
+    item_spread: float | None = (
+        None  # what the choice of items adds to a difference (standard deviation); None: unknown
+    )
 
 
 @dataclass(frozen=True)

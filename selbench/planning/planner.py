@@ -21,6 +21,7 @@ from selbench.planning.work import Workload
 from selbench.run.before_selecting import filter_sentences, target_leak_sentences
 from selbench.run.hub_commits import unknown_commits
 from selbench.settings import Run, dtype_warning
+from selbench.store.item_scores import ItemScores
 from selbench.store.outputs import Outputs
 from selbench.store.records import RECORD, Record, Records
 from selbench.store.stages import now
@@ -50,7 +51,7 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
         settings=settings,
         cells=tuple(_planned_cell(cell, grid) for cell in grid.cells),
         stages=tuple(stages),
-        detectable=tuple(detectables(grid.cells, records)),
+        detectable=tuple(detectables(grid.cells, records, ItemScores(outputs.records.root, records))),
         record_bytes=_bytes_per_record(outputs.records, records) * len({cell.key for cell in grid.cells if cell.runs}),
         peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _is_dropped_later(d)), default=0.0),
         free_bytes=float(shutil.disk_usage(_nearest_existing(output)).free),

@@ -126,7 +126,11 @@ def _detectable_text(rows: Sequence[Detectable]) -> str:
     if first.spread is None:
         return f"{first.source}: what {first.seeds} seeds can show is not known before the first runs"
     shown = f"{first.seeds} seeds can show"
-    power = f"(80 % power; verdicts corrected among {first.arms} arms, on the same test items)"
+    if first.item_spread is None:
+        about = "on the same test items: what the choice of items adds is not known before the first runs"
+    else:
+        about = f"on other items of the same tasks, whose choice adds a standard error of {two_digits_text(first.item_spread)}"
+    power = f"(80 % power; verdicts corrected among {first.arms} arms, {about})"
     each = [
         f"a difference of {two_digits_text(row.difference)}, if the seed spread is {two_digits_text(row.spread)} ({row.source})"
         for row in rows

@@ -13,13 +13,13 @@ from selbench.report.aggregates import arm_aggregates, critical_ranks
 from selbench.report.arms import Arms, arrange_arms
 from selbench.report.board import INTERVALS, ArmRow, Board, Difference, Intervals, Table, Verdict
 from selbench.report.counts import verdict_counts
-from selbench.report.items import ItemScores
 from selbench.report.notes import board_notes, board_warnings
 from selbench.report.pairs import Measured, Pairs, Tested, make_pairs, oriented_values, tested_pairs
 from selbench.report.tidy import ARM, BASELINE, COSTS, SETTING
 from selbench.statistics import differences
 from selbench.statistics.differences import TESTS, Test
 from selbench.statistics.multiplicity import CORRECTIONS, Correction, PairTests
+from selbench.store.item_scores import ItemScores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, chosen: str, alpha: 
 
     - `tables`: the number of tables;
     - `cells`: comparisons of an arm of a table's budget with the baseline;
-    - `verdicts`: how many of these are better, worse and tied under the board's correction;
+    - `verdicts`: how many of these are better, worse and tied under the board's correction, and how many are untested;
     - `by_correction`: the same under each correction (`chosen` is the board's);
     - `best_vs_runner_up`: in how many tables the best arm is separated from the second, `uncorrected` and by `verdict`,
       `of` how many that have two arms;
@@ -26,17 +26,16 @@ def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, chosen: str, alpha: 
     """
     ranked = ~pairs.reference
     against = pairs.primary
-    sign = np.sign(found.mean) * pairs.baseline
+    sign, tested = np.sign(found.mean) * pairs.baseline, ~np.isnan(found.p)
     by = {}
     for correction in cast(tuple[Correction, ...], CORRECTIONS):
         known = found.adjusted if correction == chosen else corrected(found.tests, correction, alpha).p
-        below = known < alpha
-        by[correction] = _counts_by_sign((below * sign)[against])
+        by[correction] = _counts_by_sign(((known < alpha) * sign)[against], tested[against])
     best = _best_pairs(pairs, arms)
     return {
         "tables": len(arms.budgets),
         "cells": int(against.sum()),
-        "verdicts": _counts_by_sign((found.verdict * pairs.baseline)[against]),
+        "verdicts": _counts_by_sign((found.verdict * pairs.baseline)[against], tested[against]),
         "by_correction": by,
         "best_vs_runner_up": {
             "of": len(best),
@@ -47,8 +46,13 @@ def verdict_counts(pairs: Pairs, found: Tested, arms: Arms, chosen: str, alpha: 
     }
 
 
-def _counts_by_sign(signs: Any) -> dict[str, int]:
-    return {"better": int((signs > 0).sum()), "worse": int((signs < 0).sum()), "tied": int((signs == 0).sum())}
+def _counts_by_sign(signs: Any, tested: Any) -> dict[str, int]:
+    return {
+        "better": int((signs > 0).sum()),
+        "worse": int((signs < 0).sum()),
+        "tied": int(((signs == 0) & tested).sum()),
+        "untested": int((~tested).sum()),
+    }
 
 
 def _best_pairs(pairs: Pairs, arms: Arms) -> Any:

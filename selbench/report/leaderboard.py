@@ -13,7 +13,6 @@ from typing import Any
 from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
-from selbench.report.items import ItemScores
 from selbench.report.notes import mixture_warnings, target_leak_warnings
 from selbench.report.page import write_page
 from selbench.report.printing import print_board, print_files
@@ -21,6 +20,7 @@ from selbench.report.published import published_blocks
 from selbench.report.tables import write_tables
 from selbench.report.tidy import BASELINE, runs_table, task_table
 from selbench.store.axes import require_distinct_labels
+from selbench.store.item_scores import ItemScores
 from selbench.store.newest import current_results
 from selbench.store.records import Record
 

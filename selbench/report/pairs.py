@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from selbench.report.arms import Arms
-from selbench.report.items import ItemScores, align_items
 from selbench.statistics import differences, power
 from selbench.statistics.differences import Estimates, Test
 from selbench.statistics.item_noise import item_variance
 from selbench.statistics.multiplicity import Correction, PairTests, corrected
 from selbench.statistics.seed_noise import SeedNoise
+from selbench.store.item_scores import ItemScores, align_items
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -116,7 +116,6 @@ def tested_pairs(
     """
     borrowed = SeedNoise(arms.cells) if test == "moderated" else None
     seed = differences.cell_differences(arms.cells, arms.unit[pairs.a], arms.unit[pairs.b], test, borrowed)
-    alone = differences.cell_means(arms.cells, test, borrowed)
     item, own_item = item_noise(arms, pairs, items if test == "moderated" else None)
     se, df = _total_error(seed, item)
     # Scores that are all equal show no noise at all, whatever other tables say of theirs.
@@ -159,18 +158,22 @@ def tested_pairs(
         seeds_needed=needed,
         borrowed_df=seed.prior_df,
     )
-    own_se, own_df = _total_error(alone, own_item)
+    return found, _measured_arms(arms, test, borrowed, own_item, confidence)
+
+
+def _measured_arms(arms: Arms, test: Test, borrowed: SeedNoise | None, item: ItemNoise, confidence: float) -> Measured:
+    alone = differences.cell_means(arms.cells, test, borrowed)
+    se, df = _total_error(alone, item)
     # A standard error of 0 means that the noise is unknown, so there is no interval rather than one without width.
-    half = np.where(own_se > 0, differences.half_width(own_se, own_df, confidence), np.nan)
-    never = np.zeros(len(half), dtype=bool)
-    return found, Measured(
+    half = np.where(se > 0, differences.half_width(se, df, confidence), np.nan)
+    return Measured(
         alone.mean,
-        own_se,
+        se,
         np.sqrt(alone.variance),
-        np.sqrt(own_item.variance),
+        np.sqrt(item.variance),
         half,
         alone.seeds,
-        outlying=never if borrowed is None else borrowed.outlying,
+        outlying=np.zeros(len(half), dtype=bool) if borrowed is None else borrowed.outlying,
         constant=arms.cells.constant,
     )
 

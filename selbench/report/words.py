@@ -315,7 +315,8 @@ def _rank_range(low: int, high: int) -> str:
 
 
 def _verdict_counts_text(found: dict[str, int]) -> str:
-    return f"{count_text(found['better'])} better, {count_text(found['worse'])} worse, {count_text(found['tied'])} tied"
+    kinds = ("better", "worse", "tied", *(["untested"] if found["untested"] else []))
+    return ", ".join(f"{count_text(found[kind])} {kind}" for kind in kinds)
 
 
 def _tally_text(found: tuple[int, int, int]) -> str:

@@ -12,11 +12,11 @@ import pytest
 from selbench.comparison.overlap import selection_overlap
 from selbench.comparison.score_differences import Answers, score_differences
 from selbench.comparison.sides import Side
-from selbench.report.items import ItemScores
 from selbench.statistics.chance import expected_jaccard
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow
 from selbench.store.files import write_json
+from selbench.store.item_scores import ItemScores
 from selbench.store.outputs import Outputs
 from selbench.store.records import ITEMS, SELECTION, Record
 

@@ -12,13 +12,13 @@ import pytest
 
 from selbench.cli.main import run as command
 from selbench.errors import UserError
-from selbench.report.items import ItemScores
 from selbench.report.leaderboard import board_of, show_records
 from selbench.report.plain_scores import parse_map, read_scores
 from selbench.report.tables import board_frame, board_markdown
 from selbench.report.tidy import runs_table, task_table
 from selbench.store.axes import Axes
 from selbench.store.facts import ScoreRow, SelectionFacts, TrainingFacts
+from selbench.store.item_scores import ItemScores
 from selbench.store.records import Record
 
 
@@ -222,7 +222,7 @@ def test_standard_output_holds_nothing_but_the_json(capsys):
     show_records([record("random", 0, 0.5), record("mads", 0, 0.6)], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["tables"][0]["rows"][0]["vs_baseline"]["p"] is None
-    assert found["counts"]["verdicts"] == {"better": 0, "worse": 0, "tied": 1}
+    assert found["counts"]["verdicts"] == {"better": 0, "worse": 0, "tied": 0, "untested": 1}
 
 
 MAP = "selector=method,budget=num_samples,seed=seed,model=model,task=dataset,score=true_metric"
@@ -235,7 +235,7 @@ def test_published_scores_give_the_published_counts(shared_data, tmp_path, capsy
     assert command(["leaderboard", "--scores", str(file), "--map", MAP, *options, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)["counts"]
     assert (counts["tables"], counts["cells"]) == (125, 875)
-    assert counts["verdicts"] == {"better": better, "worse": worse, "tied": 875 - better - worse}
+    assert counts["verdicts"] == {"better": better, "worse": worse, "tied": 875 - better - worse, "untested": 0}
     assert (counts["best_vs_runner_up"]["uncorrected"], counts["best_vs_runner_up"]["of"]) == (13, 125)
     assert command(["leaderboard", "--scores", str(file), "--map", MAP, *options]) == 0
     assert f"{better} better, {worse} worse" in capsys.readouterr().out

@@ -101,7 +101,9 @@ def test_full_as_baseline_is_compared_with_every_arm_of_the_budget(correction):
     arms = {arm: list(level + rng.normal(0, 0.01, 5)) for arm, level in (("random", 0), ("mads", 1), ("other", 0))}
     full = scores({"full": list(1 + rng.normal(0, 0.01, 5))}).assign(budget="", amount=1.0)
     board = build_board(pd.concat([scores(arms), full]), baseline="full", correction=correction, test="welch")
-    assert board.counts["verdicts"] == {"better": 0, "worse": 2, "tied": 1} and board.counts["cells"] == 3
+    assert (
+        board.counts["verdicts"] == {"better": 0, "worse": 2, "tied": 1, "untested": 0} and board.counts["cells"] == 3
+    )
     one = next(found for found in board.aggregates if found.selector == "mads")
     assert one.wins_full == one.wins_baseline == (0, 1, 0) and one.wins_random == (1, 0, 0)
 

@@ -14,12 +14,18 @@ from scipy import stats
 from selbench.statistics.foreseen import foreseen_effect
 from selbench.statistics.power import MOST_SEEDS, chance_to_show, detectable_effect, seeds_needed
 
-_PATH = Path(__file__).parents[2] / "benchmarks" / "bench_detectable.py"
-_SPEC = importlib.util.spec_from_file_location("bench_detectable", _PATH)
-assert _SPEC and _SPEC.loader
-bench = importlib.util.module_from_spec(_SPEC)
-sys.modules["bench_detectable"] = bench  # dataclasses look their module up
-_SPEC.loader.exec_module(bench)
+
+def _benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "benchmarks" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up, and one benchmark imports another
+    spec.loader.exec_module(module)
+    return module
+
+
+_benchmark("bench_calibration")
+bench = _benchmark("bench_detectable")
 
 
 @pytest.mark.parametrize("df", [1.5, 4.0, 20.0])
@@ -77,3 +83,8 @@ def test_what_boards_and_plans_call_detectable_is_detected(shape, correction):
     # Trials of one board are alike: a Monte-Carlo error of about 5 percent, twice.
     assert found.board == pytest.approx(0.8, abs=0.1)
     assert found.plan == pytest.approx(0.8, abs=0.12)
+
+
+def test_what_a_plan_calls_detectable_counts_the_noise_of_items():
+    known, left_out = bench.simulate_items(3, 0.05, 0.1, boards=6)
+    assert known == pytest.approx(0.8, abs=0.2) and left_out < 0.5  # 36 trials

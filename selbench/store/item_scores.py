@@ -79,8 +79,8 @@ class ItemScores:
 def _joined_values(parts: list[pd.DataFrame]) -> pd.Series[Any]:
     import pandas as pd
 
-    every = pd.concat(parts, ignore_index=True)
-    return every.set_index(["task", "item"])["value"].astype(float)
+    values: pd.Series[Any] = pd.concat(parts, ignore_index=True).set_index(["task", "item"])["value"].astype(float)
+    return values
 
 
 @dataclass(frozen=True)
