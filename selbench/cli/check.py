@@ -79,11 +79,11 @@ def _everything(kind: str | None, settings: Sequence[str], registry: Registry) -
         for each in KINDS
         for plugin in registry.of_kind(each)
         if kind in (None, each)
-        and (not typed or Path(plugin.origin).resolve().is_relative_to(_common(folders, plugin.origin)))
+        and (not typed or Path(plugin.origin).resolve().is_relative_to(_folder_that_holds(folders, plugin.origin)))
     ]
 
 
-def _common(folders: Sequence[str], origin: str) -> str:
+def _folder_that_holds(folders: Sequence[str], origin: str) -> str:
     """The folder or file among `folders` that holds a plugin; a path that holds nothing if there is none."""
     file = str(Path(origin).resolve())
     return next((folder for folder in folders if file == folder or file.startswith(folder + os.sep)), os.devnull)

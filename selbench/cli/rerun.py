@@ -90,13 +90,15 @@ def _anew(record: Record, run: Run, outputs: Path, out: Path | None) -> int:
         raise UserError(f"--out {out} is not empty: nothing of an earlier run may be reused.")
     folder = out or Path(tempfile.mkdtemp(prefix="selbench-rerun-"))
     try:
-        return _told(rerun_record(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}")))
+        return _print_outcome(
+            rerun_record(record, run, outputs, folder, lambda work: console.say(f"{record.name}: {work}"))
+        )
     finally:
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(again: Rerun) -> int:
+def _print_outcome(again: Rerun) -> int:
     """Exit status 0 if the same examples were selected and the run ended as recorded, 1 if not."""
     record, (old, new) = again.recorded, again.gpus
     if old != new:

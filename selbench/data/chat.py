@@ -161,7 +161,9 @@ def _spans_of_turns(
                 raise _Misfit(f"changes or leaves out a part of {_turn_in_words(turns, position)}")
             cursor = found + len(content)
             spans.append((start, cursor, RESPONSE))
-            spans.append((cursor, cursor + _closing(turns[: position + 1], content, text, cursor, tokenizer), END))
+            spans.append(
+                (cursor, cursor + _closing_length(turns[: position + 1], content, text, cursor, tokenizer), END)
+            )
         else:
             parts = (turn["instruction"], turn["input"]) if turn.get("input") else (turn["content"],)
             for part in filter(None, (part.strip() for part in parts)):
@@ -173,7 +175,7 @@ def _spans_of_turns(
     return text, spans
 
 
-def _closing(turns: list[dict[str, str]], content: str, text: str, cursor: int, tokenizer: Any) -> int:
+def _closing_length(turns: list[dict[str, str]], content: str, text: str, cursor: int, tokenizer: Any) -> int:
     """How many characters of `text` from `cursor` on close an answer: those that also end a conversation with it."""
     ended = _render(turns, tokenizer)
     # A template may write an answer otherwise where it is the last one: Qwen 3's puts empty thoughts before it.

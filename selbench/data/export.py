@@ -38,7 +38,9 @@ def export(
         data = "".join(f"{example.id}\n" for example in examples).encode()
     else:
         write = _writer(path)
-        rows = [{**FORMS[form](example), **_further((others or {}).get(example.id, {}))} for example in examples]
+        rows = [
+            {**FORMS[form](example), **_metadata_columns((others or {}).get(example.id, {}))} for example in examples
+        ]
         data = write(rows)
     # mtime=0: equal selections give files with equal bytes.
     _write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
@@ -108,7 +110,7 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _further(columns: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The columns whose names no reader of pools takes for a part of the example."""
     return {name: value for name, value in columns.items() if name not in TAKEN}
 

@@ -194,7 +194,7 @@ def _missing_items_warning(table: Table) -> str:
 
 def _cut_warning(table: Table) -> str:
     """The arms of which more than CUT of the examples or of their response tokens does not fit into the context."""
-    said = [_losses(row) for row in table.rows if _much_is_cut(row)]
+    said = [_truncation_text(row) for row in table.rows if _much_is_cut(row)]
     if not said:
         return ""
     contexts = sorted({round(row.context) for row in table.rows if not np.isnan(row.context)})
@@ -210,7 +210,7 @@ def _much_is_cut(row: ArmRow) -> bool:
     return any(share > CUT for share in shares)
 
 
-def _losses(row: ArmRow) -> str:
+def _truncation_text(row: ArmRow) -> str:
     """Means over the arm's runs, in words."""
     lost = "" if np.isnan(row.tokens_lost) else f", {number_text(100 * row.tokens_lost, 1)} % of its response tokens"
     return (

@@ -226,16 +226,16 @@ class Borrowed:
         """The prior of the variance of each cell in `i`, predicted without that cell."""
         log, spread = self._predicted_cells(i)
         s2, df = _prior(log, spread, self.nu)
-        return self._believed(i, s2, df)
+        return self._weighted_prior(i, s2, df)
 
     def prior_of_pairs(self, i: Ints, j: Ints) -> PairPrior:
         """The priors of the variances of cells i and j, elementwise, predicted without both cells."""
         log, spread = self._predicted(np.stack([i, j], 1))
-        a = self._believed(i, *_prior(log[:, 0], spread[:, 0, 0], self.nu))
-        b = self._believed(j, *_prior(log[:, 1], spread[:, 1, 1], self.nu))
+        a = self._weighted_prior(i, *_prior(log[:, 0], spread[:, 0, 0], self.nu))
+        b = self._weighted_prior(j, *_prior(log[:, 1], spread[:, 1, 1], self.nu))
         return PairPrior(a, b, spread[:, 0, 1])
 
-    def _believed(self, i: Ints, s2: Floats, df: Floats) -> Prior:
+    def _weighted_prior(self, i: Ints, s2: Floats, df: Floats) -> Prior:
         """The prior with the weight that it deserves, which is small for a cell that is far noisier than its prior."""
         known = self._known[i]
         with np.errstate(invalid="ignore"):

@@ -68,7 +68,7 @@ class SeedNoise:
         found = np.zeros((3, len(self._place)))
         for part, fit in zip(self._parts, self._fitted(False)):
             every = np.arange(len(part))
-            found[:, part] = self._drawn(fit, every, part, fit.prior_of_cells(every))
+            found[:, part] = self._towards_prior(fit, every, part, fit.prior_of_cells(every))
         return found[0], found[1], found[2]
 
     def of_pairs(self, a: Ints, b: Ints, within: Flags) -> PairNoise:
@@ -79,13 +79,13 @@ class SeedNoise:
                 here = np.flatnonzero((within == free) & (self._part[a] == number))
                 i, j = self._place[a[here]], self._place[b[here]]
                 prior = fit.prior_of_pairs(i, j)
-                va, fa, pa = self._drawn(fit, i, a[here], prior.a)
-                vb, fb, pb = self._drawn(fit, j, b[here], prior.b)
+                va, fa, pa = self._towards_prior(fit, i, a[here], prior.a)
+                vb, fb, pb = self._towards_prior(fit, j, b[here], prior.b)
                 share = np.divide(pa * pb, fa * fb, out=np.zeros(len(here)), where=fa * fb > 0)
                 found[:, here] = va, vb, fa, fb, pa, pb, share * prior.shared
         return PairNoise(*found)
 
-    def _drawn(self, fit: Borrowed, i: Ints, cell: Ints, prior: Prior) -> tuple[Floats, Floats, Floats]:
+    def _towards_prior(self, fit: Borrowed, i: Ints, cell: Ints, prior: Prior) -> tuple[Floats, Floats, Floats]:
         """The mean of own and prior variance, weighted by degrees of freedom (Smyth 2004, section 3), and these."""
         own = fit.own_df[i]
         total = own + prior.df

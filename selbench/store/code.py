@@ -185,7 +185,7 @@ def _imported(module: Module, text: Text, packages: set[str]) -> Iterator[Module
 
 def _means_standard(name: str, place: str) -> bool:
     """Whether a name that a file of the folder would answer to is that of a module of Python's own."""
-    return _standard(name) and _place(sys.modules.get(name)) != place
+    return _standard(name) and _file_of(sys.modules.get(name)) != place
 
 
 def _counted(name: str) -> bool:
@@ -234,7 +234,7 @@ def _of_selbench(name: str) -> bool:
 def _module_of(name: str) -> Module | None:
     """A loaded module: of a package by its full name; one by itself as part of the folder it is in."""
     module = sys.modules.get(name)
-    place = _place(module)
+    place = _file_of(module)
     if module is None or not place:
         return None
     spec = getattr(module, "__spec__", None)
@@ -253,14 +253,14 @@ def _module_of(name: str) -> Module | None:
     return Module(Path(place).stem, place, folder=str(Path(place).parent))
 
 
-def _place(module: ModuleType | None) -> str:
+def _file_of(module: ModuleType | None) -> str:
     return str(vars(module).get("__file__") or "") if isinstance(module, ModuleType) else ""
 
 
 def _loaded_modules() -> Mapping[str, Any]:
     """File -> what loaded it, of all modules of this process. Asks for no attributes: some libraries load more then."""
     modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    return {_place(module): vars(module).get("__spec__") or module for module in modules if _place(module)}
+    return {_file_of(module): vars(module).get("__spec__") or module for module in modules if _file_of(module)}
 
 
 def _own_code(cls: type) -> str:

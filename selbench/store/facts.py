@@ -95,11 +95,11 @@ class TrainingFacts:
     def of_log(cls, logged: Mapping[str, float]) -> TrainingFacts:
         """Of a record that was made before there were such facts: what its trainer logged."""
         plain = {word: logged[f"training/{word}"] for word in _LOGGED.values() if f"training/{word}" in logged}
-        return read_fields(cls, _said(plain))
+        return read_fields(cls, _counts_logged(plain))
 
     def with_log(self, logged: Mapping[str, float]) -> TrainingFacts:
         """The same after a training that logged these numbers."""
-        said = _said(logged)
+        said = _counts_logged(logged)
         counted = ("cut", "dropped")
         other: dict[str, int] = {
             name: said[name] for name in counted if name in said and said[name] != getattr(self, name)
@@ -157,7 +157,7 @@ _LOGGED = {
 }
 
 
-def _said(logged: Mapping[str, float]) -> dict[str, int]:
+def _counts_logged(logged: Mapping[str, float]) -> dict[str, int]:
     return {name: int(logged[word]) for name, word in _LOGGED.items() if word in logged}
 
 

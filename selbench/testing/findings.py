@@ -92,10 +92,10 @@ def line_of_error(error: BaseException, plugin: Any) -> str:
 def is_own(file: str, plugin: Any) -> bool:
     """Whether a file lies in the folder of the module of the plugin's class or of a base that a plugin author wrote."""
     cls = plugin if inspect.isclass(plugin) else type(plugin)
-    return any(file.startswith(home) for home in _homes(cls))
+    return any(file.startswith(home) for home in _class_folders(cls))
 
 
-def _homes(cls: type) -> list[str]:
+def _class_folders(cls: type) -> list[str]:
     homes = []
     for base in cls.__mro__:
         try:

@@ -31,7 +31,7 @@ def smallest(pool: Pool, probe: Callable[[Pool], None], finding: Finding) -> tup
         try:
             probe(Pool([pool[i] for i in examples], pool.name))
         except Finding as other:
-            return other if _alike(other, finding) else None
+            return other if _same_failure(other, finding) else None
         except Exception:  # another complaint of a smaller pool is not this one
             return None
         return None
@@ -55,7 +55,7 @@ def smallest(pool: Pool, probe: Callable[[Pool], None], finding: Finding) -> tup
     return finding, Pool([pool[i] for i in kept], pool.name)
 
 
-def _alike(one: Finding, other: Finding) -> bool:
+def _same_failure(one: Finding, other: Finding) -> bool:
     """Whether two findings are the same complaint: both an error of one type, or neither an error."""
     if isinstance(one, Raised) and isinstance(other, Raised):
         return type(one.error) is type(other.error)

@@ -99,9 +99,11 @@ class Subject:
     def made(self, options: Mapping[str, Any]) -> Any:
         """An instance. An option that is a selector itself is given as on the command line: name, or name and options."""
         held = {item.name for item in dataclasses.fields(self.cls) if item.metadata.get("plugin") == "selector"}
-        return self.cls(**{name: self._held(value) if name in held else value for name, value in options.items()})
+        return self.cls(
+            **{name: self._held_plugin(value) if name in held else value for name, value in options.items()}
+        )
 
-    def _held(self, value: Any) -> Any:
+    def _held_plugin(self, value: Any) -> Any:
         options = {"name": value} if isinstance(value, str) else dict(value or {})
         return Subject(options.pop("name"), plugin_path=self.plugin_path).made(options) if options else None
 

@@ -89,10 +89,10 @@ def trained(
         said = complaint(wrong, trainer)
         raise Finding("a ModelRef whose folders exist, from train()", said, subject.place("train")) from wrong
     work.rename(folder / "kept")
-    return Trained(_moved(ref, work, folder / "kept"), dict(context.logged))
+    return Trained(_at_new_path(ref, work, folder / "kept"), dict(context.logged))
 
 
-def _moved(ref: ModelRef, before: Path, after: Path) -> ModelRef:
+def _at_new_path(ref: ModelRef, before: Path, after: Path) -> ModelRef:
     changes: dict[str, Any] = {}
     for name in ("path", "adapter"):
         value = getattr(ref, name)
