@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.hub_server import HubServer, gone
-from selbench_plugins.suites import _hub_data
+from selbench_plugins.suites import _hub_data, _task_index
 from selbench_plugins.suites.lm_eval import LmEval
 
 from selbench.api import UserError
@@ -135,7 +135,7 @@ def test_the_data_of_tasks_groups_and_tags_of_lm_eval_itself(name: str, data: se
 def test_every_task_of_lm_eval_is_found_where_it_finds_it() -> None:
     from lm_eval.tasks import TaskManager
 
-    index, own = TaskManager().task_index, _hub_data._index()
+    index, own = TaskManager().task_index, _task_index._index()
     assert set(index) == {*own.files, *own.tags}
     assert all(own.files[name] == entry.yaml_path for name, entry in index.items() if entry.yaml_path)
     tags = {name: entry.tags for name, entry in index.items() if entry.yaml_path is None}
@@ -153,11 +153,11 @@ def test_every_task_of_lm_eval_is_found_where_it_finds_it() -> None:
 )
 def test_what_a_group_changes_in_its_tasks_counts(tmp_path: Path, changes: str, data: tuple[str, str | None]) -> None:
     (tmp_path / "quiz.yaml").write_text("task: quiz\ndataset_path: lab/quiz\n")
-    index = _hub_data._Index({"quiz": tmp_path / "quiz.yaml"})
+    index = _task_index._Index({"quiz": tmp_path / "quiz.yaml"})
     for group in (f"task: [quiz]\n{changes}\n", f"task: [{{task: quiz, {changes}}}]\n"):
         (tmp_path / "group.yaml").write_text(f"group: all\n{group}")
         index.files["all"], index.groups = tmp_path / "group.yaml", {"all"}
-        (config,) = _hub_data._configs("all", index, {}, ())
+        (config,) = _task_index._configs("all", index, {}, ())
         assert _hub_data.data_of(config) == data
 
 
