@@ -52,7 +52,7 @@ def absent_modules(modules: Iterable[str]) -> list[str]:
 
 
 def _is_installed(module: str) -> bool:
-    if module in sys.modules:
+    if sys.modules.get(module) is not None:
         return True
     try:
         return importlib.util.find_spec(module) is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.hub_server import HubServer, gone
-from selbench_plugins.suites import _hub_data, _task_index
+from selbench_plugins.suites import _hub_data, _task_index, _tasks
 from selbench_plugins.suites.lm_eval import LmEval
 
 from selbench.api import UserError
@@ -116,6 +117,28 @@ def test_without_the_hub_the_cache_is_evaluated_or_a_sentence_says_why_not(
     assert said.startswith("suite.lm_eval: the commit of 'lab/never' (dataset, revision main) is not known")
     with pytest.raises(UserError, match="quiz"):
         other.texts()
+
+
+def test_a_task_of_lm_eval_is_read_from_the_cache_and_the_one_beside_it_that_cannot_be_made_is_named(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(json.dumps({"question": f"What is {i}?", "answer": f"#### {i}"}) + "\n" for i in range(3)).encode()
+    splits = "[{split: train, path: a.jsonl}, {split: test, path: b.jsonl}]"
+    card = f"---\nconfigs:\n- config_name: main\n  data_files: {splits}\n---\n"
+    server.push("openai/gsm8k", {"README.md": card.encode(), "a.jsonl": rows, "b.jsonl": rows}, "dataset")
+    assert items(LmEval(["gsm8k"])) == {"gsm8k": 3}
+    gone(monkeypatch)
+    _tasks._library_tasks.cache_clear()  # as another process
+    assert items(LmEval(["gsm8k"])) == {"gsm8k": 3}
+    monkeypatch.setitem(sys.modules, "langdetect", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "lm_eval.tasks.ifeval.instructions", raising=False)
+    _tasks._library_tasks.cache_clear()
+    with pytest.raises(UserError, match=r"ifeval.* needs the Python module") as said:
+        items(LmEval(["ifeval", "gsm8k"]))
+    assert "reachable" not in str(said.value)
+    with pytest.raises(UserError, match=r"task hellaswag: its data set 'Rowan/hellaswag' could not be .*not reachable"):
+        items(LmEval(["hellaswag"]))
+    _tasks._library_tasks.cache_clear()
 
 
 @pytest.mark.parametrize(
