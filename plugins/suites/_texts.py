@@ -48,11 +48,12 @@ def own_words(task: Any, doc: Mapping[str, Any]) -> str:
 def shown_fields(doc: Mapping[str, Any], prompt: str) -> str:
     """The text fields of the item that stand in the prompt, in the prompt's order, separated by empty lines.
 
-    Longer fields are placed first, and a field is left out if its first occurrence lies inside one already placed.
+    Longer fields are placed first, and a field is left out if its first occurrence lies inside one already placed. One of a
+    single character is left out, too: as the label of an answer, which any prompt holds ("A" is in "Answer:").
     """
     spans: list[tuple[int, int]] = []
     for value in sorted((value.strip() for value in doc.values() if isinstance(value, str)), key=len, reverse=True):
-        start = prompt.find(value) if value else -1
+        start = prompt.find(value) if len(value) > 1 else -1
         if start >= 0 and all(start + len(value) <= low or start >= high for low, high in spans):
             spans.append((start, start + len(value)))
     return "\n\n".join(prompt[low:high] for low, high in sorted(spans))
