@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from selbench_plugins.suites._task_needs import EXTRAS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,8 +46,15 @@ def test_what_is_imported_is_declared():
     imported = _imported("selbench", "plugins")
     assert {"numpy", "huggingface_hub"} <= imported
     distributions = {canonicalize_name(DISTRIBUTION.get(module, module)) for module in imported}
-    assert distributions <= _names([*NEEDED, *EXTRA["sae"], *EXTRA["dev"]])
-    assert distributions - _names(NEEDED) == {"sae-lens"}  # imported where it is there
+    assert distributions <= _names([*NEEDED, *EXTRA["sae"], *EXTRA["ifeval"], *EXTRA["dev"]])
+    assert distributions - _names(NEEDED) == {"sae-lens", "nltk"}  # imported where they are there
+
+
+def test_the_extras_that_messages_name_hold_the_modules():
+    named = {(module, extra) for module, extra in EXTRAS.items()}
+    held = {(one.name, extra) for extra, ones in EXTRA.items() for one in ones if extra != "dev"}
+    assert named == {(name, extra) for name, extra in held if extra == "ifeval"}
+    assert _names(EXTRA["ifeval"]) <= _names(EXTRA["dev"]), "CI builds the suites that need them"
 
 
 @pytest.mark.parametrize("requirement", [*NEEDED, *EXTRA["dev"]], ids=str)

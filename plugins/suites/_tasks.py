@@ -14,8 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selbench_plugins.suites._hub_data import commits_of_config, data_at_commits, data_commits
+from selbench_plugins.suites._hub_data import UnreadData, commits_of_config, data_at_commits, data_commits
 from selbench_plugins.suites._task_check import check_task, read_task
+from selbench_plugins.suites._task_index import library_names, own_tasks
+from selbench_plugins.suites._task_needs import missing_text
 
 from selbench.data import files
 from selbench.data.hub import cache_only_if_unreachable
@@ -24,6 +26,7 @@ from selbench.hashing import file_hash
 
 LOCAL_FORMATS = ("json", "csv", "parquet")
 DATA_ROOT = "${data_root}"
+NO_TASKS = "no tasks: name at least one in `tasks`, or a folder of task files in `include_path`."
 Stamps = tuple[tuple[str, int, int], ...]  # path, size and modification time of files
 
 # (task file, data_root, changes) -> the task, and what it was made from: the stamps of the task files and of its data files,
@@ -56,11 +59,21 @@ def load_tasks(names: Sequence[str], folder: str | None, data_root: str, changes
     """
     local = _local_task_files(folder) if folder else {}
     if not names and not local:
-        raise UserError("no tasks: name at least one in `tasks`, or a folder of task files in `include_path`.")
+        raise UserError(NO_TASKS)
     own = {name: _own_task(name, *local[name], data_root, changes) for name in names or sorted(local) if name in local}
     others = tuple(name for name in names if name not in local)
     loaded = _library_tasks(others, tuple(sorted(local)), changes, str(data_commits(others, None))) if others else {}
     return {**loaded, "tasks": {**own, **loaded.get("tasks", {})}}
+
+
+def check_names(names: Sequence[str], folder: str | None) -> None:
+    """Raises UserError without a task, and for a name that neither the folder nor lm-eval's own collection has."""
+    own = own_tasks(folder)
+    if not names and not own:
+        raise UserError(NO_TASKS)
+    for name in names:
+        if name not in own and name not in library_names():
+            raise UserError(_unknown_task(name, sorted(library_names()), sorted(own)))
 
 
 def check_own_tasks(names: Sequence[str], folder: str | None, data_root: str) -> None:
@@ -115,7 +128,9 @@ def _task_config(path: str, stamps: Stamps) -> Mapping[str, Any]:
     try:
         config: Mapping[str, Any] = load_yaml(path)
     except Exception as error:  # invalid YAML, a missing include, a function that cannot be imported
-        raise UserError(f"the task file {path} could not be read: {str(error).splitlines()[0]}") from error
+        if missing := missing_text(error):
+            raise UserError(f"the task file {path} needs {missing}") from error
+        raise UserError(f"the task file {path} could not be read: {_first_line(error)}") from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"the task file {path} names no task: give it a line `task: name`.")
     return config
@@ -136,8 +151,7 @@ def _own_task(name: str, path: Path, stamps: Stamps, data_root: str, changes: Ch
     except UserError as error:
         raise UserError(f"task '{name}' ({path}): {error}") from error
     except Exception as error:  # lm-eval and the functions that a task names may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"task '{name}' ({path}) cannot be made: {type(error).__name__}: {reason}") from error
+        raise UserError(f"task '{name}' ({path}) {_why_not_made(error)}") from error
     _built[path, data_root, changes] = state, task
     return task
 
@@ -213,15 +227,31 @@ def _library_tasks(names: tuple[str, ...], local: tuple[str, ...], changes: Chan
         try:
             with data_at_commits():
                 loaded = manager.load(list(names))
-        except Exception as error:  # the hub or the data set's own code may raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0] if online else "the hub is not reachable"
+        except UserError as error:
+            raise UserError(f"lm-eval task {' + '.join(names)}: {error}") from error
+        except UnreadData as error:
+            reason = _first_line(error.__cause__ or error) if online else "the hub is not reachable"
             raise UserError(
-                f"lm-eval task {' + '.join(names)}: its data set could not be loaded from the Hugging Face hub or its "
-                f"local cache ({reason}); for a local copy write a task file and name its folder in include_path."
+                f"lm-eval task {' + '.join(names)}: its data set '{error}' could not be loaded from the Hugging Face hub or "
+                f"its local cache ({reason}); for a local copy write a task file and name its folder in include_path."
             ) from error
+        except Exception as error:  # the functions that a task names may raise anything
+            raise UserError(f"lm-eval task {' + '.join(names)} {_why_not_made(error)}") from error
     for task in loaded["tasks"].values():
         changes.apply(task)
     return dict(loaded)
+
+
+def _why_not_made(error: Exception) -> str:
+    """Why a task could not be made, as the end of a sentence that begins with it."""
+    if isinstance(error, UnreadData):
+        return f"cannot be made: its data set '{error}' could not be loaded: {_first_line(error.__cause__ or error)}"
+    missing = missing_text(error)
+    return f"needs {missing}" if missing else f"cannot be made: {type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @lru_cache(maxsize=1)

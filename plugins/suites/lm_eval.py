@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import field
@@ -16,7 +17,8 @@ from typing import Any
 from selbench_plugins.suites._counting import counting_model_class
 from selbench_plugins.suites._hub_data import data_commits
 from selbench_plugins.suites._scores import scores_of_results
-from selbench_plugins.suites._tasks import Changes, check_own_tasks, load_tasks, own_files
+from selbench_plugins.suites._task_needs import check_needs, unsafe_text
+from selbench_plugins.suites._tasks import Changes, check_names, check_own_tasks, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
 
 from selbench.api import Context, ModelRef, Score, UserError, suite
@@ -25,6 +27,7 @@ from selbench.models import load_model, load_tokenizer, positions_in
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
+CODE_ALLOWED = "HF_ALLOW_CODE_EVAL"  # the variable that the metric `code_eval` asks for leave
 
 CHECK_TASK = """\
 task: selbench_check_add
@@ -59,7 +62,7 @@ class LmEval:
         max_length: the longest prompt with its answer, in tokens, where it is to be lower than what the model has positions
             for. A longer prompt is cut on the left; such items are counted.
         add_bos_token: whether prompts begin with the BOS token; null leaves that to the tokenizer.
-        unsafe_code: allow tasks that run code which the model writes.
+        unsafe_code: allow tasks that execute code which the model has written, on this machine and outside any sandbox.
     """
 
     tasks: list[str] = field(default_factory=list)
@@ -91,8 +94,15 @@ class LmEval:
         return {"include_path": str(folder), "limit": 4, "max_gen_toks": 8}
 
     def check(self) -> None:
-        """Raises UserError for task files of the user's that have no items, or that name a column that is not there."""
+        """Raises UserError for what would fail or be refused once a model is trained.
+
+        That is: no task or an unknown one; task files of the user's that have no items, or that name a column that is not
+        there; a task that runs the model's code without `unsafe_code`; a Python module, nltk resource or metric that a task
+        needs and that is not there.
+        """
         check_own_tasks(self.tasks, self.include_path, self.data_root)
+        check_names(self.tasks, self.include_path)
+        check_needs(self.tasks, self.include_path, self.unsafe_code)
 
     def identity(self) -> dict[str, Any]:
         """The options for the key: the content of task files and their data instead of the paths, commits of data on the hub."""
@@ -108,7 +118,7 @@ class LmEval:
         Raises UserError for tasks that cannot be loaded or scored, for a prompt and answer that do not fit into the
         model, and for a task that runs the model's code without `unsafe_code`.
         """
-        with quiet(), own_randomness(context.seed), _silenced():
+        with quiet(), own_randomness(context.seed), _silenced(), _code_execution(self.unsafe_code):
             from lm_eval.evaluator import evaluate
 
             loaded = self._load_tasks()
@@ -133,7 +143,7 @@ class LmEval:
 
     def texts(self) -> dict[str, dict[str, str]]:
         """Task -> item id -> the item's words without template and worked examples, for the leak check."""
-        with quiet(), _silenced():
+        with quiet(), _silenced(), _code_execution(self.unsafe_code):
             return {name: task_texts(task, self.limit) for name, task in self._load_tasks()["tasks"].items()}
 
     def _load_tasks(self) -> dict[str, Any]:
@@ -144,9 +154,7 @@ class LmEval:
         """Raises UserError for a task that runs code which the model writes, unless `unsafe_code` allows it."""
         for name, task in tasks.items():
             if getattr(task, "UNSAFE_CODE", False) and not self.unsafe_code:
-                raise UserError(
-                    f"task '{name}' runs code that the model writes: allow it with the suite's unsafe_code=true."
-                )
+                raise UserError(unsafe_text(name))
 
     def _harness_model(self, model: ModelRef) -> Any:
         network = load_model(model)
@@ -177,6 +185,23 @@ def _silenced() -> Iterator[None]:
             yield
     finally:
         building.tqdm = bar
+
+
+@contextlib.contextmanager
+def _code_execution(allowed: bool) -> Iterator[None]:
+    """Inside, the metric that executes written code does so if it is `allowed`, and refuses otherwise.
+
+    It reads the environment, also when a task with it is loaded: then it tries itself out on two lines of its own.
+    """
+    before = os.environ.pop(CODE_ALLOWED, None)
+    if allowed:
+        os.environ[CODE_ALLOWED] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(CODE_ALLOWED, None)
+        if before is not None:
+            os.environ[CODE_ALLOWED] = before
 
 
 def _cache_templates() -> None:

@@ -56,6 +56,7 @@ def resolve_columns(found: Iterable[str], form: str, renamed: Mapping[str, str |
         found: the columns of the data.
         form: a key of FORMS, or "auto".
         renamed: our word -> the column, where it has another name than the form's; None leaves an optional column unread.
+            "answers.text" is what the mapping in the column `answers` has under `text`.
 
     Raises UserError for an unknown form or word, a renamed column that does not exist, or columns of no form.
     """
@@ -65,14 +66,14 @@ def resolve_columns(found: Iterable[str], form: str, renamed: Mapping[str, str |
     for word, column in renamed.items():
         if word not in WORDS:
             raise UserError(unknown("word in pool.columns", word, WORDS))
-        if column is not None and column not in columns:
+        if column is not None and not _is_column(column, columns):
             raise UserError(f"pool.columns.{word}={column}: there is no such column. Found: {_column_list(columns)}.")
     # A renamed column tells which form is meant: forms with that word are tried first.
     order = sorted(FORMS, key=lambda name: not any(word in renamed for word in FORMS[name][0]))
     for name in order if form == "auto" else [form]:
         for pattern in FORMS[name]:
             named = {word: renamed.get(word) or column for word, column in pattern.items()}
-            if columns.issuperset(named.values()):
+            if all(_is_column(column, columns) for column in named.values()):
                 return {**_optional_columns(columns, renamed), **named}
     raise UserError(
         f"the columns match {'no form' if form == 'auto' else f'not the form {form!r}'}. Found: {_column_list(columns)}. "
@@ -87,6 +88,11 @@ def expected_columns(form: str) -> str:
     return "; ".join(f"{name}: {' or '.join(' + '.join(p.values()) for p in FORMS[name])}" for name in names)
 
 
+def _is_column(name: str, columns: set[str]) -> bool:
+    """Whether data with these columns may have a cell of this name, or inside of one."""
+    return name in columns or ("." in name and name.partition(".")[0] in columns)
+
+
 def _column_list(columns: Iterable[str]) -> str:
     return ", ".join(sorted(columns)) or "(none)"
 
@@ -95,7 +101,7 @@ def _optional_columns(columns: set[str], renamed: Mapping[str, str | None]) -> d
     chosen = {}
     for word, usual in OPTIONAL.items():
         candidates = (renamed[word],) if word in renamed else usual
-        present = [column for column in candidates if column in columns]
+        present = [column for column in candidates if column is not None and _is_column(column, columns)]
         if present:
             chosen[word] = str(present[0])
     return chosen
@@ -108,10 +114,21 @@ def example_of_row(row: Any, columns: Mapping[str, str], notes: Counter[str]) ->
     """
     if not isinstance(row, Mapping):
         raise Malformed(f"the row is of type {type(row).__name__}, not a mapping of columns")
-    cells = {word: row.get(column) for word, column in columns.items()}
+    cells = {word: _cell(row, column, word) for word, column in columns.items()}
     about = {word: str(cells[word]) for word in ("id", "source", "category") if cells.get(word) is not None}
     said = _conversation(cells, notes) if "messages" in columns else _single_turn(cells)
     return Example(**{"id": "", **about, **said})
+
+
+def _cell(row: Mapping[str, Any], column: str, word: str) -> Any:
+    """What a row has in a column; inside of a cell ("answers.text"), the first of several texts."""
+    if column in row or "." not in column:
+        return row.get(column)
+    found: Any = row
+    for part in column.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    texts = word in ("instruction", "response", "input", "system") and isinstance(found, (list, tuple))
+    return found[0] if texts and found else found
 
 
 def _single_turn(cells: dict[str, Any]) -> dict[str, Any]:

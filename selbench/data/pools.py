@@ -67,7 +67,8 @@ class FilePool:
         form: the form of the rows: auto, alpaca, prompt_completion or messages.
         columns: the name of the column for each field (instruction, input, response, system, history, messages, id, source,
             category) where it differs; null leaves an optional one unread, so `+pool.columns.id=null` makes
-            ids from the content.
+            ids from the content. answers.text is what the mapping in a column `answers` has under `text`, the first of
+            several texts.
         drop_invalid: leave out empty and malformed rows instead of refusing the pool.
         limit: the number of rows to read, from the first.
     """

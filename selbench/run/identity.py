@@ -12,7 +12,6 @@ from typing import Any
 from selbench.api import name_and_options
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
-from selbench.run.filters import asks_for_leaks
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
@@ -54,10 +53,14 @@ def checked_key(run: Run, commits: bool = True) -> str:
 
 
 def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
-    """The keys of a grid's runs. Raises UserError as `checked_key` does, and if two different arms have one label."""
-    check_suites([run for run in runs if asks_for_leaks(run)])  # a filter asks the suites for their items
-    keys = [checked_key(run, commits) for run in runs]
+    """The keys of a grid's runs.
+
+    Raises UserError as `check_suites` and `checked_key` do, and if two different arms have one label.
+    """
+    # Suites come first: a filter asks them for their items, and one that cannot work here is told of whether or not the
+    # commits of its data are known.
     check_suites(runs)
+    keys = [checked_key(run, commits) for run in runs]
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import time
@@ -161,6 +162,22 @@ def test_an_items_own_words_are_without_the_template():
             return doc["passage"]
 
     assert own_words(Named(), doc) == "Of the sea."
+
+
+def test_a_query_that_lm_eval_cannot_read_is_not_asked_for():
+    """As in its own arc_easy and arc_challenge, whose query is a template that gives no Python literal."""
+
+    class Question:
+        def should_decontaminate(self):
+            return True
+
+        def doc_to_decontamination_query(self, doc):
+            return ast.literal_eval(f"Question: {doc['question']}\nAnswer:")
+
+        def doc_to_text(self, doc):
+            return f"Question: {doc['question']}\nAnswer:"
+
+    assert own_words(Question(), {"question": "Which is cold?", "answerKey": "A"}) == "Which is cold?"
 
 
 def test_alpaca_against_mmlu_in_seconds(shared_data):

@@ -447,3 +447,33 @@ def test_a_missing_file_does_not_win_over_the_hub(tmp_path, caplog):
     path.unlink()
     with pytest.raises(UserError, match="does not exist"):
         FilePool(path=str(path)).load()
+
+
+def test_a_column_inside_of_another(tmp_path: Path) -> None:
+    """As in SQuAD and TyDi QA, whose answers are lists inside of a mapping."""
+    rows = [
+        {"question": "Which?", "context": "It is Oslo.", "answers": {"text": ["Oslo", "oslo"], "answer_start": [6]}},
+        {"question": "Who?", "context": "Ann.", "answers": {"text": ["Ann"], "answer_start": [0]}},
+    ]
+    columns = {"instruction": "question", "input": "context", "response": "answers.text"}
+    pool = load(tmp_path, rows, columns=columns)
+    assert [(one.instruction, one.input, one.response) for one in pool] == [
+        ("Which?", "It is Oslo.", "Oslo"),
+        ("Who?", "Ann.", "Ann"),
+    ]
+    dotted = [{"question": "Which?", "answers.text": "as it is named", "answers": {"text": ["another"]}}]
+    named = load(tmp_path, dotted, columns={"instruction": "question", "response": "answers.text"})
+    assert named[0].response == "as it is named"
+
+
+@pytest.mark.parametrize("answers", [{"text": []}, {"words": ["Oslo"]}, "Oslo", None, {"text": [1]}], ids=str)
+def test_a_row_without_the_inner_column_is_reported(tmp_path: Path, answers: object) -> None:
+    path = tmp_path / "pool.jsonl"
+    rows = [{"question": "Which?", "answers": {"text": ["Oslo"]}}, {"question": "Who?", "answers": answers}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"instruction": "question", "response": "answers.text"}
+    assert "line 2: response is" in refusal(FilePool(path=str(path), columns=columns))
+    left = FilePool(path=str(path), columns=columns, drop_invalid=True).load().pool
+    assert [one.response for one in left] == ["Oslo"]
+    missing = refusal(FilePool(path=str(path), columns={"instruction": "question", "response": "answer.text"}))
+    assert "pool.columns.response=answer.text: there is no such column" in missing

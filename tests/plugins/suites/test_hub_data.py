@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.hub_server import HubServer, gone
-from selbench_plugins.suites import _hub_data
+from selbench_plugins.suites import _hub_data, _task_index, _tasks
 from selbench_plugins.suites.lm_eval import LmEval
 
 from selbench.api import UserError
@@ -118,6 +119,28 @@ def test_without_the_hub_the_cache_is_evaluated_or_a_sentence_says_why_not(
         other.texts()
 
 
+def test_a_task_of_lm_eval_is_read_from_the_cache_and_the_one_beside_it_that_cannot_be_made_is_named(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(json.dumps({"question": f"What is {i}?", "answer": f"#### {i}"}) + "\n" for i in range(3)).encode()
+    splits = "[{split: train, path: a.jsonl}, {split: test, path: b.jsonl}]"
+    card = f"---\nconfigs:\n- config_name: main\n  data_files: {splits}\n---\n"
+    server.push("openai/gsm8k", {"README.md": card.encode(), "a.jsonl": rows, "b.jsonl": rows}, "dataset")
+    assert items(LmEval(["gsm8k"])) == {"gsm8k": 3}
+    gone(monkeypatch)
+    _tasks._library_tasks.cache_clear()  # as another process
+    assert items(LmEval(["gsm8k"])) == {"gsm8k": 3}
+    monkeypatch.setitem(sys.modules, "langdetect", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "lm_eval.tasks.ifeval.instructions", raising=False)
+    _tasks._library_tasks.cache_clear()
+    with pytest.raises(UserError, match=r"ifeval.* needs the Python module") as said:
+        items(LmEval(["ifeval", "gsm8k"]))
+    assert "reachable" not in str(said.value)
+    with pytest.raises(UserError, match=r"task hellaswag: its data set 'Rowan/hellaswag' could not be .*not reachable"):
+        items(LmEval(["hellaswag"]))
+    _tasks._library_tasks.cache_clear()
+
+
 @pytest.mark.parametrize(
     "name, data",
     [
@@ -135,7 +158,7 @@ def test_the_data_of_tasks_groups_and_tags_of_lm_eval_itself(name: str, data: se
 def test_every_task_of_lm_eval_is_found_where_it_finds_it() -> None:
     from lm_eval.tasks import TaskManager
 
-    index, own = TaskManager().task_index, _hub_data._index()
+    index, own = TaskManager().task_index, _task_index._index()
     assert set(index) == {*own.files, *own.tags}
     assert all(own.files[name] == entry.yaml_path for name, entry in index.items() if entry.yaml_path)
     tags = {name: entry.tags for name, entry in index.items() if entry.yaml_path is None}
@@ -153,11 +176,11 @@ def test_every_task_of_lm_eval_is_found_where_it_finds_it() -> None:
 )
 def test_what_a_group_changes_in_its_tasks_counts(tmp_path: Path, changes: str, data: tuple[str, str | None]) -> None:
     (tmp_path / "quiz.yaml").write_text("task: quiz\ndataset_path: lab/quiz\n")
-    index = _hub_data._Index({"quiz": tmp_path / "quiz.yaml"})
+    index = _task_index._Index({"quiz": tmp_path / "quiz.yaml"})
     for group in (f"task: [quiz]\n{changes}\n", f"task: [{{task: quiz, {changes}}}]\n"):
         (tmp_path / "group.yaml").write_text(f"group: all\n{group}")
         index.files["all"], index.groups = tmp_path / "group.yaml", {"all"}
-        (config,) = _hub_data._configs("all", index, {}, ())
+        (config,) = _task_index._configs("all", index, {}, ())
         assert _hub_data.data_of(config) == data
 
 

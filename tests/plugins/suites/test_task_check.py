@@ -76,7 +76,9 @@ def test_a_mistake_is_named_before_and_while_the_task_is_loaded(tmp_path, change
     ids=str,
 )
 def test_what_may_be_meant_is_let_through(tmp_path, changed):
-    LmEval(include_path=str(_folder(tmp_path, **{"rows": ROWS, **changed}))).check()
+    folder = _folder(tmp_path, **{"rows": ROWS, **changed})
+    (folder / "utils.py").write_text("def make(docs):\n    return docs\n")
+    LmEval(include_path=str(folder)).check()
 
 
 def test_only_the_tasks_that_are_named_are_checked(tmp_path):
