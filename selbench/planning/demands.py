@@ -16,6 +16,7 @@ import numpy as np
 from selbench.api import Budget, Pool
 from selbench.declare import features_needed
 from selbench.models import fingerprint
+from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage
 from selbench.run.features import FeatureStage
 from selbench.run.identity import new_record, run_axes
@@ -136,9 +137,15 @@ class Grid:
             return make_budget(run.selector, pool, run.budget, run.budget_unit, None), True
         counted = self.response_tokens(cell.run)
         if counted is None:
-            guess = [max(1, round(len(example.response) / self.chars_per_token)) for example in pool]
-            return make_budget(run.selector, pool, run.budget, run.budget_unit, np.asarray(guess)), False
+            guess = self._guessed_response_tokens(pool)
+            return make_budget(run.selector, pool, run.budget, run.budget_unit, guess), False
         return make_budget(run.selector, pool, run.budget, run.budget_unit, counted), True
+
+    def _guessed_response_tokens(self, pool: Pool) -> np.ndarray:
+        """N integers: as stated of the pool, else from its characters."""
+        if isinstance(pool, StatedPool):
+            return np.full(len(pool), max(1, round(pool.source.response_tokens)))
+        return np.asarray([max(1, round(len(example.response) / self.chars_per_token)) for example in pool])
 
     def response_tokens(self, run: Run) -> np.ndarray | None:
         """N integers, the response tokens of the pool under this run's model; None if they have not been counted."""
