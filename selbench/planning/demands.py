@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.declare import features_needed
+from selbench.declare import features_needed, held_selectors
 from selbench.models import fingerprint
 from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage
@@ -179,8 +179,15 @@ class Grid:
         # How many examples a token budget takes depends on the selection; the first of the pool stand for it.
         demand.picks = max(demand.picks, float(len(budget.take(np.arange(len(pool))))))
         if not demand.cached:
+            self._add_copied(cell, budget, exact)
             self._add_features(cell)
         return demand
+
+    def _add_copied(self, cell: Cell, budget: Budget, exact: bool) -> None:
+        """Add the selections that the selector itself asks for: of the selectors that it holds, as `random like mads`."""
+        for held in held_selectors(cell.run.selector):
+            copied = dataclasses.replace(cell.run, selector=held)
+            self._add_selection(dataclasses.replace(cell, run=copied), budget, exact)
 
     def _cached_selection(self, run: Run, key: str, least: int) -> str | None:
         """The name of the stage in the store that holds this selection; None if there is none.

@@ -43,7 +43,9 @@ def _of_pool(
 ) -> Iterator[tuple[bool, str]]:
     context = context_of(demand.run)
     if found is None:
-        missing = "the pool is at hand" if isinstance(pool_of(demand.run).pool, StatedPool) else "its tokenizer is loaded"
+        missing = (
+            "the pool is at hand" if isinstance(pool_of(demand.run).pool, StatedPool) else "its tokenizer is loaded"
+        )
         yield False, f"{where}: what {context.tokens:,} tokens ({context.limit}) cut is known once {missing}."
         return
     lengths, sample = found

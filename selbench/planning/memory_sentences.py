@@ -96,9 +96,7 @@ class GridMemory:
 
 def _cannot_read(setting: str, ref: ModelRef, size: float, device: Device) -> str:
     smaller = f" {setting}.dtype=bfloat16 halves it." if ref.dtype == "float32" else ""
-    return (
-        f"memory: {setting} {ref.name} takes {size_text(size)} to be read ({ref.dtype}), more than {device.text}.{smaller}"
-    )
+    return f"memory: {setting} {ref.name} takes {size_text(size)} to be read ({ref.dtype}), more than {device.text}.{smaller}"
 
 
 def _too_much(memory: TrainingMemory, device: Device, who: str, demand: Demand) -> str:

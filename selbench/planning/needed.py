@@ -70,7 +70,11 @@ def _commits(cell: Cell) -> Iterator[Needed]:
     for one in cell.hub:
         if is_needed(one) and one.part not in told:
             at = f" at revision {one.revision}" if one.revision else ""
-            yield Needed(one.part.replace(".", " "), f"{KINDS[one.kind]} {one.name}{at}", why_unknown(one.kind, one.name, one.revision))
+            yield Needed(
+                one.part.replace(".", " "),
+                f"{KINDS[one.kind]} {one.name}{at}",
+                why_unknown(one.kind, one.name, one.revision),
+            )
 
 
 def stated_sentences(runs: Sequence[Run]) -> list[str]:
@@ -97,7 +101,9 @@ def contradiction_sentences(runs: Sequence[Run], measured: MeasuredPools) -> lis
     for run in runs:
         for setting, ref in models_of(run).items():
             if differing := ref.stated.contradictions(config_of(ref) or {}, ref.path):
-                text = f"{setting} {ref.name}: its config.json differs from what is stated of it: {', '.join(differing)}"
+                text = (
+                    f"{setting} {ref.name}: its config.json differs from what is stated of it: {', '.join(differing)}"
+                )
                 said[f"{text}; the plan rests on the config.json."] = None
         said |= dict.fromkeys(_contradictions_of_pool(run, measured))
     return list(said)

@@ -42,7 +42,9 @@ class PlannedStage:
     seconds: float | None = 0.0
     tokens: float | None = 0.0  # that the model reads or is trained on
     bytes: float | None = 0.0  # added to the disk
-    memory: float | None = None  # the bytes of a fine-tuning on its device, at its peak; None: not known, or no fine-tuning
+    memory: float | None = (
+        None  # the bytes of a fine-tuning on its device, at its peak; None: not known, or no fine-tuning
+    )
     source: str = "cached"  # where the estimate of the time comes from
     basis: Basis = "cached"
 
