@@ -13,8 +13,9 @@ A feature is specified by a frozen dataclass with `needs_scorer` and `compute`, 
 Those that come with selbench are in `selbench.features`, the optimisers in `selbench.optimize`: docs/plugins.md lists
 them and shows how to write one.
 
-Errors to raise: `UserError` for a mistake that the user can mend, `NotApplicable` for a method that does not apply to
-this run, `PluginError` for a plugin that breaks its contract.
+Errors to raise: `UserError` for a mistake that the user can mend, `NotAtHand` for one of them: something of the hub that
+cannot be fetched, without which a plan is still made, `NotApplicable` for a method that does not apply to this run,
+`PluginError` for a plugin that breaks its contract.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from typing_extensions import dataclass_transform
 
 from selbench import declare
 from selbench.declare import name_and_options
-from selbench.errors import NotApplicable, PluginError, UndeclaredError, UserError, unknown
+from selbench.errors import NotApplicable, NotAtHand, PluginError, UndeclaredError, UserError, unknown
+from selbench.stated import StatedShape
 
 __all__ = [
     "Budget",
@@ -44,6 +46,7 @@ __all__ = [
     "LoadedPool",
     "ModelRef",
     "NotApplicable",
+    "NotAtHand",
     "PluginError",
     "Pool",
     "PoolSource",
@@ -287,8 +290,12 @@ class ModelRef:
     )
     dtype: str = "auto"  # of the weights, as transformers names it
     max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
+    # For plans where its config.json is not at hand; nothing that is computed depends on it.
+    stated: StatedShape = field(default_factory=StatedShape)
 
     def __post_init__(self) -> None:
+        if isinstance(self.stated, Mapping):  # as JSON has it
+            self.stated = StatedShape(**self.stated)
         if self.path and not self.name:
             where = Path(self.path).expanduser()
             self.name = where.name or where.resolve().name

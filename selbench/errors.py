@@ -10,6 +10,10 @@ class UserError(Exception):
     """A mistake that the user can mend. The message says what is wrong, where, and which choices are valid."""
 
 
+class NotAtHand(UserError):
+    """A data set, a model or an encoder is not on this machine and cannot be fetched now. `selbench plan` goes on without it."""
+
+
 class PluginError(UserError):
     """A plugin broke its contract (too few ids, foreign ids, a name declared twice, a failing import)."""
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench.api import Example, ModelRef
+from selbench.data import hub
 from selbench.data.chat import ALPACA_TEMPLATE, encode
-from selbench.data.commits import at_commit, commit_of
+from selbench.data.commits import Repository, at_commit, cached_folder, commit_of, settled
 from selbench.data.templates import (
     day_of_template,
     template_file,
@@ -148,6 +149,18 @@ def _template_in_force(ref: ModelRef, of_tokenizer: Any) -> Any:
     if isinstance(text, Mapping):
         return {name: with_fixed_date(one, day, ref.name) for name, one in text.items()}
     return with_fixed_date(text, day, ref.name)
+
+
+def weights_missing(ref: ModelRef) -> str:
+    """Why the weights of a hub model cannot be had now, as a clause without an end; empty if they can, and for a folder."""
+    if local_folder(ref):
+        return ""
+    found = settled(Repository("model", ref.path, ref.revision))
+    if not found.commit:
+        return found.reason
+    if found.asked or any(any(cached_folder(found).glob(f"*{ending}")) for ending in WEIGHTS):
+        return ""
+    return "" if hub.reachable() else f"the local cache holds no weights of it, and {hub.unreachable_text()}"
 
 
 NO_CONFIG = "there is no config.json in it, so it is not the folder of a model"

@@ -98,6 +98,12 @@ class PlainSettings:
     price_per_hour: Optional[float] = setting(  # noqa: UP045
         None, "the price of one device-hour, for the costs of runs and of `selbench plan`", changes_results=False
     )
+    device_memory_gb: Optional[float] = setting(  # noqa: UP045
+        None,
+        "the memory, in 10^9 bytes, of the GPU that a run gets (or of a machine without one), for the warnings of `selbench "
+        "plan`; null: what this machine has",
+        changes_results=False,
+    )
     currency: str = setting("USD", "the currency of the price", changes_results=False)
     auto_dtype: Optional[str] = setting(  # noqa: UP045
         None,

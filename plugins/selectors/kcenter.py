@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, name_and_options, selector
+from selbench.api import Budget, Context, FeatureSpec, NotAtHand, Pool, Selection, UserError, name_and_options, selector
 from selbench.features.cut import cut_examples
-from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart, encoder_problem
+from selbench.features.embeddings import HiddenStates, TextEmbeddings, TextPart, encoder_problem, names_folder
 from selbench.features.reducers import Pooling
 from selbench.optimize.kcenter import Metric, farthest_first, medoid
 
@@ -76,9 +76,9 @@ class KCenter:
         }
 
     def check(self) -> None:
-        """Raises UserError for an encoder that is neither on this machine nor to be downloaded."""
+        """Raises NotAtHand for an encoder of the hub that is neither here nor to be downloaded, UserError for a bad folder."""
         if self.space == "text" and (problem := encoder_problem(self.encoder)):
-            raise UserError(
+            raise (UserError if names_folder(self.encoder) else NotAtHand)(
                 f"selector 'kcenter': its encoder can be neither found nor downloaded: {problem}. Name a folder with "
                 "selector.encoder=/folder, or take selector=kcenter_tfidf, which needs no model and is another method "
                 "(docs/methods/kcenter.md)."

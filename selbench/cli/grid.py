@@ -53,8 +53,8 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     sweep = Outputs(run.output_dir).sweeps.open(f"{id}-{os.getpid()}")
     with _no_exit():
         _write_sweep(sweep, cells, keys, arguments)
-        _write_plan(sweep, [cell.run for cell in cells])
-    for sentence in _target_leaks(cells):
+        unfit = _write_plan(sweep, [cell.run for cell in cells])
+    for sentence in [*unfit, *_target_leaks(cells)]:
         console.warn(sentence)
     if warning := dtype_warning([cell.run for cell in cells]):
         console.warn(warning)
@@ -97,13 +97,17 @@ def _write_sweep(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: li
     sweep.start(command, runs[0].comparison, rows, budgets_by_ranking(runs), settled_rows())
 
 
-def _write_plan(sweep: Sweep, runs: list[Run]) -> None:
-    """Write plan.json, so that the time and disk that were planned can be compared with those that were used."""
+def _write_plan(sweep: Sweep, runs: list[Run]) -> tuple[str, ...]:
+    """Write plan.json, so that the time and disk that were planned can be compared with those that were used.
+
+    Gives the sentences on what does not fit into the memory of the device.
+    """
     from selbench.planning.planner import plan_of
 
-    plan = plan_of(runs).to_json()
+    plan = plan_of(runs)
     with writing(sweep.folder) as folder, written_aside(folder / PLAN) as aside:
-        aside.write_text(plan)
+        aside.write_text(plan.to_json())
+    return plan.memory_warnings
 
 
 def _target_leaks(cells: list[Cell]) -> list[str]:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Exit status 0 if the plan fits on the disk, 1 if not."""
     args = _parser().parse_intermixed_args(arguments)
-    runs = checked_runs(args.settings, args.multirun, args.config_dir)
+    runs, unknown = checked_runs(args.settings, args.multirun, args.config_dir)
 
     from selbench.planning.planner import plan_of
 
     plan = plan_of(runs, _planner_settings(args, runs[0]))
+    plan = dataclasses.replace(plan, notes=(*plan.notes, *unknown))
     if args.json:
         console.out.print(plan.to_json(), end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     elif args.markdown:
@@ -116,26 +117,32 @@ def _positive_amount(text: str) -> float:
     return value
 
 
-def checked_runs(overrides: Sequence[str], multirun: bool, config_dir: Path | None = None) -> list[Run]:
-    """The runs of a command line, composed and checked as the command itself would.
+def checked_runs(
+    overrides: Sequence[str], multirun: bool, config_dir: Path | None = None
+) -> tuple[list[Run], list[str]]:
+    """The runs of a command line, composed and checked as the command itself would, with stand-ins for pools that are not
+    at hand; and sentences on what is not known without these.
 
     Raises UserError for every mistake that the command itself would report, and for several output folders.
     """
     from selbench.config.runs import composed
+    from selbench.planning.stand_ins import StandIns
     from selbench.run.identity import checked_keys
 
-    runs = [cell.run for cell in composed(overrides, multirun, config_dir)]
-    if len({run.output_dir for run in runs}) > 1:
+    cells = composed(overrides, multirun, config_dir)
+    if len({cell.run.output_dir for cell in cells}) > 1:
         raise UserError("output_dir differs between cells: plan one output folder at a time.")
-    checked_keys(runs, commits=False)  # the plan says which commits are unknown
-    return runs
+    stand_ins = StandIns()
+    runs = [stand_ins.into(cell.run) for cell in cells]
+    checked_keys(runs, at_hand=False)  # the plan says what is needed
+    return runs, list(stand_ins.notes)
 
 
 def _print_plan(plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from selbench.planning.tables import HEAD, cell_rows, remarks, stage_rows, title
+    from selbench.planning.tables import HEAD, cell_rows, needed_lines, remarks, stage_rows, title
 
     head, rows = cell_rows(plan)
     for columns, body, right in ((head, rows, {"time", "cell"}), (HEAD, stage_rows(plan), set(HEAD[1:-1]))):
@@ -147,5 +154,5 @@ def _print_plan(plan: Plan) -> None:
         console.out.print(table)
         console.out.print()
     console.out.print(Text(title(plan), style="bold"), soft_wrap=True)
-    for line in remarks(plan):
+    for line in [*remarks(plan), *needed_lines(plan)]:
         console.out.print(line, soft_wrap=True, markup=False)

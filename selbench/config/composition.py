@@ -20,6 +20,7 @@ from selbench.models import resolved_dtype
 from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
 from selbench.settings import PlainSettings, Run, check_choices
+from selbench.stated import StatedShape, StatedSize
 
 PRIMARY = "config"
 
@@ -68,6 +69,11 @@ def to_run(config: DictConfig) -> Run:
     for ref, key in ((model, "model"), (scorer, "scorer")):
         if not ref.path:
             raise UserError(f"{key}.path is empty: name a folder or a hub model.")
+    _drop_stated(resolved["pool"], objects["pool"])
+    _drop_stated(resolved["model"], model)
+    _drop_stated(resolved["scorer"] or {}, scorer)
+    for name, target in targets.items():
+        _drop_stated(resolved["target"][name], target)
     named = {"pool": objects["pool"], "model": model, **({"scorer": scorer} if resolved["scorer"] else {})}
     for key, thing in named.items():  # a name that follows from a path, as the record is to show it
         if "name" in resolved[key]:
@@ -93,6 +99,12 @@ def to_run(config: DictConfig) -> Run:
             },
         },
     )
+
+
+def _drop_stated(options: dict[str, Any], of: Any) -> None:
+    """Leave what is stated for plans out of the configuration that a record keeps: no result depends on it."""
+    if isinstance(getattr(of, "stated", None), StatedSize | StatedShape):
+        options.pop("stated", None)
 
 
 def as_yaml(config: Mapping[str, Any]) -> str:

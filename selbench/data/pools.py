@@ -20,7 +20,8 @@ from typing import Any
 from selbench.api import Example, LoadedPool, Pool
 from selbench.data import files, forms, hub
 from selbench.data.commits import at_commit, load_dataset_at_commit
-from selbench.errors import UserError
+from selbench.errors import NotAtHand, UserError
+from selbench.stated import StatedSize
 
 log = logging.getLogger("selbench.data")
 
@@ -71,6 +72,8 @@ class FilePool:
             several texts.
         drop_invalid: leave out empty and malformed rows instead of refusing the pool.
         limit: the number of rows to read, from the first.
+        stated: the size of the data set as somebody states it (rows, prompt_tokens, response_tokens; of: the name on the
+            hub that they are of; source), for plans where it is not at hand. Nothing that is computed depends on it.
     """
 
     name: str = "pool"
@@ -84,6 +87,7 @@ class FilePool:
     columns: dict[str, str | None] = field(default_factory=dict)
     drop_invalid: bool = False
     limit: int | None = None
+    stated: StatedSize = field(default_factory=StatedSize)
 
     def load(self) -> LoadedPool:
         """Read the whole pool.
@@ -96,7 +100,7 @@ class FilePool:
         try:
             return LoadedPool(Pool(_with_ids((read.place, read.example) for read in self._examples()), self.name))
         except UserError as error:
-            raise UserError(f"pool '{self.name}': {error}") from error
+            raise type(error)(f"pool '{self.name}': {error}") from error
 
     def other_columns(self) -> dict[str, dict[str, Any]]:
         """Id -> the columns of its row that no field was read from, with the row's number as `pool_row` and, of several
@@ -214,7 +218,7 @@ def settings_named(settings: Mapping[str, str] | str, owner: str, kind: Any = No
     except UserError as error:
         told = re.sub(r"^pool '[^']*'", owner, str(error))
         names = "|".join(item.name for item in dataclasses.fields(kind or FilePool))
-        raise UserError(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
+        raise type(error)(re.sub(rf"(?<![\w/.\\-])(\+?)pool\.({names})\b", setting, told)) from error
 
 
 def path_label(path: Any) -> str:
@@ -320,7 +324,7 @@ def _hub_rows(name: str, file: str | None, subset: str | None, split: str, revis
         raise
     except Exception as error:  # of two libraries, a network or a file system: the advice is the same
         reason = _first_line(error) if folder or hub.reachable() else hub.unreachable_text()
-        raise UserError(
+        raise (UserError if folder else NotAtHand)(
             f"'{name}'{f' ({file})' if file else ''} could not be loaded from the Hugging Face hub or its local "
             f"cache: {reason}; point at a local copy with pool.path=/path/to/file."
         ) from error

@@ -156,8 +156,12 @@ def _encoder_identity(encoder: str) -> Any:
     return [_hub_name(encoder), commit_of("model", _hub_name(encoder))]
 
 
+def names_folder(encoder: str) -> bool:
+    """Whether an encoder is a folder, or can only be one, and so is not looked up on the hub."""
+    return Path(encoder).expanduser().is_dir() or _is_a_path(encoder)
+
+
 def _is_a_path(encoder: str) -> bool:
-    """Whether it can only be a folder, and so is not looked up on the hub."""
     return Path(encoder).expanduser().is_absolute() or encoder.startswith((".", "~"))
 
 

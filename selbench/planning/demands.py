@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.declare import features_needed
+from selbench.declare import features_needed, held_selectors
 from selbench.models import fingerprint
+from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage
 from selbench.run.features import FeatureStage
 from selbench.run.identity import new_record, run_axes
@@ -136,9 +137,15 @@ class Grid:
             return make_budget(run.selector, pool, run.budget, run.budget_unit, None), True
         counted = self.response_tokens(cell.run)
         if counted is None:
-            guess = [max(1, round(len(example.response) / self.chars_per_token)) for example in pool]
-            return make_budget(run.selector, pool, run.budget, run.budget_unit, np.asarray(guess)), False
+            guess = self._guessed_response_tokens(pool)
+            return make_budget(run.selector, pool, run.budget, run.budget_unit, guess), False
         return make_budget(run.selector, pool, run.budget, run.budget_unit, counted), True
+
+    def _guessed_response_tokens(self, pool: Pool) -> np.ndarray:
+        """N integers: as stated of the pool, else from its characters."""
+        if isinstance(pool, StatedPool):
+            return np.full(len(pool), max(1, round(pool.source.response_tokens)))
+        return np.asarray([max(1, round(len(example.response) / self.chars_per_token)) for example in pool])
 
     def response_tokens(self, run: Run) -> np.ndarray | None:
         """N integers, the response tokens of the pool under this run's model; None if they have not been counted."""
@@ -172,8 +179,15 @@ class Grid:
         # How many examples a token budget takes depends on the selection; the first of the pool stand for it.
         demand.picks = max(demand.picks, float(len(budget.take(np.arange(len(pool))))))
         if not demand.cached:
+            self._add_copied(cell, budget, exact)
             self._add_features(cell)
         return demand
+
+    def _add_copied(self, cell: Cell, budget: Budget, exact: bool) -> None:
+        """Add the selections that the selector itself asks for: of the selectors that it holds, as `random like mads`."""
+        for held in held_selectors(cell.run.selector):
+            copied = dataclasses.replace(cell.run, selector=held)
+            self._add_selection(dataclasses.replace(cell, run=copied), budget, exact)
 
     def _cached_selection(self, run: Run, key: str, least: int) -> str | None:
         """The name of the stage in the store that holds this selection; None if there is none.

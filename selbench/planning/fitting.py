@@ -9,6 +9,7 @@ import numpy as np
 from selbench.models import fingerprint, light_tokenizer, plain_is_shorter
 from selbench.planning.demands import Demand, Grid
 from selbench.planning.measured import MeasuredPools
+from selbench.planning.stand_ins import StatedPool
 from selbench.run.inputs import pool_of
 from selbench.run.training_lengths import Lengths, context_of
 from selbench.store.facts import TrainingFacts
@@ -42,10 +43,10 @@ def _of_pool(
 ) -> Iterator[tuple[bool, str]]:
     context = context_of(demand.run)
     if found is None:
-        yield (
-            False,
-            f"{where}: what {context.tokens:,} tokens ({context.limit}) cut is known once its tokenizer is loaded.",
+        missing = (
+            "the pool is at hand" if isinstance(pool_of(demand.run).pool, StatedPool) else "its tokenizer is loaded"
         )
+        yield False, f"{where}: what {context.tokens:,} tokens ({context.limit}) cut is known once {missing}."
         return
     lengths, sample = found
     facts: TrainingFacts = lengths.facts(np.arange(len(sample)), context)

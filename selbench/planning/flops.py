@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,14 +18,75 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9}
 
 
 def parameters(ref: ModelRef) -> float | None:
-    """The number of parameters; None if neither a config.json nor the name tells.
+    """The number of parameters; None if neither a config.json, nor what is stated, nor the name tells.
 
-    The config.json is that of a local folder, or of a hub model at its commit; else a size in the name (`...-7b`)
-    counts. Nothing else is downloaded.
+    The config.json is that of a local folder, or of a hub model at its commit; else the stated shape counts, else a size
+    in the name (`...-7b`). Nothing else is downloaded.
     """
-    config = config_of(ref)
+    config = shape_of(ref)
     counted = count_parameters(config) if config else None
     return counted or _size_in_name(ref.name) or _size_in_name(ref.path.rstrip("/").rpartition("/")[2])
+
+
+def shape_of(ref: ModelRef) -> dict[str, Any]:
+    """The model's config.json where it is at hand, else what is stated of its shape; empty if there is neither."""
+    return config_of(ref) or ref.stated.config(ref.path)
+
+
+def rests_on_stated(ref: ModelRef) -> bool:
+    """Whether the model's size is known only because its shape is stated."""
+    return not config_of(ref) and bool(ref.stated.config(ref.path))
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The shape of a decoder."""
+
+    layers: int
+    width: int
+    inner: int  # width of the feed-forward block, in a mixture of experts that of one expert
+    queries: int  # all heads together
+    keys: int  # all key-value heads together; values have as many
+    vocabulary: int
+    gated: bool  # three matrices in a feed-forward block (Llama and most models since), not two
+    tied: bool  # whether the embedding is the output head too
+    experts: int = 1  # in memory
+    used_experts: int = 1  # by one token
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Decoder | None:
+        """By a config.json; None if the shape is not in it."""
+        config = {**config, **(config.get("text_config") or {})}
+        # The second names are those of GPT-2 and its relatives.
+        width = config.get("hidden_size") or config.get("n_embd")
+        layers = config.get("num_hidden_layers") or config.get("n_layer")
+        if not width or not layers or not config.get("vocab_size"):
+            return None
+        heads = config.get("num_attention_heads") or config.get("n_head") or 1
+        size = config.get("head_dim") or width // heads
+        used = config.get("num_experts_per_tok") or 1
+        return cls(
+            layers=layers,
+            width=width,
+            inner=config.get("moe_intermediate_size")
+            or config.get("intermediate_size")
+            or config.get("n_inner")
+            or 4 * width,
+            queries=size * heads,
+            keys=size * (config.get("num_key_value_heads") or heads),
+            vocabulary=config["vocab_size"],
+            gated="n_embd" not in config and config.get("model_type") not in ("gpt_neox", "opt", "phi"),
+            tied=bool(config.get("tie_word_embeddings", "n_embd" in config)),
+            experts=config.get("num_local_experts") or config.get("num_experts") or used,
+            used_experts=used,
+        )
+
+    def parameters(self, experts: int) -> float:
+        """Of the whole model with so many experts in each block, without norms and biases."""
+        attention = 2 * self.width * (self.queries + self.keys)
+        forward = (3 if self.gated else 2) * self.width * self.inner * experts
+        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
+        return float(self.layers * (attention + forward) + embeddings)
 
 
 def count_parameters(config: Mapping[str, Any]) -> float | None:
@@ -32,26 +94,13 @@ def count_parameters(config: Mapping[str, Any]) -> float | None:
 
     In a mixture of experts only the experts that a token uses count, because only they cost operations.
     """
-    config = {**config, **config.get("text_config", {})}
-    # The second names are those of GPT-2 and its relatives.
-    width = config.get("hidden_size") or config.get("n_embd")
-    layers = config.get("num_hidden_layers") or config.get("n_layer")
-    if not width or not layers or not config.get("vocab_size"):
-        return None
-    heads = config.get("num_attention_heads") or config.get("n_head") or 1
-    size = config.get("head_dim") or width // heads
-    attention = 2 * width * size * (heads + (config.get("num_key_value_heads") or heads))
-    inner = config.get("moe_intermediate_size") or config.get("intermediate_size") or config.get("n_inner") or 4 * width
-    # A gated feed-forward block (Llama and most models since) has three matrices, the older kind two.
-    gated = "n_embd" not in config and config.get("model_type") not in ("gpt_neox", "opt", "phi")
-    forward = (3 if gated else 2) * width * inner * (config.get("num_experts_per_tok") or 1)
-    tied = config.get("tie_word_embeddings", "n_embd" in config)
-    return float(layers * (attention + forward) + config["vocab_size"] * width * (1 if tied else 2))
+    decoder = Decoder.of(config)
+    return decoder.parameters(decoder.used_experts) if decoder else None
 
 
 def residual_width(ref: ModelRef) -> int | None:
-    """The width of the residual stream; None if there is no config.json on this machine."""
-    config = config_of(ref) or {}
+    """The width of the residual stream; None if neither a config.json on this machine nor what is stated tells."""
+    config = shape_of(ref)
     return config.get("hidden_size") or config.get("n_embd")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from selbench.api import ModelRef, Pool
 from selbench.models import fingerprint
+from selbench.planning.stand_ins import StatedPool
 from selbench.run.training_lengths import Lengths, lengths_at_hand
 
 
@@ -42,8 +43,10 @@ class MeasuredPools:
         self._found: dict[tuple[str, str], PoolLengths] = {}
 
     def measured(self, pool: Pool, model: ModelRef) -> tuple[Lengths, np.ndarray] | None:
-        """As `lengths_at_hand`; None also where the template raises an error."""
+        """As `lengths_at_hand`; None also where the template raises an error, and for a pool of which only the size is known."""
         place = pool.fingerprint, fingerprint(model)
+        if isinstance(pool, StatedPool):
+            return None
         if place not in self._measured:
             try:
                 self._measured[place] = lengths_at_hand(pool, model, self.root)
@@ -53,6 +56,8 @@ class MeasuredPools:
 
     def lengths(self, pool: Pool, model: ModelRef, counted: np.ndarray | None = None) -> PoolLengths:
         """The lengths of a pool; `counted` are its N response tokens, where they are known."""
+        if isinstance(pool, StatedPool):
+            return _as_stated(pool)
         place = pool.fingerprint, fingerprint(model)
         if place not in self._found:
             found = self.measured(pool, model)
@@ -60,6 +65,12 @@ class MeasuredPools:
                 _extended(pool, *found) if found else _by_characters(pool, self.chars_per_token, counted)
             )
         return self._found[place]
+
+
+def _as_stated(pool: StatedPool) -> PoolLengths:
+    """The mean length for every example, without the template's words."""
+    in_loss = np.full(len(pool), float(pool.source.response_tokens))
+    return PoolLengths(in_loss + pool.source.prompt_tokens, in_loss, "lengths as stated")
 
 
 def _characters(pool: Pool) -> tuple[np.ndarray, np.ndarray]:

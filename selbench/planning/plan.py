@@ -42,6 +42,9 @@ class PlannedStage:
     seconds: float | None = 0.0
     tokens: float | None = 0.0  # that the model reads or is trained on
     bytes: float | None = 0.0  # added to the disk
+    memory: float | None = (
+        None  # the bytes of a fine-tuning on its device, at its peak; None: not known, or no fine-tuning
+    )
     source: str = "cached"  # where the estimate of the time comes from
     basis: Basis = "cached"
 
@@ -79,6 +82,15 @@ class Detectable:
 
 
 @dataclass(frozen=True)
+class Needed:
+    """Something that the runs need and that is not on the machine that plans."""
+
+    part: str  # whose it is: `pool alpaca`, `model llama-2-7b`, `suite mmlu`, `selector kcenter`
+    what: str  # `data set owner/name`, or what the part itself says
+    why: str = ""  # why it cannot be fetched now; empty where `what` says so
+
+
+@dataclass(frozen=True)
 class Plan:
     """The cells and distinct stages of a sweep, and what they add up to."""
 
@@ -92,6 +104,8 @@ class Plan:
     free_bytes: float = 0.0  # on the disk of the output folder
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    needed: tuple[Needed, ...] = ()  # before a run can start
+    memory_warnings: tuple[str, ...] = ()  # those of the warnings that say what does not fit into the device
     totals: tuple[dict[str, Any], ...] = field(default=(), init=False)  # a row per kind of stage, the last the total
 
     def __post_init__(self) -> None:
@@ -128,7 +142,9 @@ class Plan:
             data["cells"] = tuple(PlannedCell(**{**cell, "stages": tuple(cell["stages"])}) for cell in data["cells"])
             data["stages"] = tuple(PlannedStage(**stage) for stage in data["stages"])
             data["detectable"] = tuple(Detectable(**row) for row in data["detectable"])
-            return cls(**{**data, "warnings": tuple(data["warnings"]), "notes": tuple(data["notes"])})
+            data["needed"] = tuple(Needed(**row) for row in data.get("needed", ()))
+            texts = {name: tuple(data.get(name, ())) for name in ("warnings", "notes", "memory_warnings")}
+            return cls(**{**data, **texts})
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a plan: {error}") from error
 

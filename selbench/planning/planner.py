@@ -15,11 +15,13 @@ from selbench.planning.detectable import detectables
 from selbench.planning.estimates import LATEST, Estimator
 from selbench.planning.fitting import cut_sentences
 from selbench.planning.measured import MeasuredPools
+from selbench.planning.memory_sentences import GridMemory
+from selbench.planning.needed import contradiction_sentences, needed_of, stated_sentences
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
+from selbench.planning.stand_ins import searchable
 from selbench.planning.work import Workload
 from selbench.run.before_selecting import filter_sentences, target_leak_sentences
-from selbench.run.hub_commits import unknown_commits
 from selbench.settings import Run, dtype_warning
 from selbench.store.item_scores import ItemScores
 from selbench.store.outputs import Outputs
@@ -32,7 +34,8 @@ RECORD_BYTES = 100_000.0  # a record with the files beside it, while there is no
 def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
     """The plan of a sweep of these runs, none of which is carried out; by default with the price of the first run.
 
-    All runs share one output folder. Raises UserError if a pool or model cannot be read.
+    All runs share one output folder. A pool that is not at hand has its stand-in in them (`StandIns`). Raises UserError
+    if a pool or model cannot be read.
     """
     settings = settings or settings_of(runs[0])
     output = runs[0].output_dir
@@ -42,8 +45,9 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
     past = Past(outputs.store, records, [ref for run in runs for ref in (run.model, run.scorer)])
     measured = MeasuredPools(outputs.store, settings.chars_per_token)
     work, estimator = Workload(grid, past, settings, measured), Estimator(past, settings)
+    memory = GridMemory(grid, measured)
     stages = sorted(
-        (_planned_stage(demand, work, estimator) for demand in grid.demands.values()),
+        (_planned_stage(demand, work, estimator, memory) for demand in grid.demands.values()),
         key=lambda s: STAGES.index(s.stage),
     )
     plan = Plan(
@@ -55,8 +59,9 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
         record_bytes=_bytes_per_record(outputs.records, records) * len({cell.key for cell in grid.cells if cell.runs}),
         peak_bytes=max((work.of(d).bytes for d in grid.demands.values() if _is_dropped_later(d)), default=0.0),
         free_bytes=float(shutil.disk_usage(_nearest_existing(output)).free),
+        needed=tuple(needed_of(grid.cells)),
     )
-    return _with_remarks(plan, grid, measured, past)
+    return _with_remarks(plan, grid, measured, past, list(memory.sentences()))
 
 
 def settings_of(run: Run) -> Settings:
@@ -64,11 +69,12 @@ def settings_of(run: Run) -> Settings:
     return Settings(price=run.price_per_hour, currency=run.currency)
 
 
-def _planned_stage(demand: Demand, work: Workload, estimator: Estimator) -> PlannedStage:
+def _planned_stage(demand: Demand, work: Workload, estimator: Estimator, memory: GridMemory) -> PlannedStage:
     if demand.cached:
         return PlannedStage(demand.stage, demand.id, demand.label, "cached")
     needed = work.of(demand)
     guess = estimator.of(needed)
+    held = memory.of(demand) if demand.stage == "training" else None
     return PlannedStage(
         stage=demand.stage,
         id=demand.id,
@@ -79,6 +85,7 @@ def _planned_stage(demand: Demand, work: Workload, estimator: Estimator) -> Plan
         tokens=needed.tokens,
         bytes=guess.bytes,
         basis=guess.basis,
+        memory=held.total if held else None,
         source=guess.source,
     )
 
@@ -106,16 +113,20 @@ def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
-def _with_remarks(plan: Plan, grid: Grid, measured: MeasuredPools, past: Past) -> Plan:
+def _with_remarks(
+    plan: Plan, grid: Grid, measured: MeasuredPools, past: Past, memory: Sequence[tuple[bool, str]]
+) -> Plan:
     """The plan with its warnings and notes, which depend on its totals."""
     total = plan.total
     cuts = list(cut_sentences(grid, measured))
-    warnings = unknown_commits(commit for cell in grid.cells for commit in cell.hub)
-    warnings += [sentence for much, sentence in cuts if much]
-    notes = [sentence for much, sentence in cuts if not much]
-    warnings += target_leak_sentences([cell.run for cell in grid.cells if cell.runs])
+    runs = [cell.run for cell in grid.cells]
+    warnings = contradiction_sentences(runs, measured)
+    unfit = [sentence for warns, sentence in memory if warns]
+    warnings += [*unfit, *(sentence for much, sentence in cuts if much)]
+    notes = [*stated_sentences(runs), *(sentence for much, sentence in cuts if not much)]
+    warnings += target_leak_sentences([searchable(cell.run) for cell in grid.cells if cell.runs])
     notes += dict.fromkeys(sentence for cell in grid.cells for sentence in filter_sentences(cell.run))
-    if warning := dtype_warning([cell.run for cell in grid.cells]):
+    if warning := dtype_warning(runs):
         warnings.append(warning)
     if not plan.fits:
         warnings.append("this does not fit on the disk: free some space, or point output_dir elsewhere.")
@@ -137,4 +148,5 @@ def _with_remarks(plan: Plan, grid: Grid, measured: MeasuredPools, past: Past) -
         notes.append(
             "at most: selections that turn out equal share fine-tuning and evaluation, which is known only once they are made."
         )
-    return dataclasses.replace(plan, warnings=tuple(warnings), notes=tuple(notes))
+    notes += [sentence for warns, sentence in memory if not warns]
+    return dataclasses.replace(plan, warnings=tuple(warnings), notes=tuple(notes), memory_warnings=tuple(unfit))

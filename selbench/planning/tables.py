@@ -93,6 +93,16 @@ def remarks(plan: Plan) -> Iterator[str]:
     yield from plan.notes
 
 
+def needed_lines(plan: Plan) -> Iterator[str]:
+    """What a run needs and this machine lacks, under a head; what cannot be fetched for one reason stands together."""
+    if plan.needed:
+        yield "Needed before a run, and not on this machine:"
+    for why in dict.fromkeys(one.why for one in plan.needed):
+        yield from (f"  {one.part}: {one.what}" for one in plan.needed if one.why == why)
+        if why:
+            yield f"  ({why}; run once where it can be reached, or point at copies: pool.path=, model.path=, scorer.path=)"
+
+
 BASES = {
     "measured": "measured by past stages",
     "scaled": "carried over from past stages with other options, another model or device",
@@ -148,7 +158,9 @@ def markdown(plan: Plan) -> str:
     rows = [list(HEAD), ["---", *["---:"] * 7, "---"], *stage_rows(plan)]
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     points = "\n".join(f"- {line}" for line in [*remarks(plan), *(f"**{warning}**" for warning in plan.warnings)])
-    return f"{title(plan)}\n\n{table}\n\n{points}\n"
+    head, *needed = [*needed_lines(plan)] or [""]
+    rest = "".join(f"{line}\n" for line in ("", head, "", *(f"- {line.strip()}" for line in needed)) if plan.needed)
+    return f"{title(plan)}\n\n{table}\n\n{points}\n{rest}"
 
 
 def cells_markdown(plan: Plan) -> str:

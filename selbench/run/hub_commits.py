@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from selbench.data.commits import Repository, noted, settled
 from selbench.errors import UserError
@@ -41,13 +41,24 @@ def unknown_commits(commits: Iterable[HubCommit]) -> list[str]:
     """A sentence for each thing that a key depends on and whose commit is not known."""
     said = []
     for one in commits:
-        instead = INSTEAD.get(one.part.partition(".")[0])
-        if instead and not one.commit:
+        if is_needed(one):
             problem = settled(Repository(one.kind, one.name, one.revision)).problem
             said.append(
-                f"{one.part}: {problem}; {instead}, or run once where the hub can be reached (or set HF_ENDPOINT)."
+                f"{one.part}: {problem}; {INSTEAD[one.part.partition('.')[0]]}, or run once where the hub can be reached "
+                "(or set HF_ENDPOINT)."
             )
     return list(dict.fromkeys(said))
+
+
+def is_needed(one: HubCommit) -> bool:
+    """Whether a key depends on this commit and it is not known."""
+    return one.part.partition(".")[0] in INSTEAD and not one.commit
+
+
+def why_unknown(kind: Literal["model", "dataset"], name: str, revision: str | None) -> str:
+    """Why the commit of a repository is not known, as a clause without an end; empty if it is."""
+    found = settled(Repository(kind, name, revision))
+    return "" if found.commit else found.reason
 
 
 def require_commits(commits: Iterable[HubCommit]) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from selbench.api import name_and_options
-from selbench.errors import PluginError
+from selbench.errors import NotAtHand, PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
@@ -25,16 +25,19 @@ from selbench.store.records import Record
 from selbench.store.stages import now
 
 
-def checked_key(run: Run, commits: bool = True) -> str:
-    """The run's key; with `commits` False also one that depends on an unknown commit of the hub.
+def checked_key(run: Run, at_hand: bool = True) -> str:
+    """The run's key; with `at_hand` False also that of a run whose encoder, weights or test items are not to be had now.
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
     refused, a chat template that cannot write the examples, what the selector's own `check` finds, a commit that cannot be
     found out.
     """
-    if hasattr(run.selector, "check"):
-        run.selector.check()
+    try:
+        check_selector(run)
+    except NotAtHand:
+        if at_hand:
+            raise
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     pool = pool_of(run).pool
@@ -45,14 +48,20 @@ def checked_key(run: Run, commits: bool = True) -> str:
         for examples in (pool, *load_target(run).values()):
             require_template_fits(run.scorer, examples)
     record = new_record(run)
-    if commits:
+    if at_hand:
         require_commits(record.hub)
     if run.budget_unit != "tokens":
         make_budget(run.selector, pool, run.budget, run.budget_unit, None)
     return record.key
 
 
-def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
+def check_selector(run: Run) -> None:
+    """Raises the UserError that the selector's own `check` finds; a selector need not have one."""
+    if hasattr(run.selector, "check"):
+        run.selector.check()
+
+
+def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     """The keys of a grid's runs.
 
     Raises UserError as `check_suites` and `checked_key` do, and if two different arms have one label.
@@ -60,7 +69,7 @@ def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
     # Suites come first: a filter asks them for their items, and one that cannot work here is told of whether or not the
     # commits of its data are known.
     check_suites(runs)
-    keys = [checked_key(run, commits) for run in runs]
+    keys = [checked_key(run, at_hand) for run in runs]
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
 

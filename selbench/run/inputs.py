@@ -47,12 +47,19 @@ def pool_of(run: Run) -> FilteredPool:
 
 def filtered_targets(run: Run) -> dict[str, FilteredPool]:
     """Capability -> its target examples, filters applied; empty, and nothing is read, for a selector that is not targeted."""
-    found = {}
-    for name, config in run.targets.items() if run.selector.targeted else ():
-        with settings_named(f"target.{name}", f"target '{name}'", type(config)):
-            loaded = load_pool(config)
-        found[name] = filtered(loaded, config, run, f"target.{name}")
-    return found
+    targets = run.targets if run.selector.targeted else {}
+    return {
+        name: filtered(load_examples(config, f"target.{name}"), config, run, f"target.{name}")
+        for name, config in targets.items()
+    }
+
+
+def load_examples(config: Any, place: str) -> LoadedPool:
+    """As `load_pool`, for a pool or target at its place (`pool`, `target.NAME`), by which a message calls its settings."""
+    if place == "pool":
+        return load_pool(config)
+    with settings_named(place, f"target '{place.partition('.')[2]}'", type(config)):
+        return load_pool(config)
 
 
 def pools_of(run: Run) -> dict[str, FilteredPool]:

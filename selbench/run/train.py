@@ -63,7 +63,8 @@ class TrainingStage(RunStage):
                 change = output_change(self.model, tuned, self.examples)
             if change is not None:
                 context.log(output_change=change, output_check_s=checking["wall_s"])
-            write_json(folder / REF, _with_relative_paths(dataclasses.asdict(tuned), folder))
+            about = {name: value for name, value in dataclasses.asdict(tuned).items() if name != "stated"}
+            write_json(folder / REF, _with_relative_paths(about, folder))
             return context.logged
 
         stage = store.stage(self.kind, self.identity, compute, inputs=inputs)

@@ -100,7 +100,7 @@ def test_what_is_unknown_is_planned_with_a_word_and_not_run(selbench, settings, 
     gone(monkeypatch)
     planned = selbench("plan", *local)
     assert planned.status == 0
-    assert "model: the commit of 'org/tiny' (model, revision main) is not known" in planned.err
+    assert "Needed before a run, and not on this machine:\n  model tiny: model org/tiny\n" in planned.out
     refused = selbench(*local)
     assert refused.status == 2 and "model.path=/path/to/folder" in refused.err and "127.0.0.1:9" in refused.err
     assert "Traceback" not in refused.err and not (tmp_path / "outputs" / "runs").exists()

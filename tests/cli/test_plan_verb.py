@@ -52,6 +52,13 @@ def test_the_plan_counts_the_stages_that_are_then_made(selbench, settings, tmp_p
     assert training == {("cached", "cached"), ("measured", "like 3 past stages")}
 
 
+def test_the_selection_that_an_arm_copies_is_planned(selbench, settings, tmp_path):
+    copy = ["selector=random", "selector.match=length", "selector.like=longest", "budget=0.25"]
+    planned = _plan(selbench, *settings, *copy)
+    assert selbench(*settings, *copy).status == 0
+    assert _to_run(planned) == _made(tmp_path / "outputs") and _to_run(planned)["selection"] == 2
+
+
 def test_reuse_none_and_retry_are_planned_for(selbench, settings, tmp_path):
     grid = ["-m", *settings, "selector=random,crashing"]
     selbench(*grid)

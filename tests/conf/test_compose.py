@@ -78,7 +78,7 @@ def test_selectors_without_presets(registry):
     [
         ("demo", 24),
         ("alpaca_stories", 10),
-        ("mads_paper", 60),
+        ("mads_paper", 72),
         ("nait_paper", 15),
         ("sae_paper", 54),
         ("mads_sensitivity", 63),

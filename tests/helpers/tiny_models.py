@@ -53,14 +53,33 @@ def make_tokenizer():
     return fast
 
 
-def make_model(folder: Path, family: str = "llama", seed: int = 0) -> ModelRef:
-    """A random model of the family, saved with the tokenizer; its weights are large enough that layers differ."""
+def make_byte_tokenizer():
+    """A tokenizer of bytes with a chat template, in the form of Qwen's and GPT-2's: BPE without any merge."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<unk>", "<s>", "</s>", "[user]", "[assistant]", "[system]"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate([*special, *letters])}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named, additional_special_tokens=special[3:])
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def make_model(folder: Path, family: str = "llama", seed: int = 0, tokenizer=None, **changes) -> ModelRef:
+    """A random model of the family, saved with the tokenizer; its weights are large enough that layers differ.
+
+    `changes` are entries of its configuration.
+    """
     import torch
     import transformers
 
     torch.set_num_threads(1)  # with matrices as small as these, threads mostly wait for each other
     name, options = FAMILIES[family]
-    config = getattr(transformers, name)(**options, bos_token_id=1, eos_token_id=2, pad_token_id=2)
+    config = getattr(transformers, name)(**{**options, **changes}, bos_token_id=1, eos_token_id=2, pad_token_id=2)
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
@@ -68,7 +87,7 @@ def make_model(folder: Path, family: str = "llama", seed: int = 0) -> ModelRef:
             if parameter.ndim > 1:
                 parameter.normal_(0, 0.3)
     model.save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
+    (tokenizer or make_tokenizer()).save_pretrained(folder)
     return ModelRef(family, str(folder), max_length=48)
 
 
