@@ -35,6 +35,7 @@ from selbench.store.outputs import Outputs
 from selbench.store.records import SELECTION, Record
 
 COLOURS = {"better": "#0072B2", "worse": "#D55E00", "tied": "#777777"}
+ASIDE = {"ha": "right", "va": "center", "color": "#aaaaaa"}
 WORDS = {"better": "better", "worse": "worse", "tied": "not told apart"}
 
 
@@ -127,21 +128,21 @@ def clustered(shares: np.ndarray) -> list[int]:
 
 def _figure(names: list[str], shares: np.ndarray, chance: float, table: Table, baseline: str, title: str) -> Figure:
     count = len(names)
-    height = 2.6 + 0.24 * count
-    figure = Figure(figsize=(6.4 + 0.24 * count + 3.4, height), dpi=110, layout="constrained")
+    side = max(4.0, 0.22 * count)  # of the heat map, in inches
+    figure = Figure(figsize=(side + 7.2, side + 1.6), dpi=110, layout="constrained")
     figure.suptitle(title, fontsize=12, fontweight="bold")
-    left, right = figure.subplots(1, 2, width_ratios=[0.24 * count + 3.2, 3.4])
-    labels = [_short(name, baseline) for name in names]
-    image = left.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="equal")
-    left.set_xticks(range(count), labels, rotation=90, fontsize=8)
+    left, right = figure.subplots(1, 2, width_ratios=[side + 3.2, 3.4])
+    labels = [f"{_short(name, baseline)}  {number}" for number, name in enumerate(names, 1)]
+    image = left.imshow(100 * shares, cmap="viridis", vmin=0, vmax=100, aspect="auto")
+    left.set_xticks(range(count), [str(number) for number in range(1, count + 1)], fontsize=7)
     left.set_yticks(range(count), labels, fontsize=8)
     for tick, name in zip(left.get_yticklabels(), names):
         tick.set_fontweight("bold" if name == baseline else "normal")
     left.set_title("selected examples in common", fontsize=10)
-    bar = figure.colorbar(image, ax=left, location="left", shrink=0.5, pad=0.02)
+    bar = figure.colorbar(image, ax=left, location="bottom", shrink=0.6, pad=0.02)
     bar.set_label(f"% of the selection (by chance {100 * chance:.0f} %)", fontsize=8)
     if math.isfinite(chance):
-        bar.ax.axhline(100 * chance, color="white", linewidth=2)
+        bar.ax.axvline(100 * chance, color="white", linewidth=2)
     style_axes(right)
     right.axvline(0, color="black", linewidth=1)
     for place, name in enumerate(names):
@@ -151,12 +152,14 @@ def _figure(names: list[str], shares: np.ndarray, chance: float, table: Table, b
             colour = COLOURS[pair.verdict]
             right.plot([pair.low_corrected, pair.high_corrected], [place, place], color=colour, linewidth=2)
             right.plot(pair.mean, place, "o", color=colour, markersize=4)
+        else:
+            right.text(0.98, place, "not trained on", transform=right.get_yaxis_transform(), fontsize=7, **ASIDE)
     right.set_ylim(count - 0.5, -0.5)
-    right.set_yticks(range(count), [])
+    right.set_yticks(range(count), [str(number) for number in range(1, count + 1)], fontsize=7)
     right.set_title(f"score less that of {_short(baseline, baseline)}\n(corrected 95 % interval)", fontsize=10)
     for verdict in ("better", "tied", "worse"):
         right.plot([], [], "o-", color=COLOURS[verdict], label=WORDS[verdict])
-    right.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.04), ncols=3)
+    right.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3)
     return figure
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from selbench.api import Context
 from selbench.features.cut import TOLD
-from selbench.numbers import count_text, percent_text
 
 log = logging.getLogger("selbench")
 
@@ -30,13 +29,13 @@ def log_tag_use(df: np.ndarray, kept: np.ndarray, tags_per_example: np.ndarray, 
     context.log(neurons=read, neurons_on=on, neurons_kept=used, untagged_examples=bare)
     if (share := bare / len(tags_per_example)) > TOLD:
         log.warning(
-            f"mads: {count_text(bare)} of {count_text(len(tags_per_example))} examples ({percent_text(round(share, 2))}) carry "
+            f"mads: {bare:,} of {len(tags_per_example):,} examples ({100 * share:.0f} %) carry "
             "no tag: none of their neurons is strongly activated, so they add nothing and are selected after all others. "
             "A lower threshold (selector.rho, tau or top_m) or more layers give them tags."
         )
     if on < FEW_NEURONS * read:
         log.warning(
-            f"mads: only {count_text(on)} of {count_text(read)} neurons are strongly activated by any example"
-            f"{'' if used == on else f' ({count_text(used)} are left after max_df)'}: coverage is over few tags. "
+            f"mads: only {on:,} of {read:,} neurons are strongly activated by any example"
+            f"{'' if used == on else f' ({used:,} are left after max_df)'}: coverage is over few tags. "
             "selector.threshold=top_m, or more layers, use more."
         )
