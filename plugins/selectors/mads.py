@@ -1,6 +1,7 @@
 """MADS: coverage of the neurons that the scorer strongly activates."""
 
 import numpy as np
+from selbench_plugins.selectors._mads_report import log_tag_use
 
 from selbench.api import Budget, Context, FeatureSpec, Pool, Selection, UserError, selector
 from selbench.features.activations import ActivationTags, NeuronThreshold
@@ -78,7 +79,9 @@ class Mads:
         cut_examples(pool, self.positions, self.pooling, self.response, context)
         width = int(tags["shape"][1])
         df = np.bincount(tags["indices"], minlength=width)
-        indptr, indices = _kept_columns(tags["indptr"], tags["indices"], df <= self.max_df * len(pool))
+        kept = df <= self.max_df * len(pool)
+        indptr, indices = _kept_columns(tags["indptr"], tags["indices"], kept)
+        log_tag_use(df, kept, np.diff(indptr), context)
         found = greedy_coverage(
             indptr,
             indices,

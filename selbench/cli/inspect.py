@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     view, stem = view_of(run, console.say)
     out = args.out or Outputs(run.output_dir).inspections / stem
     written, left_out = write_panels(view, out)
+    for note in view.notes:
+        console.say(note)
     console.say(f"{view.name}: {len(written)} panels")
     console.out.print(str(out), soft_wrap=True, markup=False)
     for files, about in written:

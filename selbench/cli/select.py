@@ -43,11 +43,13 @@ def main(arguments: list[str]) -> int:
         console.warn(sentence)
     tokens, chosen = selection_alone(run, open_store(run, console.say), "export")
     positions = [pool.position(id) for id in chosen.ids]
-    about = selection_facts([pool[position] for position in positions], tokens[positions], {})
+    about = selection_facts([pool[position] for position in positions], pool, tokens[positions], {})
     console.say(
         f"{about.examples} of {len(pool)} examples, {about.response_tokens} response tokens; "
         f"selecting took {chosen.cost['wall_s']:.1f} s"
     )
+    if about.repeats:
+        console.say(about.repeats)
     return _write(args, run, pool, chosen.ids, run.output_dir)
 
 

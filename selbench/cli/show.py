@@ -96,6 +96,10 @@ def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
         "selection",
         "  ".join(f"{name.replace('_', ' ')} {_short_text(value)}" for name, value in facts.items()) or "–",
     )
+    said = {name: value for name, value in record.logged.items() if name.startswith("selection/")}
+    if said:  # what the selector itself counted
+        counts = (f"{name.removeprefix('selection/').replace('_', ' ')} {_short_text(v)}" for name, v in said.items())
+        yield "selector", "  ".join(counts)
     yield from _filter_lines(record)
     yield from _leak_lines(record)
     yield from _training_lines(record)

@@ -12,7 +12,7 @@ from selbench.run.before_selecting import filter_sentences, target_leak_sentence
 from selbench.run.carry_out import open_store
 from selbench.run.identity import run_axes
 from selbench.run.inputs import pool_of
-from selbench.run.select import selection_alone
+from selbench.run.select import selection_alone, selection_facts
 from selbench.settings import Run
 from selbench.store.outputs import file_name
 
@@ -31,18 +31,21 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
     by_skill = bool(labels) and "skill" in labels[0]
     categories = [str(row["skill"]) for row in labels] if by_skill else [example.category for example in pool]
     name = run_axes(run).name
+    order = np.array([pool.position(id) for id in found.ids], np.int64)
+    facts = selection_facts([pool[i] for i in order], pool, np.asarray(tokens)[order], {})
     view = View(
         name=f"{name}, pool {pool.name}: {count_text(len(found.ids))} of {count_text(len(pool))} examples",
         ids=pool.ids,
         prompts=[example.prompt for example in pool],
         responses=[example.response for example in pool],
         tokens=np.asarray(tokens),
-        order=np.array([pool.position(id) for id in found.ids], np.int64),
+        order=order,
         scores=found.scores,
         category="skill" if by_skill else "category",
         categories=[category or "(none)" for category in categories] if any(categories) else [],
         labels=labels,
         features=read_features(store, found.stages),
         diagnostics=read_diagnostics(store, found.stages, len(found.ids)),
+        notes=[facts.repeats] if facts.repeats else [],
     )
     return view, file_name(f"{pool.name}_{name}")

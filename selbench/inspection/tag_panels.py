@@ -64,7 +64,9 @@ def neurons(view: View) -> Panel:
     ax.set_xlabel("layer (block, counted from 0)")
     ax.set_ylabel(f"share of {count_text(width)} neurons on, per example")
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
-    return Panel("share of strongly activated neurons per layer, pool against selection", table, figure)
+    bare = int((cells.reshape(len(view), -1).sum(1) == 0).sum())
+    none = f"; {count_text(bare)} of {count_text(len(view))} examples activate none" if bare else ""
+    return Panel(f"share of strongly activated neurons per layer, pool against selection{none}", table, figure)
 
 
 def tag_frequency(view: View) -> Panel:

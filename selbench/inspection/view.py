@@ -52,6 +52,7 @@ class View:
     labels: Sequence[Mapping[str, Any]] = ()  # N rows of hidden labels (planted pools), or empty
     features: Sequence[Feature] = ()  # arrays of the features that the selector used, as stored
     diagnostics: Mapping[str, Any] = field(default_factory=dict)  # numbers and arrays that the selector recorded
+    notes: Sequence[str] = ()  # sentences about the selection that stand above the panels
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -37,6 +37,7 @@ from selbench.store.records import ITEMS, SELECTION, TRACEBACK, Record, Records,
 from selbench.store.stages import Store, now
 
 Say = Callable[[str], None]
+REPEATS_HINT = "pool.drop_duplicates=exact leaves the repeats of a pool out before anything selects from it."
 UNCHANGED = (
     "fine-tuning changed nothing: on a batch of the selected examples the tuned model gives what its base gives. "
     "Its scores are those of the base."
@@ -155,7 +156,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     # In pool order, as the trainer sees them: two selectors that choose the same set share one fine-tuning.
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
-    _note_selection(record, folder, selected, selection_facts(chosen, tokens[positions], loaded.labels))
+    _note_selection(record, folder, selected, selection_facts(chosen, pool, tokens[positions], loaded.labels))
+    if record.selection.repeats_much:
+        say(f"warning: {record.selection.repeats} {REPEATS_HINT}")
     _note_leaks(record, checked, selected.ids)
     if sentence := record.leaks_selected:
         say(f"leak check: {sentence}")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from selbench.api import Budget, Context, Example, ModelRef, Pool, Selection
+from selbench.data.repeats import exact_repeats, expected_exact_repeats
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.models import fingerprint
 from selbench.run.features import feature_provider
@@ -255,14 +256,13 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
 
 
 def selection_facts(
-    chosen: Sequence[Example], tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]
+    chosen: Sequence[Example], pool: Pool, tokens: np.ndarray, labels: Mapping[str, Mapping[str, Any]]
 ) -> SelectionFacts:
-    """The facts of a selection, for its record; `tokens` are the response tokens of the chosen examples.
+    """The facts of a selection from a pool, for its record; `tokens` are the response tokens of the chosen examples.
 
     The composition counts the values of source and category (where examples have them), of response length, and of
     each hidden label of the pool.
     """
-    hashes = {example.content_hash for example in chosen}
     rows = [labels[example.id] for example in chosen if example.id in labels]
     values = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     for name in ("source", "category"):
@@ -275,7 +275,8 @@ def selection_facts(
     return SelectionFacts(
         examples=len(chosen),
         response_tokens=int(tokens.sum()),
-        exact_duplicates=len(chosen) - len(hashes),
+        exact_duplicates=exact_repeats(chosen),
+        exact_duplicates_by_chance=expected_exact_repeats(pool, len(chosen)),
         mean_prompt_chars=float(np.mean([len(e.prompt) for e in chosen])) if chosen else 0.0,
         mean_response_chars=float(np.mean([len(e.response) for e in chosen])) if chosen else 0.0,
         composition=composition,

@@ -167,7 +167,8 @@ class SelectionFacts:
 
     examples: int | None = None
     response_tokens: int | None = None
-    exact_duplicates: int | None = None  # selected examples that only repeat another selected one
+    exact_duplicates: int | None = None  # selected examples that only repeat another selected one, word for word
+    exact_duplicates_by_chance: float | None = None  # the mean of that over random selections of as many examples
     mean_prompt_chars: float | None = None
     mean_response_chars: float | None = None
     # Source, category, response length or hidden label -> value -> number of selected examples.
@@ -176,6 +177,24 @@ class SelectionFacts:
     # How near the last pick was to the best example left out: the difference of their scores, or of their distances for
     # k-center. None where the selector does not say it, or leaves nothing out.
     margin: float | None = None
+
+    @property
+    def repeats_much(self) -> bool:
+        """Whether exact duplicates are more than FEW of the selection, and more than twice as many as by chance."""
+        count, chance = self.exact_duplicates or 0, self.exact_duplicates_by_chance
+        return chance is not None and count > max(FEW * (self.examples or 0), 2 * chance)
+
+    @property
+    def repeats(self) -> str:
+        """How many selected examples repeat another one, beside chance, as a sentence; empty where none does."""
+        if not self.exact_duplicates or not self.examples:
+            return ""
+        chance = self.exact_duplicates_by_chance
+        beside = "" if chance is None else f"; of a random selection of that size, {number_text(chance, 1)} would"
+        return (
+            f"{self.exact_duplicates:,} of {self.examples:,} selected examples repeat another selected one word for "
+            f"word (exact duplicates){beside}."
+        )
 
     def plain(self) -> dict[str, Any]:
         """As record.json holds them; empty where nothing was selected."""

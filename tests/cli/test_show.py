@@ -52,6 +52,16 @@ def test_a_run_is_shown_by_key_by_its_beginning_and_by_cell(selbench, swept):
         assert told in whole.out
 
 
+def test_the_numbers_that_a_selector_has_logged_are_shown(selbench, swept):
+    record = _record(swept, "longest")
+    path = swept / "runs" / record["key"] / "record.json"
+    assert "\nselector  " not in selbench("show", record["key"], "--outputs", str(swept)).out
+    logged = {**record["logged"], "selection/untagged_examples": 1568.0, "selection/neurons_on": 103.0}
+    path.write_text(json.dumps({**record, "logged": logged}))
+    shown = selbench("show", record["key"], "--outputs", str(swept))
+    assert "\nselector    untagged examples 1,568  neurons on 103\n" in shown.out
+
+
 def test_the_command_shown_makes_the_same_run(selbench, sweep):
     import shlex
 

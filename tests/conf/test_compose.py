@@ -81,9 +81,10 @@ def test_selectors_without_presets(registry):
         ("mads_paper", 72),
         ("nait_paper", 15),
         ("sae_paper", 54),
-        ("mads_sensitivity", 63),
+        ("mads_sensitivity", 105),
         ("nait_sensitivity", 51),
         ("nait_all_features", 15),
+        ("nait_skills", 260),
     ],
 )
 def test_experiments(registry, name, cells):

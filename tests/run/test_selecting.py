@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 
 from selbench.errors import PluginError, UserError
-from selbench.run.carry_out import open_store
+from selbench.run.carry_out import carry_out, open_store
 from selbench.run.inputs import load_pool
 from selbench.run.reach import budgets_by_ranking, budgets_of_ranking, ranking_group
 from selbench.run.select import selection_alone
@@ -96,3 +99,31 @@ def test_one_ranking_serves_the_runs_that_differ_in_budget_only(toy_run):
     budgets = budgets_by_ranking(runs)
     # random depends on the seed, longest does not; full and base take no budget.
     assert len(budgets) == 3 and all(amounts == [4, 0.2] for amounts in budgets.values())
+
+
+REPEATED = [{"instruction": f"ask {i // 4}", "output": "say"} for i in range(40)]  # ten texts, four times each
+
+
+def _repeating_run(toy_run, tmp_path, *settings):
+    path = tmp_path / "repeated.jsonl"
+    path.write_text("\n".join(map(json.dumps, REPEATED)))
+    return toy_run(f"pool.path={path}", *settings)
+
+
+def test_a_record_says_how_many_exact_duplicates_were_selected_and_how_many_by_chance(toy_run, tmp_path):
+    """The first eight rows hold two texts; the longest-first selector takes them in order, as all are equally long."""
+    said: list[str] = []
+    record, _ = carry_out(_repeating_run(toy_run, tmp_path, "selector=longest", "budget=8"), said.append)
+    assert record.selection.exact_duplicates == 6
+    by_hand = 8 - 10 * (1 - math.comb(36, 8) / math.comb(40, 8))
+    assert record.selection.exact_duplicates_by_chance == pytest.approx(by_hand)
+    warning = "6 of 8 selected examples repeat another selected one word for word (exact duplicates)"
+    chance = f"; of a random selection of that size, {by_hand:.1f} would. pool.drop_duplicates=exact"
+    assert any(line.startswith(f"warning: {warning}{chance}") for line in said)
+
+
+def test_a_selection_with_no_more_repeats_than_chance_is_not_warned_of(toy_run, tmp_path):
+    said: list[str] = []
+    record, _ = carry_out(_repeating_run(toy_run, tmp_path, "selector=full"), said.append)
+    assert (record.selection.exact_duplicates, record.selection.exact_duplicates_by_chance) == (30, 30)
+    assert not [line for line in said if "word for word" in line]

@@ -127,6 +127,7 @@ FACTS = (
     ("examples", "examples"),
     ("response_tokens", "response tokens"),
     ("exact_duplicates", "exact repeats"),
+    ("exact_duplicates_by_chance", "exact repeats by chance"),
     ("mean_prompt_chars", "prompt length [characters]"),
     ("mean_response_chars", "response length [characters]"),
 )

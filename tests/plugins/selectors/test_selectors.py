@@ -188,6 +188,35 @@ def test_mads_chooses_by_the_tags_it_was_given():
     assert asked[0] == ActivationTags() == Mads().needs()[0]
 
 
+def _served_tags(rows: list[list[int]], neurons: int):
+    """A feature store that gives these tags, ready-made."""
+    feature = {
+        "indptr": np.cumsum([0, *map(len, rows)]),
+        "indices": np.concatenate(rows).astype(np.int32),
+        "shape": np.array([len(rows), neurons]),
+        "layers": np.array([0]),
+        "on_share": np.array([sum(map(len, rows)) / (len(rows) * neurons)]),
+    }
+    return lambda spec, pool, context: feature
+
+
+@pytest.mark.parametrize(("max_df", "kept", "bare"), [(1.0, 2, 1), (0.5, 1, 2)])
+def test_mads_says_how_many_examples_have_no_tag_and_how_many_neurons_are_ever_on(caplog, max_df, kept, bare):
+    """Of eight neurons six are never on; the third example has no tag, the fourth none that max_df=0.5 keeps."""
+    pool = Pool([Example(str(i), "x", "y") for i in range(4)])
+    context = Context(pool, feature_store=_served_tags([[1, 2], [1, 2], [], [1]], 8))
+    Mads(max_df=max_df).select(pool, Budget.of(pool, 2), context)
+    assert context.logged == {"neurons": 8, "neurons_on": 2, "neurons_kept": kept, "untagged_examples": bare}
+    assert f"{bare} of 4 examples ({25 * bare} %) carry no tag" in caplog.text and "only 2 of 8 neurons" in caplog.text
+
+
+def test_mads_warns_of_no_tags_only_where_many_examples_have_none(caplog):
+    pool = Pool([Example(str(i), "x", "y") for i in range(4)])
+    context = Context(pool, feature_store=_served_tags([[1, 2], [1, 2], [3, 4], [5, 6]], 8))
+    Mads().select(pool, Budget.of(pool, 2), context)
+    assert context.logged["untagged_examples"] == 0 and not caplog.records
+
+
 def test_mads_defaults_are_those_of_the_specification():
     assert vars(Mads()) == {
         "capture": "ffn_gate",
