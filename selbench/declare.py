@@ -147,6 +147,28 @@ def held_selectors(plugin: Any) -> list[Any]:
     return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
 
 
+def drawn_once(selector: Any, pool: Any, target: Mapping[str, Any]) -> tuple[str, ...]:
+    """What this selector, or one that it holds, has drawn at random once for all seeds, as its fact `drawn_once` says.
+
+    The fact is a name, several, or a method of the pool and the targets (capability -> pool). Raises PluginError for
+    anything else, and for a method that fails.
+    """
+    fact = selector.drawn_once
+    try:
+        said = fact(pool, target) if callable(fact) else fact
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        who = f"selector '{selector.plugin_name}'"
+        raise PluginError(f"{who}: drawn_once() raised {type(error).__name__}: {error}") from error
+    names = [said] if isinstance(said, str) else said
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise PluginError(
+            f"selector '{selector.plugin_name}': drawn_once must name what all seeds share, as a text or a list of "
+            f"texts, not {said!r}."
+        )
+    inner = [name for held in held_selectors(selector) for name in drawn_once(held, pool, target)]
+    return tuple(dict.fromkeys([*names, *inner]))
+
+
 def help_without_options(cls: type) -> str:
     """The docstring of a plugin without its section `Options:`."""
     return _SECTION.sub("", inspect.getdoc(cls) or "").strip()

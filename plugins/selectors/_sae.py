@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from selbench.api import Context, Feature, FeatureSpec, UserError
+from selbench.api import Context, Feature, FeatureSpec, Pool, UserError
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
 from selbench.features.sae_tags import LatentThreshold, SaeTags
 from selbench.features.sae_tokens import CountedPositions
+from selbench.features.texts import calibration_sample
 
 PAPER = "arXiv:2502.14050"
 FIDELITY = "re-implemented from the abstract"
@@ -33,7 +34,8 @@ class SaeOptions:
         latents: for training an autoencoder: the number of its latents; null is the default of features.sae.
         k: for training: how many latents are on at a token.
         train_tokens: for training: how many tokens the autoencoder sees.
-        sae_seed: for training: the seed. It is not the run's seed, so that one autoencoder serves all runs.
+        sae_seed: for training: the seed. null follows the run's seed, so that the autoencoder's luck is in the intervals
+            of a board: one is trained for each seed, for all selectors and budgets. A number is one for all seeds.
         extra_text: for training: a file with more text, JSON Lines with a field `text` or any pool file.
         threshold: when a latent is on: per_token (the median token has `level` latents on), absolute (its activation
             is above `level`; the paper: 10), or quantile (above the quantile `level` of the positive activations).
@@ -46,7 +48,7 @@ class SaeOptions:
     latents: int | None = None
     k: int | None = None
     train_tokens: int | None = None
-    sae_seed: int = 0
+    sae_seed: int | None = None
     extra_text: str | None = None
     threshold: LatentThreshold = "per_token"
     level: float | None = None
@@ -57,17 +59,37 @@ class SaeOptions:
         """For `selbench check`: an autoencoder that is trained in a moment, because every check of a pool trains one."""
         return {"latents": 64, "k": 4, "train_tokens": 2000}
 
-    def needs(self, seed: int = 0) -> list[FeatureSpec]:
-        return [self.tags]
+    def __post_init__(self) -> None:
+        self.tags(0)  # building the feature checks the options before any work is done
 
     @property
-    def tags(self) -> SaeTags:
-        """The feature that these options describe. Raises UserError for options that contradict each other."""
-        return SaeTags(self._autoencoder(), threshold=self.threshold, level=self.level, positions=self.positions)
+    def stochastic(self) -> bool:
+        """Whether the selection depends on the run's seed: where the autoencoder is trained with it."""
+        return self.autoencoder is None and self.sae_seed is None
 
-    def _autoencoder(self) -> PublishedAutoencoder | SparseAutoencoder:
+    def drawn_once(self, pool: Pool, target: Mapping[str, Pool]) -> list[str]:
+        """What all seeds share: an autoencoder that is published or has a seed of its own, and theta's sample."""
+        shared = [] if self.stochastic else ["autoencoder"]
+        return shared if self.threshold == "absolute" else [*shared, *calibration_sample(e.text for e in pool)]
+
+    def needs(self, seed: int = 0) -> list[FeatureSpec]:
+        return [self.tags(seed)]
+
+    def tags(self, seed: int) -> SaeTags:
+        """The feature that these options describe, for a context with this seed.
+
+        Raises UserError for options that contradict each other.
+        """
+        sae = self._autoencoder(seed if self.sae_seed is None else self.sae_seed)
+        return SaeTags(sae, threshold=self.threshold, level=self.level, positions=self.positions)
+
+    def tags_of(self, context: Context) -> Feature:
+        """The same, computed over the context's pool."""
+        return context.features(self.tags(context.seed if self.stochastic else 0))
+
+    def _autoencoder(self, seed: int) -> PublishedAutoencoder | SparseAutoencoder:
         if self.autoencoder:
-            set_here = ("latents", "k", "train_tokens", "extra_text")
+            set_here = ("latents", "k", "train_tokens", "sae_seed", "extra_text")
             if idle := [name for name in set_here if getattr(self, name) is not None]:
                 raise UserError(
                     f"{', '.join(idle)}: for training an autoencoder, but autoencoder= names a published one."
@@ -79,14 +101,17 @@ class SaeOptions:
             k=self.k,
             tokens=self.train_tokens,
             positions=self.positions,
-            seed=self.sae_seed,
+            seed=seed,
             extra_text=self.extra_text,
         )
 
     def identity(self) -> dict[str, Any]:
-        """The options for the selection's key, with the content of the files they name instead of the paths."""
+        """The options for the selection's key, with the content of the files they name instead of the paths.
+
+        The run's seed is beside the options in that key, wherever the selection depends on it.
+        """
         options = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.tags)}
+        return {**options, "autoencoder": None, "extra_text": None, "tags": dataclasses.asdict(self.tags(0))}
 
 
 def tag_facts(tags: Feature, context: Context) -> Mapping[str, Any]:

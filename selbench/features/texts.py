@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 CALIBRATION = 1024  # number of distinct texts on which thresholds are calibrated
 CHUNK = 2048  # examples tokenised together: bounds the memory of the tokenizer
+
+
+def calibration_sample(texts: Iterable[str]) -> tuple[str, ...]:
+    """What boards call the random sample that a threshold is calibrated on; empty where the sample is all distinct texts.
+
+    The sample follows from the texts themselves (`Texts`): it is the same under every seed.
+    """
+    return (f"calibration sample of {CALIBRATION:,} texts",) if len(set(texts)) > CALIBRATION else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,6 +156,20 @@ def target_leak_warnings(tables: Sequence[Table], records: Sequence[Record]) -> 
     return tuple(f"{', '.join(names)}: {said}, which selects with the test in view." for said, names in arms.items())
 
 
+def drawn_once_notes(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
+    """Sentences on arms whose method drew something at random once for all seeds, as its fact `drawn_once` says."""
+    by_key = {record.key: record for record in records}
+    arms: dict[str, dict[str, None]] = {}
+    for row in (row for table in tables for row in table.rows):
+        for run in (by_key[key] for key in row.runs if key in by_key):
+            for what in run.selection.drawn_once:
+                arms.setdefault(what, {})[row.arm] = None
+    return tuple(
+        f"{', '.join(names)}: {what} shared by all seeds: its luck is not in the interval."
+        for what, names in arms.items()
+    )
+
+
 def mixture_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
     """Sentences on arms whose runs were made with different versions of a library, or on different kinds of device."""
     by_key = {record.key: record for record in records}

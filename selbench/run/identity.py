@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from selbench.api import name_and_options
+from selbench.declare import drawn_once
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.filters import asks_for_leaks
@@ -45,6 +46,7 @@ def checked_key(run: Run, commits: bool = True) -> str:
     if run.selector.uses_scorer:
         for examples in (pool, *load_target(run).values()):
             require_template_fits(run.scorer, examples)
+    drawn_once(run.selector, pool, load_target(run))
     record = new_record(run)
     if commits:
         require_commits(record.hub)
