@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from selbench.api import Context, Feature, FeatureSpec, Pool, UserError
+from selbench.api import Context, Feature, FeatureSpec, ModelRef, Pool, UserError
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
+from selbench.features.sae_fit import check_fit, origin_of
 from selbench.features.sae_tags import LatentThreshold, SaeTags
 from selbench.features.sae_tokens import CountedPositions
 from selbench.features.texts import calibration_sample
@@ -28,7 +29,9 @@ class SaeOptions:
 
     Options:
         autoencoder: null trains one on the scorer's activations over the pool; else a published one: a folder in
-            EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID.
+            EleutherAI's sparsify format, a .safetensors file, or sae_lens:RELEASE:SAE_ID. It is shared by all seeds.
+        autoencoder_fits: true says that a published autoencoder which names another model than the scorer fits it all the
+            same: that the scorer is a copy of that model, or tuned from it. Layer and width are checked anyhow.
         layer: 2/3 (of the depth), last (the paper's), middle or a number. A published autoencoder needs it only if
             it does not name its layer itself.
         latents: for training an autoencoder: the number of its latents; null is the default of features.sae.
@@ -44,6 +47,7 @@ class SaeOptions:
     """
 
     autoencoder: str | None = None
+    autoencoder_fits: bool = False
     layer: str | None = None
     latents: int | None = None
     k: int | None = None
@@ -72,6 +76,18 @@ class SaeOptions:
         shared = [] if self.stochastic else ["autoencoder"]
         return shared if self.threshold == "absolute" else [*shared, *calibration_sample(e.text for e in pool)]
 
+    def check(self) -> None:
+        """Raises UserError for a published autoencoder that cannot be found, or needs sae-lens where that is missing."""
+        if self.autoencoder:
+            origin_of(self.autoencoder, self.layer)
+
+    def check_scorer(self, scorer: ModelRef) -> list[str]:
+        """Sentences that warn; raises UserError for a published autoencoder that does not fit the scorer."""
+        if not self.autoencoder:
+            return []
+        origin = origin_of(self.autoencoder, self.layer)
+        return check_fit(self.autoencoder, origin, scorer, self.layer, self.autoencoder_fits)
+
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self.tags(seed)]
 
@@ -95,6 +111,8 @@ class SaeOptions:
                     f"{', '.join(idle)}: for training an autoencoder, but autoencoder= names a published one."
                 )
             return PublishedAutoencoder(self.autoencoder, layer=self.layer)
+        if self.autoencoder_fits:
+            raise UserError("autoencoder_fits is about a published autoencoder: name one with autoencoder=.")
         return SparseAutoencoder(
             layer=self.layer or "2/3",
             latents=self.latents,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from selbench.api import name_and_options
-from selbench.declare import drawn_once
+from selbench.declare import drawn_once, held_selectors
 from selbench.errors import PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.filters import asks_for_leaks
@@ -25,6 +26,8 @@ from selbench.store.keys import derive_seed, digest, options_key, plugin_identit
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record
 from selbench.store.stages import now
+
+log = logging.getLogger("selbench.run")
 
 
 def checked_key(run: Run, commits: bool = True) -> str:
@@ -60,8 +63,24 @@ def checked_keys(runs: Sequence[Run], commits: bool = True) -> list[str]:
     check_suites([run for run in runs if asks_for_leaks(run)])  # a filter asks the suites for their items
     keys = [checked_key(run, commits) for run in runs]
     check_suites(runs)
+    for sentence in dict.fromkeys(sentence for run in runs for sentence in scorer_warnings(run)):
+        log.warning(sentence)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
+
+
+def scorer_warnings(run: Run) -> list[str]:
+    """What the selector's `check_scorer`, and those of the selectors that it holds, warn of; a selector need not have one.
+
+    Raises their UserError for a scorer that they cannot work with.
+    """
+    found, asked = [], [run.selector]
+    while asked:
+        selector = asked.pop()
+        asked += held_selectors(selector)
+        if selector.uses_scorer and hasattr(selector, "check_scorer"):
+            found += [str(sentence) for sentence in selector.check_scorer(run.scorer) or ()]
+    return found
 
 
 def check_suites(runs: Sequence[Run]) -> None:
