@@ -50,7 +50,7 @@ T = TypeVar("T")
 def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> type[T]:
     """Make `cls` a dataclass that says what it is: `plugin_kind`, `plugin_name`, and `facts` as attributes.
 
-    A fact that the class itself sets, or that is a property of the class or of a base, is left as it is. Every pool has the
+    A fact that the class itself sets, or that is a property or method of the class or of a base, is left as it is. Every pool has the
     options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
     """
     if kind == "pool":
@@ -60,7 +60,8 @@ def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> typ
     for key, value in {"plugin_kind": kind, "plugin_name": name}.items():
         setattr(cls, key, value)
     for key, value in facts.items():
-        if key not in vars(cls) and not isinstance(inspect.getattr_static(cls, key, None), property):
+        inherited = inspect.getattr_static(cls, key, None)
+        if key not in vars(cls) and not isinstance(inherited, property | types.FunctionType):
             setattr(cls, key, value)
     return dataclasses.dataclass(cls)
 

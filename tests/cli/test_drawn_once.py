@@ -36,12 +36,15 @@ class ByOption(Drawing):
         self.stochastic = self.own_seed is None
         self.drawn_once = () if self.stochastic else ("codebook",)
 
-@selector("by_pool", uses_scorer=False, stochastic=True, nested=True)
-class ByPool(Drawing):
-    """Draws a sample of pools that are larger than that."""
+@dataclass
+class Sampling(Drawing):
     most: int = 10
     def drawn_once(self, pool, target):
         return [f"sample of {self.most} examples"] if len(pool) > self.most else []
+
+@selector("by_pool", uses_scorer=False, stochastic=True, nested=True)
+class ByPool(Sampling):
+    """Inherits the fact: a sample of pools that are larger than that."""
 
 @selector("a_number", uses_scorer=False, drawn_once=3)
 class ANumber(Drawing):
