@@ -50,8 +50,8 @@ T = TypeVar("T")
 def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> type[T]:
     """Make `cls` a dataclass that says what it is: `plugin_kind`, `plugin_name`, and `facts` as attributes.
 
-    A fact that the class itself sets, or that is a property or method of the class or of a base, is left as it is. Every pool has the
-    options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
+    A fact that the class itself sets, or that is a property or method of the class or of a base, is left as it is. Every
+    pool has the options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
     """
     if kind == "pool":
         _add_filters(cls, name)

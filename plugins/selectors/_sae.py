@@ -72,9 +72,11 @@ class SaeOptions:
         return self.autoencoder is None and self.sae_seed is None
 
     def drawn_once(self, pool: Pool, target: Mapping[str, Pool]) -> list[str]:
-        """What all seeds share: an autoencoder that is published or has a seed of its own, and theta's sample."""
-        shared = [] if self.stochastic else ["autoencoder"]
-        return shared if self.threshold == "absolute" else [*shared, *calibration_sample(e.text for e in pool)]
+        """What all seeds share where the autoencoder is published or has a seed of its own: it, and theta's sample."""
+        if self.stochastic:
+            return []
+        sample = () if self.threshold == "absolute" else calibration_sample(example.text for example in pool)
+        return ["autoencoder", *sample]
 
     def check(self) -> None:
         """Raises UserError for a published autoencoder that cannot be found, or needs sae-lens where that is missing."""
@@ -97,7 +99,9 @@ class SaeOptions:
         Raises UserError for options that contradict each other.
         """
         sae = self._autoencoder(seed if self.sae_seed is None else self.sae_seed)
-        return SaeTags(sae, threshold=self.threshold, level=self.level, positions=self.positions)
+        # The autoencoder of a seed reads the pool for that seed alone, so its calibration sample may well be the seed's.
+        own = seed if self.stochastic and self.threshold != "absolute" else None
+        return SaeTags(sae, self.threshold, self.level, self.positions, sample_seed=own)
 
     def tags_of(self, context: Context) -> Feature:
         """The same, computed over the context's pool."""

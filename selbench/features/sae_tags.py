@@ -59,6 +59,7 @@ class SaeTags:
         None  # what the rule needs: a number of latents, a value, or a share; optional for per_token only
     )
     positions: CountedPositions = "all"  # prompt, response or all; never BOS, template or end token
+    sample_seed: int | None = None  # of the calibration texts; None: texts that follow from the pool alone
 
     needs_scorer: ClassVar[bool] = True
 
@@ -103,6 +104,7 @@ class BoundTags:
 
     def __init__(self, spec: SaeTags, arrays: Feature, context: Context) -> None:
         self.spec, self.arrays, self.positions = spec, arrays, spec.positions
+        self.sample_seed = spec.sample_seed
         self.scorer = context.scorer
 
     def compute(self, pool: Pool, context: Context) -> Feature:

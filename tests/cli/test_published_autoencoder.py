@@ -1,4 +1,4 @@
-"""selector.autoencoder=sae_lens:...: checked against the scorer before any cell, by runs, grids and plans; shared by all seeds."""
+"""selector.autoencoder=sae_lens:...: checked against the scorer before any cell, by runs, grids and plans."""
 
 from __future__ import annotations
 
