@@ -92,6 +92,8 @@ def test_the_board_names_the_shared_arm_and_not_the_other(grid, selbench, tmp_pa
 
     board = selbench("leaderboard", "--outputs", str(tmp_path / "outputs"), "--json")
     assert sum(SAID in note for note in json.loads(board.out)["notes"]) == 1
+    compared = selbench("compare", "by_option(own_seed=0)", "random", "--outputs", str(tmp_path / "outputs"))
+    assert compared.status == 0 and compared.out.count(SAID) == 1, compared.out + compared.err
     for end in ("html", "md"):
         files = list((tmp_path / "outputs" / "reports").glob(f"*.{end}"))
         assert files and all(SAID in file.read_text() for file in files)
