@@ -529,6 +529,7 @@ def selector(
     targeted: bool = False,
     uses_scorer: bool = True,
     share: float | None = None,
+    drawn_once: str | Sequence[str] = (),
     paper: str = "",
     fidelity: str = "",
 ) -> Callable[[type[S]], type[S]]:
@@ -542,6 +543,8 @@ def selector(
         targeted: the selector looks at target examples.
         uses_scorer: the selection depends on the scorer (if not, one selection serves all scorers).
         share: the share of the pool that the selector always takes, whatever the budget is (0: no fine-tuning).
+        drawn_once: what was drawn at random once and is shared by all seeds ("autoencoder"), one name or several: boards
+            say that its luck is not in the interval. Also a method of the pool and the targets (docs/plugins.md).
         paper: the paper that the method comes from.
         fidelity: how close the code is to it: official code matched, from the paper, re-implemented from the abstract.
     """
@@ -551,6 +554,7 @@ def selector(
         "targeted": targeted,
         "uses_scorer": uses_scorer,
         "share": share,
+        "drawn_once": drawn_once,
         "takes_budget": property(declare.takes_budget),
         "selects_nothing": property(declare.selects_nothing),
         "paper": paper,

@@ -50,8 +50,8 @@ T = TypeVar("T")
 def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> type[T]:
     """Make `cls` a dataclass that says what it is: `plugin_kind`, `plugin_name`, and `facts` as attributes.
 
-    A fact that the class itself sets, or that is a property of the class or of a base, is left as it is. Every pool has the
-    options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
+    A fact that the class itself sets, or that is a property or method of the class or of a base, is left as it is. Every
+    pool has the options of POOL_FILTERS besides its own. Raises PluginError for a pool that has an option of such a name itself.
     """
     if kind == "pool":
         _add_filters(cls, name)
@@ -60,7 +60,8 @@ def declare(cls: type[T], kind: str, name: str, facts: Mapping[str, Any]) -> typ
     for key, value in {"plugin_kind": kind, "plugin_name": name}.items():
         setattr(cls, key, value)
     for key, value in facts.items():
-        if key not in vars(cls) and not isinstance(inspect.getattr_static(cls, key, None), property):
+        inherited = inspect.getattr_static(cls, key, None)
+        if key not in vars(cls) and not isinstance(inherited, property | types.FunctionType):
             setattr(cls, key, value)
     return dataclasses.dataclass(cls)
 
@@ -145,6 +146,28 @@ def held_selectors(plugin: Any) -> list[Any]:
         return []
     values = [getattr(plugin, item.name) for item in dataclasses.fields(plugin)]
     return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
+
+
+def drawn_once(selector: Any, pool: Any, target: Mapping[str, Any]) -> tuple[str, ...]:
+    """What this selector, or one that it holds, has drawn at random once for all seeds, as its fact `drawn_once` says.
+
+    The fact is a name, several, or a method of the pool and the targets (capability -> pool). Raises PluginError for
+    anything else, and for a method that fails.
+    """
+    fact = selector.drawn_once
+    try:
+        said = fact(pool, target) if callable(fact) else fact
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        who = f"selector '{selector.plugin_name}'"
+        raise PluginError(f"{who}: drawn_once() raised {type(error).__name__}: {error}") from error
+    names = [said] if isinstance(said, str) else said
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise PluginError(
+            f"selector '{selector.plugin_name}': drawn_once must name what all seeds share, as a text or a list of "
+            f"texts, not {said!r}."
+        )
+    inner = [name for held in held_selectors(selector) for name in drawn_once(held, pool, target)]
+    return tuple(dict.fromkeys([*names, *inner]))
 
 
 def help_without_options(cls: type) -> str:

@@ -1,5 +1,7 @@
 """MADS: coverage of the neurons that the scorer strongly activates."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from selbench_plugins.selectors._mads_report import log_tag_use
 
@@ -8,6 +10,7 @@ from selbench.features.activations import ActivationTags, NeuronThreshold
 from selbench.features.cut import cut_examples
 from selbench.features.forward import Capture
 from selbench.features.reducers import Pooling, Positions
+from selbench.features.texts import calibration_sample
 from selbench.optimize.coverage import Objective, Weights, coverage_curve, greedy_coverage, tag_weights
 
 
@@ -63,6 +66,11 @@ class Mads:
         if not 0 < self.max_df <= 1:
             raise UserError(f"option 'max_df' of 'mads': {self.max_df} is not a share above 0 and at most 1.")
         _ = self._tags  # building the feature checks the other options before any work is done
+
+    def drawn_once(self, pool: Pool, target: Mapping[str, Pool]) -> Sequence[str]:
+        """The sample that the quantile is calibrated on; 2 to 8 % of the picks depend on it (docs/methods/mads.md)."""
+        read = (example.text if self.response else example.prompt for example in pool)
+        return calibration_sample(read) if self.threshold == "quantile" else ()
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self._tags]

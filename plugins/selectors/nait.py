@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ PER_TARGET = ("alignment", "margin", "sign_differs", "explained")
 
 @selector(
     "nait",
+    stochastic=True,
     targeted=True,
     nested=True,
     paper="arXiv 2603.13201 (ICLR 2026)",
@@ -54,7 +56,8 @@ class Nait:
         layer_norm: none, or unit: each layer's projections are divided by their standard deviation over the pool.
         samples: the largest number of examples used of each target; of a larger target, a subset that depends only on
             the ids and `sample_seed`.
-        sample_seed: which subset of a larger target is used.
+        sample_seed: which subset of a larger target is used. null follows the run's seed, so that the subset's luck is in
+            the intervals of a board; a number is one subset for all seeds, whose directions are then projected on once.
         components: how many principal components are used; their projections are added.
         capture: which activation is read: resid = block output, or of the feed-forward part ffn_gate = act(gate(x)),
             ffn_prod = act(gate(x)) * up(x), ffn_up_abs = |up(x)|.
@@ -71,7 +74,7 @@ class Nait:
     merge: Literal["quota", "zscore"] = "quota"
     layer_norm: Literal["none", "unit"] = "none"
     samples: int = 256
-    sample_seed: int = 0
+    sample_seed: int | None = None
     components: int = 1
     capture: Capture = "resid"
     layers: str = "all"
@@ -79,9 +82,15 @@ class Nait:
     response: bool = True
 
     def __post_init__(self) -> None:
+        self.stochastic = self.sample_seed is None
         self._directions()  # building the feature checks the options before any work is done
         if self.samples < 1:
             raise UserError(f"samples={self.samples}: a direction takes at least 1 target example, better 16 or more.")
+
+    def drawn_once(self, pool: Pool, target: Mapping[str, Pool]) -> list[str]:
+        """The subsets of larger targets, where one serves all seeds."""
+        cut_down = any(len(examples) > self.samples for examples in target.values())
+        return [f"sample of {self.samples:,} target examples"] if cut_down and not self.stochastic else []
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         targets = dict(sorted(context.target.items()))  # by name: the order on the command line must not matter
@@ -156,7 +165,7 @@ class Nait:
                     f"tokens that the scorer reads, and are left out; {longer} to use them."
                 )
             target = Pool([example for example, lost in zip(target, cut) if not lost], target.name)
-        return target_subset(target, self.samples, self.sample_seed)
+        return target_subset(target, self.samples, context.seed if self.sample_seed is None else self.sample_seed)
 
 
 def cosines(projections: np.ndarray, norms: np.ndarray, directions: np.ndarray) -> np.ndarray:

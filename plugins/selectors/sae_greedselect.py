@@ -27,11 +27,8 @@ class SaeGreedSelect(SaeOptions):
 
     exhaustion: Literal["rounds", "largest"] = "rounds"
 
-    def __post_init__(self) -> None:
-        _ = self.tags  # building the feature checks the options before any work is done
-
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        tags = context.features(self.tags)
+        tags = self.tags_of(context)
         indptr, indices = tags["indptr"], tags["indices"]
         order, gains, rounds = greedselect(
             indptr, indices, int(tags["shape"][1]), budget.limit, costs=budget.costs, again=self.exhaustion == "rounds"

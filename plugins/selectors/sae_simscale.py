@@ -37,12 +37,12 @@ class SaeSimScale(SaeOptions):
     similarity: Similarity = "union"
 
     def __post_init__(self) -> None:
-        _ = self.tags  # building the feature checks the options before any work is done
+        super().__post_init__()
         if not 0 < self.ratio <= 1 or self.rise < 0:
             raise UserError(f"ratio={self.ratio}, rise={self.rise}: ratio is above 0 and at most 1, rise at least 0.")
 
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
-        tags = context.features(self.tags)
+        tags = self.tags_of(context)
         indptr, indices = tags["indptr"], tags["indices"]
         value = np.diff(indptr) if self.order == "features" else tags["response_tokens"]
         walked = threshold_walk(

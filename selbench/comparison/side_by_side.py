@@ -21,6 +21,7 @@ from selbench.errors import UserError
 from selbench.numbers import UNKNOWN, count_text
 from selbench.report.board import Difference
 from selbench.report.build import build_board
+from selbench.report.notes import drawn_once_sentences
 from selbench.report.tidy import runs_table
 from selbench.settings import without_effect
 from selbench.store.axes import require_distinct_labels
@@ -102,6 +103,8 @@ def compare_sides(
             )
     if left_out := current_results(among).sentence():
         notes.append(left_out)
+    if a.seeds != (None,):  # two arms, with an interval over their seeds
+        notes += drawn_once_sentences((side.name, record) for side in (a, b) for record in side.records)
     # The board's verdict on a suite is over all tasks of an arm, and not over those that both arms have.
     whole = [name for name in suites if not lacking[name]]
     verdicts = _board_verdicts(a, b, whole, among, items)

@@ -216,10 +216,9 @@ def _commit_at_hub(repository: Repository) -> tuple[str | None, str]:
 
 def _commit_in_cache(repository: Repository) -> str | None:
     """What the local cache has under the revision's name; of a data set's main branch else what `datasets` made last."""
-    try:
-        return _ref_file(repository).read_text().strip() or None
-    except (OSError, ValueError):
-        return None if repository.kind == "model" or repository.revision else _commit_made_last(repository.name)
+    if found := cached_commit(repository):
+        return found
+    return None if repository.kind == "model" or repository.revision else _commit_made_last(repository.name)
 
 
 def _commit_made_last(name: str) -> str | None:
@@ -245,6 +244,14 @@ def _made_datasets(name: str) -> list[Path]:
     folder = "___".join(filter(None, (owner, camelcase_to_snakecase(last))))
     made = Path(os.path.expanduser(config.HF_DATASETS_CACHE)).glob(f"{folder}/*/*/*")
     return [path for path in made if path.is_dir() and COMMIT.fullmatch(path.name)]
+
+
+def cached_commit(repository: Repository) -> str | None:
+    """The commit that the local cache of the hub's library has under the revision's name; None if it has none."""
+    try:
+        return _ref_file(repository).read_text().strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def _ref_file(repository: Repository) -> Path:

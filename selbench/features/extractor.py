@@ -1,6 +1,7 @@
 """Many features from one forward pass of the scorer over the pool.
 
-A spec takes part if it has a field `response` and a method `collector(texts, depth)`. The collector lists what is to be
+A spec takes part if it has a field `response` and a method `collector(texts, depth)`; one that has a field `sample_seed`
+chooses its calibration texts by it. The collector lists what is to be
 read (`readings`), receives every batch (`add`) and returns the feature (`result`).
 """
 
@@ -54,7 +55,9 @@ class ExtractedSpec(FeatureSpec, Protocol):
 
 
 def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
-    """The features of all specs, in the order of the specs; specs with the same `response` share one forward pass.
+    """The features of all specs, in the order of the specs.
+
+    Specs with the same `response`, and the same `sample_seed` where they have one, share one forward pass.
 
     A feature has the same bits whether it is computed alone or with others, because batches depend on the texts only.
     The FLOPs of the passes are added to `flops` in the context's log.
@@ -66,15 +69,15 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
     longest = min(
         context.scorer.max_length, getattr(model.config, "max_position_embeddings", context.scorer.max_length)
     )
-    groups: dict[bool, list[ExtractedSpec]] = {}
+    groups: dict[tuple[bool, int | None], list[ExtractedSpec]] = {}
     for spec in specs:
-        groups.setdefault(spec.response, []).append(spec)
+        groups.setdefault((spec.response, getattr(spec, "sample_seed", None)), []).append(spec)
     results: dict[ExtractedSpec, Feature] = {}
     tokens = 0
-    for response, members in groups.items():
-        texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context)
+    for (response, seed), members in groups.items():
+        texts = encode_pool(pool, tokenizer, max_length=longest, response=response, context=context, sample_seed=seed)
         tokens += sum(len(text.ids) for text in texts.distinct)
-        name = f"{'texts' if response else 'prompts'}-{len(members)}"
+        name = f"{'texts' if response else 'prompts'}-{len(members)}" + ("" if seed is None else f"-{seed}")
         results.update(zip(members, _features_of_one_pass(model, texts, members, context, name)))
     context.log(flops=context.logged.get("flops", 0.0) + forward_flops(model, tokens))
     return [results[spec] for spec in specs]

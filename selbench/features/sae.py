@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from selbench.api import Context, Feature, Pool
+from selbench.data.commits import commit_of
 from selbench.errors import UserError
-from selbench.features import sae_published
+from selbench.features import sae_from_lens, sae_published
 from selbench.features.sae_texts import extra_texts, text_file_hash
 from selbench.features.sae_tokens import CountedPositions, TokenStream, check_positions, resolve_layer
 from selbench.features.texts import encode_pool
@@ -152,7 +153,7 @@ class PublishedAutoencoder:
     """An autoencoder that others have trained, read from a local file or folder, or through sae-lens.
 
     Feature: W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0 if it is not TopK) and, where it is
-    known, `layer` (0-based).
+    known, `layer` (0-based); `jump` (L) of one with a JumpReLU, whose activations up to that are 0.
     """
 
     # One of sae_published.FORMATS. The key of the stage holds a hash of the files, `content`, so that they may move.
@@ -165,6 +166,13 @@ class PublishedAutoencoder:
     def __post_init__(self, path: str) -> None:
         object.__setattr__(self, "where", path)
         object.__setattr__(self, "content", sae_published.published_content(path))
+
+    def identity(self) -> dict[str, Any]:
+        """The fields for the key; of one through sae-lens also the commit of its repository."""
+        fields: dict[str, Any] = {"content": self.content, "layer": self.layer}
+        if self.content.startswith(sae_from_lens.PREFIX):
+            fields["commit"] = commit_of("model", sae_from_lens.repository_of(self.content))
+        return fields
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Load the autoencoder. Raises UserError if it cannot be read (see sae_published.load_published)."""

@@ -27,12 +27,14 @@ class Autoencoder:
     b_dec: Tensor  # d
     k: int  # active latents per token; 0: not a TopK autoencoder, every positive activation counts
     scale: float = 1.0  # factor of the inputs before they are encoded
+    jump: Tensor | None = None  # L, of a JumpReLU: activations up to this are 0; None: a ReLU
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], device: Any = "cpu") -> Autoencoder:
         """The autoencoder from the arrays of a SparseAutoencoder or PublishedAutoencoder feature."""
         weights = {name: torch.from_numpy(np.array(arrays[name], np.float32)).to(device) for name in WEIGHTS}
-        return cls(**weights, k=int(arrays["k"]), scale=float(arrays["scale"]))
+        jump = torch.from_numpy(np.array(arrays["jump"], np.float32)).to(device) if "jump" in arrays else None
+        return cls(**weights, k=int(arrays["k"]), scale=float(arrays["scale"]), jump=jump)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights, `k` and `scale` as NumPy arrays, from which `of` makes the autoencoder again."""
@@ -62,13 +64,20 @@ class Autoencoder:
             rows.append(torch.stack(parts).amax(0))
         return torch.stack(rows) + bias
 
+    def activated(self, potentials: Tensor) -> Tensor:
+        """The activations of potentials (T x L), in place, before any TopK. They keep the order of a latent's potentials."""
+        if self.jump is not None:
+            potentials[potentials <= self.jump] = 0
+        return potentials.relu_()
+
     def decode(self, values: Tensor, latents: Tensor) -> Tensor:
         """T x d scaled reconstructions from T x k activations and the numbers of their latents."""
         return weighted_decoder_rows(values, latents, self.W_dec) + self.b_dec
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """T x d: the reconstructions of unscaled inputs (T x d) from their k most active latents."""
-        values, latents = largest_activations(self.potentials(x * self.scale), self.k or len(self.W_enc))
+        active = self.activated(self.potentials(x * self.scale))
+        values, latents = largest_activations(active, self.k or len(self.W_enc))
         return self.decode(values, latents) / self.scale
 
 

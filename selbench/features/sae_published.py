@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from selbench.errors import UserError
+from selbench.features import sae_from_lens
 from selbench.hashing import folder_hash
-
-SAE_LENS = "sae_lens:"
 
 FORMATS = (
     "a folder with cfg.json and sae.safetensors (EleutherAI sparsify; one folder per layer, such as layers.10), "
@@ -24,7 +23,7 @@ FORMATS = (
 
 def published_content(path: str) -> str:
     """What identifies the autoencoder: a hash of its files, or its name in sae-lens. Raises UserError if it is missing."""
-    if path.startswith(SAE_LENS):
+    if path.startswith(sae_from_lens.PREFIX):
         return path
     place = Path(path).expanduser()
     if not place.exists():
@@ -35,11 +34,13 @@ def published_content(path: str) -> str:
 def load_published(path: str, layer: str | None = None) -> dict[str, np.ndarray]:
     """The arrays W_enc and W_dec (L x d), b_enc (L), b_dec (d), `scale` (1), `k` (0: unknown), and `layer` where it is known.
 
+    One with a JumpReLU also has `jump` (L): a latent's activations up to this are 0.
+
     In a folder with one folder per layer, `layer` names the one that is loaded.
 
     Raises UserError if `path` does not exist, has none of FORMATS, or holds a kind of autoencoder that is not supported.
     """
-    if path.startswith(SAE_LENS):
+    if path.startswith(sae_from_lens.PREFIX):
         return _load_with_sae_lens(path)
     published_content(path)
     place = Path(path).expanduser()
@@ -55,8 +56,13 @@ def check_width(arrays: Mapping[str, np.ndarray], width: int, scorer: str) -> No
         )
 
 
-def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarray]:
-    """An autoencoder as SparseCoder.save_to_disk of EleutherAI's sparsify writes it: encoder and decoder are L x d."""
+def sparsify_folder(place: Path, layer: str | None) -> tuple[Path, dict[str, Any], int | None]:
+    """The folder of one autoencoder as sparsify writes it, what its cfg.json says, and the block that it reads.
+
+    In a folder with one folder per layer, `layer` names the one that is meant. The block is taken from the folder's name;
+    None where that says nothing. Raises UserError for a folder without one, for one that is no plain TopK autoencoder, and
+    for one that does not read the output of a block.
+    """
     if not (place / "cfg.json").is_file():
         layers = sorted(p.parent.name for p in place.glob("*/cfg.json"))
         if layers and f"layers.{layer}" not in layers:
@@ -64,7 +70,6 @@ def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarra
         if not layers:
             raise UserError(f"{place} holds no autoencoder that is understood. Valid: {FORMATS}.")
         place = place / f"layers.{layer}"
-    tensors = _read_tensors(place / "sae.safetensors", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"))
     try:
         settings = json.loads((place / "cfg.json").read_text())
     except ValueError as error:
@@ -72,6 +77,17 @@ def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarra
     odd = [name for name in ("transcode", "skip_connection") if settings.get(name)]
     if settings.get("activation", "topk") != "topk" or odd:
         raise UserError(f"{place} is not a plain TopK autoencoder ({', '.join(odd) or settings['activation']}).")
+    # sparsify names a folder by the module whose output is read: layers.10, h.10 or layers.10.mlp.
+    named = re.fullmatch(r"(?:.*\.)?(?:layers|h)\.(\d+)(\..+)?", place.name)
+    if named and named.group(2):
+        raise UserError(f"the autoencoder reads '{place.name}', which is not the output of a block.")
+    return place, settings, int(named.group(1)) if named else None
+
+
+def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarray]:
+    """An autoencoder as SparseCoder.save_to_disk of EleutherAI's sparsify writes it: encoder and decoder are L x d."""
+    place, settings, block = sparsify_folder(place, layer)
+    tensors = _read_tensors(place / "sae.safetensors", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"))
     found = _checked_arrays(
         place,
         W_enc=tensors["encoder.weight"],
@@ -80,8 +96,7 @@ def _load_sparsify_folder(place: Path, layer: str | None) -> dict[str, np.ndarra
         b_dec=tensors["b_dec"],
         k=int(settings.get("k", 0)),
     )
-    named = re.fullmatch(r"layers\.(\d+)", place.name)
-    return {**found, "layer": np.array(int(named.group(1)))} if named else found
+    return found if block is None else {**found, "layer": np.array(block)}
 
 
 def _load_single_file(place: Path) -> dict[str, np.ndarray]:
@@ -104,44 +119,11 @@ def _load_single_file(place: Path) -> dict[str, np.ndarray]:
 
 
 def _load_with_sae_lens(path: str) -> dict[str, np.ndarray]:
-    try:
-        from sae_lens import SAE
-    except ImportError as error:
-        raise UserError(f"autoencoder={path} is loaded by sae-lens: pip install 'selbench[sae]'.") from error
-    release, _, name = path.removeprefix(SAE_LENS).partition(":")
-    if not (release and name):
-        raise UserError(f"autoencoder={path}: write sae_lens:RELEASE:SAE_ID.")
-    try:
-        loaded = SAE.from_pretrained(release, name, device="cpu")
-    except Exception as error:  # errors for a wrong name, a missing file or no network have no common class
-        raise UserError(
-            f"sae-lens could not load '{name}' of release '{release}': {str(error).splitlines()[0]}"
-        ) from error
-    sae = loaded[0] if isinstance(loaded, tuple) else loaded  # versions before 6 return a tuple
-    cfg = sae.cfg
-    kind = cfg.architecture() if callable(cfg.architecture) else cfg.architecture
-    if kind not in ("standard", "topk") or cfg.normalize_activations != "none":
-        normal = cfg.normalize_activations
-        raise UserError(f"autoencoder={path} is {kind}, normalize_activations={normal}; valid: standard or topk, none.")
-    if getattr(
-        cfg, "rescale_acts_by_decoder_norm", False
-    ):  # its TopK compares activations as if decoder rows had length 1
-        sae.fold_W_dec_norm()
-    weights = {n: getattr(sae, n).detach().float().cpu().numpy() for n in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    if not cfg.apply_b_dec_to_input:  # it encodes W x + b, we encode W (x - b_dec) + b
-        weights["b_enc"] = weights["b_enc"] + weights["b_dec"] @ weights["W_enc"]
-    weights["W_enc"] = weights["W_enc"].T
-    found = _checked_arrays(Path(name), **weights, k=int(getattr(cfg, "k", 0)))
-    return {**found, **_hook_layer(getattr(getattr(cfg, "metadata", cfg), "hook_name", "") or "")}
-
-
-def _hook_layer(hook: str) -> dict[str, np.ndarray]:
-    """The block whose output a TransformerLens hook reads: its own block (resid_post) or the one before (resid_pre)."""
-    named = re.fullmatch(r"blocks\.(\d+)\.hook_resid_(pre|post)", hook)
-    layer = int(named.group(1)) - (named.group(2) == "pre") if named else -1
-    if layer < 0:
-        raise UserError(f"the autoencoder reads '{hook}', which is not the output of a block.")
-    return {"layer": np.array(layer)}
+    arrays, hook = sae_from_lens.load_weights(path)
+    jump, k = arrays.pop("jump", None), arrays.pop("k")
+    found = _checked_arrays(Path(path), **arrays, k=k)
+    extra = {} if jump is None else {"jump": np.ascontiguousarray(jump, np.float32)}
+    return {**found, **extra, "layer": np.array(sae_from_lens.layer_of_hook(hook))}
 
 
 def _read_tensors(file: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -59,6 +59,7 @@ class SaeTags:
         None  # what the rule needs: a number of latents, a value, or a share; optional for per_token only
     )
     positions: CountedPositions = "all"  # prompt, response or all; never BOS, template or end token
+    sample_seed: int | None = None  # of the calibration texts; None: texts that follow from the pool alone
 
     needs_scorer: ClassVar[bool] = True
 
@@ -103,6 +104,7 @@ class BoundTags:
 
     def __init__(self, spec: SaeTags, arrays: Feature, context: Context) -> None:
         self.spec, self.arrays, self.positions = spec, arrays, spec.positions
+        self.sample_seed = spec.sample_seed
         self.scorer = context.scorer
 
     def compute(self, pool: Pool, context: Context) -> Feature:
@@ -110,11 +112,16 @@ class BoundTags:
 
     def collector(self, texts: Texts, depth: int) -> _LatentTagCollector:
         sae = self.spec.sae
-        if isinstance(sae, PublishedAutoencoder) and sae.layer is not None:
-            return _LatentTagCollector(self, texts, resolve_layer(sae.layer, depth))
+        layer = sae.layer if isinstance(sae, PublishedAutoencoder) else None
+        asked = None if layer is None else resolve_layer(layer, depth)
         if "layer" not in self.arrays:
-            raise UserError("the published autoencoder does not say which layer it reads: name it with layer=...")
-        return _LatentTagCollector(self, texts, resolve_layer(str(int(self.arrays["layer"])), depth))
+            if asked is None:
+                raise UserError("the published autoencoder does not say which layer it reads: name it with layer=...")
+            return _LatentTagCollector(self, texts, asked)
+        own = resolve_layer(str(int(self.arrays["layer"])), depth)
+        if asked not in (None, own):
+            raise UserError(f"the autoencoder reads the output of block {own}, but layer={layer} is block {asked}.")
+        return _LatentTagCollector(self, texts, own)
 
 
 class _LatentTagCollector:
@@ -171,13 +178,13 @@ class _LatentTagCollector:
         """
         model = self._loaded_autoencoder(tokens)
         scaled = tokens.to(model.W_enc.device) * model.scale
-        # ReLU and the scale keep the order of the potentials, so they need only be applied to the highest.
-        largest = model.highest_potentials(scaled, counts.tolist()).relu_() / model.scale
+        # (Jump)ReLU and the scale keep the order of a latent's potentials, so they need only be applied to the highest.
+        largest = model.activated(model.highest_potentials(scaled, counts.tolist())) / model.scale
         if self.theta is not None:
             self._mark_active_latents(batch, largest)
             return
         self.waiting.append((batch, largest))
-        sample = model.potentials(scaled[:: self.stride]).relu_() / model.scale
+        sample = model.activated(model.potentials(scaled[:: self.stride])) / model.scale
         self.calibration.append(_values_around_rank(sample, self.rank) if self.rank else sample[sample > 0])
 
     def _calibrated_theta(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 CALIBRATION = 1024  # number of distinct texts on which thresholds are calibrated
 CHUNK = 2048  # examples tokenised together: bounds the memory of the tokenizer
+
+
+def calibration_sample(texts: Iterable[str]) -> tuple[str, ...]:
+    """What boards call the random sample that a threshold is calibrated on; empty where the sample is all distinct texts.
+
+    Without a seed the sample follows from the texts themselves (`Texts`).
+    """
+    return (f"calibration sample of {CALIBRATION:,} texts",) if len(set(texts)) > CALIBRATION else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +60,25 @@ class Texts:
 
 
 def encode_pool(
-    pool: Pool, tokenizer: PreTrainedTokenizerBase, *, max_length: int, response: bool, context: Context
+    pool: Pool,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    response: bool,
+    context: Context,
+    sample_seed: int | None = None,
 ) -> Texts:
-    """Tokens and roles of all examples, as data.chat gives them; at most `max_length` tokens each."""
+    """Tokens and roles of all examples, as data.chat gives them; at most `max_length` tokens each.
+
+    `sample_seed` chooses another order of the distinct texts, and so another calibration sample.
+    """
+    prefix = b"" if sample_seed is None else f"{sample_seed}/".encode()
     found: dict[bytes, Encoded] = {}
     keys: list[bytes] = []
     starts: Any = context.progress(range(0, len(pool), CHUNK), "tokenise")
     for start in starts:
         for text in encode(pool[start : start + CHUNK], tokenizer, max_length=max_length, response=response):
-            key = hashlib.blake2b(text.ids.tobytes() + text.roles.tobytes(), digest_size=16).digest()
+            key = hashlib.blake2b(prefix + text.ids.tobytes() + text.roles.tobytes(), digest_size=16).digest()
             found.setdefault(key, text)
             keys.append(key)
     ordered = sorted(found)

@@ -13,7 +13,7 @@ from typing import Any
 from selbench.numbers import count_text
 from selbench.report.board import Board
 from selbench.report.build import build_board
-from selbench.report.notes import mixture_warnings, target_leak_warnings
+from selbench.report.notes import drawn_once_notes, mixture_warnings, target_leak_warnings
 from selbench.report.page import write_page
 from selbench.report.printing import print_board, print_files
 from selbench.report.published import published_blocks
@@ -42,7 +42,8 @@ def board_of(records: Sequence[Record], runs: Path | None = None, **options: Any
     board = build_board(runs_table(current.records), items, tasks=task_table(current.records), **options)
     leaking = target_leak_warnings(board.tables, current.records)
     said = [*filter(None, [current.sentence()]), *leaking, *mixture_warnings(board.tables, current.records)]
-    return dataclasses.replace(board, warnings=(*said, *board.warnings))
+    shared = drawn_once_notes(board.tables, current.records)
+    return dataclasses.replace(board, warnings=(*said, *board.warnings), notes=(*board.notes, *shared))
 
 
 def show_records(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -154,6 +154,25 @@ def target_leak_warnings(tables: Sequence[Table], records: Sequence[Record]) -> 
                 for sentence in run.leaks[suite].target_sentences(suite) if suite in run.leaks else ():
                     arms.setdefault(sentence, {})[row.arm] = None
     return tuple(f"{', '.join(names)}: {said}, which selects with the test in view." for said, names in arms.items())
+
+
+def drawn_once_notes(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:
+    """Sentences on arms whose method drew something at random once for all seeds, as its fact `drawn_once` says."""
+    by_key = {record.key: record for record in records}
+    rows = (row for table in tables for row in table.rows)
+    return drawn_once_sentences((row.arm, by_key[key]) for row in rows for key in row.runs if key in by_key)
+
+
+def drawn_once_sentences(runs: Iterable[tuple[str, Record]]) -> tuple[str, ...]:
+    """The same of runs, each with the name of its arm."""
+    arms: dict[str, dict[str, None]] = {}
+    for arm, run in runs:
+        for what in run.selection.drawn_once:
+            arms.setdefault(what, {})[arm] = None
+    return tuple(
+        f"{', '.join(names)}: {what} shared by all seeds: its luck is not in the interval."
+        for what, names in arms.items()
+    )
 
 
 def mixture_warnings(tables: Sequence[Table], records: Sequence[Record]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from selbench.api import ModelRef, Pool
 from selbench.data.leaks import selected_leaks
+from selbench.declare import drawn_once
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
@@ -156,7 +157,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     # In pool order, as the trainer sees them: two selectors that choose the same set share one fine-tuning.
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
-    _note_selection(record, folder, selected, selection_facts(chosen, pool, tokens[positions], loaded.labels))
+    about = selection_facts(chosen, pool, tokens[positions], loaded.labels)
+    shared = drawn_once(run.selector, pool, load_target(run)) if chosen else ()
+    _note_selection(record, folder, selected, dataclasses.replace(about, drawn_once=shared))
     if record.selection.repeats_much:
         say(f"warning: {record.selection.repeats} {REPEATS_HINT}")
     _note_leaks(record, checked, selected.ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from selbench.api import name_and_options
+from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError
 from selbench.models import fingerprint, require_complete
 from selbench.run.hub_commits import HubNotes, require_commits
@@ -23,6 +25,8 @@ from selbench.store.keys import derive_seed, digest, options_key, plugin_identit
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record
 from selbench.store.stages import now
+
+log = logging.getLogger("selbench.run")
 
 
 def checked_key(run: Run, at_hand: bool = True) -> str:
@@ -47,6 +51,7 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     if run.selector.uses_scorer:
         for examples in (pool, *load_target(run).values()):
             require_template_fits(run.scorer, examples)
+    drawn_once(run.selector, pool, load_target(run))
     record = new_record(run)
     if at_hand:
         require_commits(record.hub)
@@ -70,8 +75,24 @@ def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     # commits of its data are known.
     check_suites(runs)
     keys = [checked_key(run, at_hand) for run in runs]
+    for sentence in dict.fromkeys(sentence for run in runs for sentence in scorer_warnings(run)):
+        log.warning(sentence)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
+
+
+def scorer_warnings(run: Run) -> list[str]:
+    """What the selector's `check_scorer`, and those of the selectors that it holds, warn of; a selector need not have one.
+
+    Raises their UserError for a scorer that they cannot work with.
+    """
+    found, asked = [], [run.selector]
+    while asked:
+        selector = asked.pop()
+        asked += held_selectors(selector)
+        if selector.uses_scorer and hasattr(selector, "check_scorer"):
+            found += [str(sentence) for sentence in selector.check_scorer(run.scorer) or ()]
+    return found
 
 
 def check_suites(runs: Sequence[Run]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -177,6 +177,11 @@ class SelectionFacts:
     # How near the last pick was to the best example left out: the difference of their scores, or of their distances for
     # k-center. None where the selector does not say it, or leaves nothing out.
     margin: float | None = None
+    # What the selector drew at random once for all seeds ("autoencoder"): its luck is in no interval over seeds.
+    drawn_once: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "drawn_once", tuple(self.drawn_once or ()))
 
     @property
     def repeats_much(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Pool
-from selbench.declare import features_needed
+from selbench.declare import drawn_once, features_needed
 from selbench.errors import NotApplicable, PluginError, UndeclaredError
 from selbench.run.select import check_selection
 from selbench.store.keys import digest, spec_identity
@@ -241,11 +241,25 @@ def needs_names_the_features(subject: Subject, scratch: Path) -> None:
     if not hasattr(subject.example, "needs"):
         raise NotTested("it has no needs(): a plan assumes one pass over the pool where it uses the scorer")
     with at_work(subject.example, "needs", "a list of features from needs(seed)"):
-        named = features_needed(subject.example, SEED if subject.example.stochastic else 0)
-        announced = {digest(spec_identity(spec)) for spec in named}
-    asked = {digest(spec_identity(spec)): spec for spec in features_of(subject).asked}
-    missing = sorted(type(spec).__name__ for name, spec in asked.items() if name not in announced)
+        announced = {seed: _features_named(subject.example, seed) for seed, _ in features_of(subject).asked}
+    asked = {(seed, digest(spec_identity(spec))): spec for seed, spec in features_of(subject).asked}
+    missing = sorted({type(spec).__name__ for (seed, name), spec in asked.items() if name not in announced[seed]})
     expect(not missing, "the features that select() asks for", f"without {', '.join(missing)}", subject.place("needs"))
+
+
+def _features_named(selector: Any, seed: int) -> set[str]:
+    """Hashes of the features that `needs` announces for a context with this seed."""
+    return {digest(spec_identity(spec)) for spec in features_needed(selector, seed if selector.stochastic else 0)}
+
+
+def what_is_drawn_once_is_named(subject: Subject, scratch: Path) -> None:
+    """`drawn_once` names what all seeds share, as a text or a list of texts; as a method, for every pool and target."""
+    try:
+        drawn_once(subject.example, standard(subject)[0], subject.targets())
+    except PluginError as wrong:
+        said = complaint(wrong, subject.example)
+        where = subject.place("drawn_once") or subject.place("select")
+        raise Finding("a text, or a list of texts, as drawn_once", said, where) from wrong
 
 
 def two_processes_agree(subject: Subject, scratch: Path) -> None:
@@ -290,6 +304,7 @@ selector_checks: tuple[Callable[[Subject, Path], None], ...] = (
     order_of_the_pool_does_not_matter,
     edge_pools_work,
     needs_names_the_features,
+    what_is_drawn_once_is_named,
     *watching,
     two_processes_agree,
 )

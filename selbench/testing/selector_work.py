@@ -41,7 +41,7 @@ def selected(
     budget = budget_of(selector, pool, amount, unit)
     folder.mkdir(parents=True, exist_ok=True)
     given = {"seed": seed, "scorer": dataclasses.replace(subject.scorer), "target": subject.targets(), **context}
-    store = features_of(subject).provider(fresh)
+    store = features_of(subject).provider(fresh, seed)
     with at_work(selector, "select", "a Selection from select()"):
         found = selector.select(
             pool, budget, Context(pool, scratch=folder, selector=selector, feature_store=store, **given)

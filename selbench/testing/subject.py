@@ -177,10 +177,14 @@ class Features:
 
     def __init__(self) -> None:
         self._own: dict[bytes, Feature] = {}
-        self.asked: list[FeatureSpec] = []  # by the plugin itself, in order; not by other features
+        # By the plugin itself, in order, with the seed of the context that was asked; not by other features.
+        self.asked: list[tuple[int, FeatureSpec]] = []
 
-    def provider(self, fresh: bool) -> Callable[[FeatureSpec, Pool, Context], Feature]:
-        """What a Context gets its features from; with `fresh`, nothing computed earlier is used."""
+    def provider(self, fresh: bool, seed: int = 0) -> Callable[[FeatureSpec, Pool, Context], Feature]:
+        """What a Context gets its features from; with `fresh`, nothing computed earlier is used.
+
+        `seed` is the context's.
+        """
         anew: dict[bytes, Feature] = {}
         depth = 0
 
@@ -188,7 +192,7 @@ class Features:
             nonlocal depth
             scorer = context.scorer if spec.needs_scorer else None
             if not depth:
-                self.asked.append(spec)
+                self.asked.append((seed, spec))
             key = _key(spec, pool, scorer)
             everybodys = _shared if type(spec).__module__.startswith("selbench.") else self._own
             kept = anew if fresh else everybodys

@@ -43,7 +43,7 @@ def picky(tmp_path):
 
 def test_all_is_well(selbench):
     ran = selbench("check", "longest", "selector.unit=characters")
-    assert ran.status == 0 and "longest: 15 of 15 checks passed" in ran.out
+    assert ran.status == 0 and "longest: 16 of 16 checks passed" in ran.out
 
 
 def test_a_bare_assertion_is_counted(selbench):
@@ -88,7 +88,7 @@ def test_a_pool_of_ones_own(selbench, picky):
         "pool=file",
         f"pool.path={picky / 'pages.jsonl'}",
     )
-    assert ran.status == 0 and "picky: 14 of 14 checks passed, 1 skipped" in ran.out, ran.out
+    assert ran.status == 0 and "picky: 15 of 15 checks passed, 1 skipped" in ran.out, ran.out
 
 
 def test_a_name_of_two_kinds(selbench, picky):
@@ -117,7 +117,7 @@ def test_what_means_nothing_is_refused(selbench, picky, typed, said):
 
 def test_a_preset_is_checked(selbench):
     ran = selbench("check", "kcenter_tfidf", "selector.dimension=8")
-    assert ran.status == 0 and "kcenter_tfidf: 15 of 15 checks passed" in ran.out
+    assert ran.status == 0 and "kcenter_tfidf: 16 of 16 checks passed" in ran.out
 
 
 def test_all_plugins_of_a_folder(selbench, tmp_path):
@@ -135,7 +135,7 @@ def test_a_folder_named_selbench_in_the_working_directory_is_not_selbench(tmp_pa
     script.parent.mkdir()
     script.write_text("import sys\nfrom selbench.cli.main import run\nsys.exit(run(sys.argv[1:]))\n")
     ran = subprocess.run([sys.executable, str(script), "check", "random"], cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0 and "15 of 15 checks passed" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.returncode == 0 and "16 of 16 checks passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("check", selector_checks, ids=lambda check: check.__name__)

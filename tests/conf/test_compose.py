@@ -94,6 +94,18 @@ def test_experiments(registry, name, cells):
         assert compose_run(cell, registry).comparison == name
 
 
+def test_the_paper_on_sparse_autoencoders_names_a_published_one_for_its_own_selectors(registry):
+    from helpers.sae_lens_parts import AUTOENCODER, MODEL
+
+    runs = [compose_run(cell, registry) for cell in expand(["experiment=sae_paper"], registry)]
+    named = {run.selector.plugin_name: getattr(run.selector, "autoencoder", None) for run in runs}
+    others = dict.fromkeys(("base", "full", "random", "longest"))
+    assert named == {**others, "sae_greedselect": AUTOENCODER, "sae_simscale": AUTOENCODER}
+    assert {run.scorer.path for run in runs} == {MODEL}
+    one = compose_run(expand(["experiment=sae_paper", "selector.autoencoder=null"], registry)[-1], registry)
+    assert one.selector.autoencoder is None and one.selector.stochastic
+
+
 def test_every_experiment_is_listed_above():
     assert set(_choices("experiment")) == {case[0] for case in test_experiments.pytestmark[0].args[1]}
 

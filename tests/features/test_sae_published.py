@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -82,6 +80,14 @@ def test_one_layer_of_a_sparsify_folder_is_read(tmp_path):
     assert "layer" not in load_published(str(sparsify(tmp_path / "plain")))
 
 
+def test_what_sparsify_names_after_another_module_is_refused(tmp_path):
+    assert load_published(str(sparsify(tmp_path / "model.layers.2")))["layer"] == 2
+    assert load_published(str(sparsify(tmp_path / "transformer.h.2")))["layer"] == 2
+    for name in ("layers.2.mlp", "h.2.attn"):
+        with pytest.raises(UserError, match="not the output of a block"):
+            load_published(str(sparsify(tmp_path / name)))
+
+
 @pytest.mark.parametrize("settings", [{"activation": "groupmax"}, {"transcode": True}, {"skip_connection": True}])
 def test_an_unsupported_kind_of_autoencoder_is_reported(tmp_path, settings):
     with pytest.raises(UserError, match="not a plain TopK"):
@@ -110,9 +116,12 @@ def test_tags_are_read_with_a_published_autoencoder(tmp_path, scorer):
     sae = PublishedAutoencoder(str(sparsify(tmp_path / "layers.1")))
     tags = SaeTags(sae).compute(pool, Context(pool, scorer=scorer))
     assert tags["shape"].tolist() == [20, 24] and len(tags["indices"]) and "fvu" not in tags
-    other = SaeTags(PublishedAutoencoder(str(tmp_path / "layers.1"), layer="last"))
-    last = other.compute(pool, Context(pool, scorer=scorer))
-    assert last["theta"] != tags["theta"]
+    bare = str(sparsify(tmp_path / "bare"))
+    other = SaeTags(PublishedAutoencoder(bare, layer="last")).compute(pool, Context(pool, scorer=scorer))
+    assert other["theta"] != tags["theta"]
+    with pytest.raises(UserError, match="reads the output of block 1, but layer=last is block 2"):
+        wrong = PublishedAutoencoder(str(tmp_path / "layers.1"), layer="last")
+        SaeTags(wrong).compute(pool, Context(pool, scorer=scorer))
 
 
 def test_a_published_autoencoder_that_does_not_fit_is_reported(tmp_path, scorer, shared_data):
@@ -135,58 +144,3 @@ def test_specs_compare_the_files_and_not_their_paths(tmp_path):
     sparsify(two, k=4)
     assert PublishedAutoencoder(str(one)) != PublishedAutoencoder(str(two))
     assert SaeTags(SparseAutoencoder()) != SaeTags(PublishedAutoencoder(str(one)))
-
-
-# ------------------------------------------------------------------------------------------------ sae-lens
-
-
-def test_a_missing_sae_lens_is_reported(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sae_lens", None)
-    with pytest.raises(UserError, match=r"pip install 'selbench\[sae\]'"):
-        load_published("sae_lens:gpt2-small-res-jb:blocks.8.hook_resid_pre")
-
-
-def stand_in(monkeypatch, hook="blocks.8.hook_resid_pre", **changes):
-    """Install a module with the parts of sae-lens 6.54 that we use, since the package is not a test dependency."""
-    facts = {
-        "normalize_activations": "none",
-        "apply_b_dec_to_input": False,
-        "rescale_acts_by_decoder_norm": False,
-        "k": 3,
-    }
-    cfg = types.SimpleNamespace(**{**facts, **changes})
-    cfg.architecture = lambda: changes.get("kind", "topk")
-    cfg.metadata = types.SimpleNamespace(hook_name=hook)
-    raw = weights()
-    sae = types.SimpleNamespace(cfg=cfg, W_enc=raw["encoder.weight"].T, b_enc=raw["encoder.bias"])
-    sae.W_dec, sae.b_dec = raw["W_dec"], raw["b_dec"]
-    module = types.ModuleType("sae_lens")
-    module.SAE = types.SimpleNamespace(from_pretrained=lambda release, name, device: sae)
-    monkeypatch.setitem(sys.modules, "sae_lens", module)
-    return raw
-
-
-def test_an_autoencoder_is_loaded_with_sae_lens(monkeypatch):
-    raw = stand_in(monkeypatch)
-    arrays = load_published("sae_lens:release:name")
-    assert (arrays["k"], arrays["layer"]) == (3, 7)  # the input of block 8 is the output of block 7
-    x = torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
-    theirs = x @ raw["encoder.weight"].T + raw["encoder.bias"]  # apply_b_dec_to_input is off
-    assert torch.allclose(Autoencoder.of(arrays).potentials(x), theirs, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"kind": "jumprelu"}, "is jumprelu"),
-        ({"normalize_activations": "layer_norm"}, "normalize_activations=layer_norm"),
-        ({"hook": "blocks.8.attn.hook_z"}, "not the output of a block"),
-        ({"hook": "blocks.0.hook_resid_pre"}, "not the output of a block"),
-    ],
-)
-def test_an_unsupported_autoencoder_of_sae_lens_is_reported(monkeypatch, changes, says):
-    stand_in(monkeypatch, **changes)
-    with pytest.raises(UserError, match=says):
-        load_published("sae_lens:release:name")
-    with pytest.raises(UserError, match="write sae_lens:RELEASE:SAE_ID"):
-        load_published("sae_lens:release")

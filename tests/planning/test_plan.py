@@ -230,22 +230,23 @@ def test_a_plan_is_compared_with_the_stages_made_since(tmp_path):
 
 
 def test_the_features_that_a_selector_names_are_planned_with_those_they_are_built_on(registry, tmp_path):
-    grid = [f"output_dir={tmp_path}", "pool.size=50", "selector=sae_greedselect"]
-    plan = plan_of(
-        [compose_run([*grid, f"budget={budget}", f"seed={seed}"], registry) for budget in (5, 10) for seed in (0, 1)]
-    )
-    needed = {row["stage"]: row["to_run"] for row in plan.totals}
-    assert needed == {
-        "tokens": 1,
-        "autoencoder": 1,
-        "features": 1,
-        "selection": 1,
-        "leaks": 1,
-        "lengths": 1,
-        "training": 4,
-        "evaluation": 4,
-        "total": 14,
-    }
+    def needed(*options):
+        grid = [f"output_dir={tmp_path}", "pool.size=50", *options]
+        plan = plan_of(
+            [
+                compose_run([*grid, f"selector={name}", f"budget={budget}", f"seed={seed}"], registry)
+                for name in ("sae_greedselect", "sae_simscale")
+                for budget in (5, 10)
+                for seed in (0, 1)
+            ]
+        )
+        return {row["stage"]: row["to_run"] for row in plan.totals}
+
+    shared = {"tokens": 1, "autoencoder": 1, "features": 1, "selection": 2, "leaks": 1, "lengths": 1}
+    assert needed("selector.sae_seed=0") == {**shared, "training": 8, "evaluation": 8, "total": 23}
+    # By default an autoencoder for each seed, which both selectors and budgets share.
+    of_seeds = {**shared, "autoencoder": 2, "features": 2, "selection": 4}
+    assert needed() == {**of_seeds, "training": 8, "evaluation": 8, "total": 27}
 
 
 def test_a_budget_in_tokens_can_be_planned_before_the_tokens_are_counted(registry, tmp_path):

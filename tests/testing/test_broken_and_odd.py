@@ -40,6 +40,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "mutating": "examples_are_left_alone",
         "mutating_target": "examples_are_left_alone",
         "not_nested": "smaller_budgets_are_prefixes",
+        "numbers_its_draws": "what_is_drawn_once_is_named",
         "odd_option": "options_round_trip",
         "positional": "order_of_the_pool_does_not_matter",
         "positional_by_chance": "order_of_the_pool_does_not_matter",
@@ -57,6 +58,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "undeclared_seed": "only_what_is_declared_is_used",
         "undeclared_target": "only_what_is_declared_is_used",
         "understated": "needs_names_the_features",
+        "understated_for_seeds": "needs_names_the_features",
     },
     "suite": {
         "asserting_suite": "the_base_model_is_scored",

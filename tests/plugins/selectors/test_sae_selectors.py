@@ -10,6 +10,7 @@ from selbench_plugins.selectors.sae_greedselect import SaeGreedSelect, greedsele
 from selbench_plugins.selectors.sae_simscale import SaeSimScale
 
 from selbench.api import Budget, Context, Example, ModelRef, Pool, UserError
+from selbench.features.sae_tags import SaeTags
 from selbench.optimize.simscale import threshold_walk
 
 HAND = [{1, 2, 3, 4}, {3, 4, 5}, {5, 6}, {1, 6}, {7}]
@@ -228,6 +229,40 @@ GOLDEN = [
 @pytest.mark.parametrize(("method", "expected"), GOLDEN, ids=[repr(method) for method, _ in GOLDEN])
 def test_golden(method, expected, scorer):
     assert " ".join(run(method, golden_pool(), 8, scorer).ids) == expected
+
+
+def test_autoencoder_and_calibration_sample_are_of_the_seed_unless_sae_seed_pins_them(scorer, monkeypatch):
+    monkeypatch.setattr("selbench.features.texts.CALIBRATION", 20)
+    pool = make_pool(60)
+    small = {**SMALL, "level": 2.0}
+
+    def feature(seed, **options):
+        asked = []
+        method = SaeGreedSelect(**small, **options)
+        store = lambda spec, of, context: asked.append(spec) or spec.compute(of, context)  # noqa: E731
+        ids = method.select(
+            pool, Budget.of(pool, 9), Context(pool, seed=seed, scorer=scorer, feature_store=store, selector=method)
+        ).ids
+        assert asked[0] == method.needs(seed if method.stochastic else 0)[0]
+        return asked[0], ids
+
+    (one, ids), (two, others) = feature(0), feature(1)
+    assert (one.sae.seed, one.sample_seed, two.sae.seed, two.sample_seed) == (0, 0, 1, 1) and ids != others
+    (pinned, ids), (same, again) = feature(0, sae_seed=7), feature(1, sae_seed=7)
+    assert pinned == same and ids == again and (pinned.sae.seed, pinned.sample_seed) == (7, None)
+    assert SaeGreedSelect(**small).drawn_once(pool, {}) == []
+    assert SaeGreedSelect(sae_seed=7, **small).drawn_once(pool, {}) == ["autoencoder", "calibration sample of 20 texts"]
+    assert SaeGreedSelect(sae_seed=7, threshold="absolute", **small).drawn_once(pool, {}) == ["autoencoder"]
+    # With the same autoencoder, the sample alone changes theta.
+    theta = {
+        float(SaeTags(one.sae, level=2.0, sample_seed=seed).compute(pool, Context(pool, scorer=scorer))["theta"])
+        for seed in (None, 0, 1)
+    }
+    assert len(theta) == 3
+
+
+def test_both_selectors_of_a_seed_ask_for_the_same_feature():
+    assert SaeGreedSelect(**SMALL).needs(3) == SaeSimScale(**SMALL).needs(3) != SaeSimScale(**SMALL).needs(4)
 
 
 def test_the_key_holds_what_files_say_and_not_where_they_are(tmp_path):

@@ -360,6 +360,30 @@ class TwoLines(Ordered):
         return by_length(pool)
 
 
+@selector("numbers_its_draws", uses_scorer=False, drawn_once=[1])
+class NumbersItsDraws(Ordered):
+    """Says by a number what all seeds share."""
+
+    def order(self, pool, context):
+        return by_length(pool)
+
+
+@selector("understated_for_seeds", uses_scorer=False, stochastic=True)
+class UnderstatedForSeeds(Ordered):
+    """Announces the feature of one seed for all of them."""
+
+    def needs(self, seed):
+        from selbench.features.embeddings import TextEmbeddings
+
+        return [TextEmbeddings(dimension=5)]
+
+    def order(self, pool, context):
+        from selbench.features.embeddings import TextEmbeddings
+
+        context.features(TextEmbeddings(dimension=5 + context.seed % 3))
+        return by_length(pool)
+
+
 @selector("understated", uses_scorer=False)
 class Understated(Ordered):
     """Announces no feature, and asks for one."""

@@ -55,6 +55,20 @@ class DeclaredAndSteady(Ordered):
         return by_length(pool)
 
 
+@selector("features_of_the_seed", stochastic=True, drawn_once="nothing much")
+class FeaturesOfTheSeed(Ordered):
+    """Asks for another feature under every seed, and announces it."""
+
+    def needs(self, seed):
+        from selbench.features.embeddings import TextEmbeddings
+
+        return [TextEmbeddings(dimension=5 + seed % 3)]
+
+    def order(self, pool, context):
+        context.features(*self.needs(context.seed))
+        return by_length(pool)
+
+
 @selector("with_choices")
 class WithChoices(Ordered):
     """Options with choices.
