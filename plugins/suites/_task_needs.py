@@ -1,4 +1,4 @@
-"""Refuses, before any work, tasks that need what is not there: Python modules, nltk resources, leave to run written code.
+"""Refuses, before any work, tasks that need what is not there: Python modules, nltk resources, permission to run written code.
 
 lm-eval is not imported. Data sets are no part of it: their commits are asked for where a run gets its key.
 """
@@ -21,13 +21,13 @@ from selbench.errors import UserError
 # Modules of our own extras (pyproject.toml), whose name is told before that of an extra of lm-eval.
 EXTRAS = {"langdetect": "ifeval", "immutabledict": "ifeval", "nltk": "ifeval"}
 FUNCTION = re.compile(r"^[^#\n]*!function[ \t]+[\"']?([\w.]+)\.\w+", re.MULTILINE)
-INCLUDE = re.compile(r"^include:[ \t]*(.+)$", re.MULTILINE)
+INCLUDE = re.compile(r"^include:[ \t]*(.*(?:\n[ \t]*-[^\n]*)*)", re.MULTILINE)
 # Where nltk keeps resources of each kind, for one that code names without its kind.
 NLTK_KINDS = ("tokenizers", "corpora", "taggers", "chunkers", "stemmers", "models", "grammars", "sentiment", "misc")
 
 
 def check_needs(names: Sequence[str], folder: str | None, unsafe_code: bool) -> None:
-    """Raises UserError for a task that runs written code without leave, or needs a module, resource or metric that is missing.
+    """Raises UserError for a task that runs written code without permission, or lacks a module, resource or metric.
 
     Args:
         names: the names of tasks, groups and tags; none for all tasks of the folder.

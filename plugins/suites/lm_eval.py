@@ -27,7 +27,7 @@ from selbench.models import load_model, load_tokenizer, positions_in
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
-CODE_ALLOWED = "HF_ALLOW_CODE_EVAL"  # the variable that the metric `code_eval` asks for leave
+CODE_ALLOWED = "HF_ALLOW_CODE_EVAL"  # the variable that the metric `code_eval` asks for permission
 
 CHECK_TASK = """\
 task: selbench_check_add

@@ -43,7 +43,7 @@ def test_the_suites_that_lack_nothing_are_planned(selbench, base, without_module
 
 
 @VERBS
-def test_written_code_is_not_run_without_leave(selbench, base, tmp_path, monkeypatch, verb):
+def test_written_code_is_not_run_without_permission(selbench, base, tmp_path, monkeypatch, verb):
     monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
     refused = selbench(*verb, *base, "suite=[toy_suite,humaneval]")
     assert refused.status == 2 and "Traceback" not in refused.err and no_cells(tmp_path)
@@ -51,7 +51,7 @@ def test_written_code_is_not_run_without_leave(selbench, base, tmp_path, monkeyp
     assert "unsafe_code=true" in refused.err
 
 
-def test_a_plan_with_leave_runs_nothing(selbench, base, tmp_path, monkeypatch):
+def test_a_plan_with_permission_runs_nothing(selbench, base, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     plan = ["plan", *base, "suite=humaneval", "suite.humaneval.unsafe_code=true"]

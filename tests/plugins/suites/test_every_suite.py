@@ -183,7 +183,7 @@ def test_what_is_right_and_what_is_wrong_score_so(registry, hub, metric_code, tm
 
 
 def test_written_code_is_run_where_it_is_allowed_and_nowhere_else(registry, hub, metric_code, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")  # of the user's own: it is no leave for this suite
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")  # of the user's own: it allows this suite nothing
     suite = suite_of("humaneval", registry, tmp_path)
     for call in (suite.check, lambda: suite.evaluate(ModelRef(name="said", path="/none"), Context())):
         with pytest.raises(UserError, match=r"'humaneval' executes code that the model has written.*unsafe_code=true"):

@@ -149,6 +149,14 @@ def test_a_module_named_in_an_included_part_counts(folder):
     assert "absent_two" in said and "absent_one" not in said
 
 
+def test_parts_may_be_listed(folder):
+    write_task(folder, "quiz", "import absent_one")
+    whole = (folder / "quiz.yaml").read_text()
+    (folder / "_part.yaml").write_text("process_docs: !function quiz_code.process\n")
+    (folder / "quiz.yaml").write_text("include:\n  - _part.yaml\n" + whole.rpartition("process_docs")[0])
+    assert "absent_one" in refusal(LmEval(include_path=str(folder)))
+
+
 def test_a_function_of_a_package_that_is_not_installed(folder):
     (folder / "quiz.yaml").write_text(TASK.format(name="quiz", module="absent_one.part"))
     said = refusal(LmEval(include_path=str(folder)))
@@ -166,7 +174,7 @@ def test_a_failure_of_another_kind_is_told_as_it_is(folder):
         LmEval(include_path=str(folder)).texts()
 
 
-def test_a_task_that_runs_written_code_needs_leave_whoever_wrote_it(folder):
+def test_a_task_that_runs_written_code_needs_permission_whoever_wrote_it(folder):
     write_task(folder, "quiz", "import json")
     with (folder / "quiz.yaml").open("a") as file:
         file.write("unsafe_code: true\n")
