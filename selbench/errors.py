@@ -11,7 +11,10 @@ class UserError(Exception):
 
 
 class NotAtHand(UserError):
-    """A data set, a model or an encoder is not on this machine and cannot be fetched now. `selbench plan` goes on without it."""
+    """Something is not on this machine: a data set, model or encoder that cannot be fetched now, or a module to be installed.
+
+    `selbench plan` goes on without it, and says what is missing.
+    """
 
 
 class PluginError(UserError):

@@ -16,7 +16,7 @@ from selbench_plugins.suites._code_needs import absent_modules, needs_of_code
 from selbench_plugins.suites._task_index import SOURCE, library_tasks, own_tasks
 
 from selbench.data.hub import reachable, unreachable_text
-from selbench.errors import UserError
+from selbench.errors import NotAtHand, UserError
 
 # Modules of our own extras (pyproject.toml), whose name is told before that of an extra of lm-eval.
 EXTRAS = {"langdetect": "ifeval", "immutabledict": "ifeval", "nltk": "ifeval"}
@@ -27,7 +27,7 @@ NLTK_KINDS = ("tokenizers", "corpora", "taggers", "chunkers", "stemmers", "model
 
 
 def check_needs(names: Sequence[str], folder: str | None, unsafe_code: bool) -> None:
-    """Raises UserError for a task that runs written code without permission, or lacks a module, resource or metric.
+    """Raises UserError for a task that runs written code without permission, NotAtHand for one that lacks something.
 
     Args:
         names: the names of tasks, groups and tags; none for all tasks of the folder.
@@ -41,7 +41,7 @@ def check_needs(names: Sequence[str], folder: str | None, unsafe_code: bool) -> 
         for problem in _missing(config):
             problems.setdefault(problem, name)
     if problems:
-        raise UserError(_told(problems))
+        raise NotAtHand(_told(problems))
 
 
 def _told(problems: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from selbench.api import Context, Feature, Pool
 from selbench.data.commits import commit_of
-from selbench.errors import UserError
+from selbench.errors import NotAtHand, UserError
 from selbench.features import sae_from_lens, sae_published
 from selbench.features.sae_texts import extra_texts, text_file_hash
 from selbench.features.sae_tokens import CountedPositions, TokenStream, check_positions, resolve_layer
@@ -171,7 +171,11 @@ class PublishedAutoencoder:
         """The fields for the key; of one through sae-lens also the commit of its repository."""
         fields: dict[str, Any] = {"content": self.content, "layer": self.layer}
         if self.content.startswith(sae_from_lens.PREFIX):
-            fields["commit"] = commit_of("model", sae_from_lens.repository_of(self.content))
+            try:
+                repository = sae_from_lens.repository_of(self.content)
+            except NotAtHand:  # without sae-lens it is not known; the selector's check refuses a run
+                repository = sae_from_lens.release_and_id(self.content)[0]
+            fields["commit"] = commit_of("model", repository)
         return fields
 
     def compute(self, pool: Pool, context: Context) -> Feature:

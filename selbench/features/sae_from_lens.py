@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from selbench.data.commits import Repository, at_commit, cached_commit, settled
-from selbench.errors import UserError, unknown
+from selbench.errors import NotAtHand, UserError, unknown
 
 PREFIX = "sae_lens:"
 KINDS = ("standard", "topk", "jumprelu")
@@ -25,13 +25,13 @@ def release_and_id(path: str) -> tuple[str, str]:
 
 
 def require_sae_lens(path: str) -> None:
-    """Raise UserError if sae-lens, which an optional extra installs, is not there."""
+    """Raise NotAtHand if sae-lens, which an optional extra installs, is not there."""
     try:
         there = importlib.util.find_spec("sae_lens") is not None
     except ValueError:  # a module without a specification, as one made by hand
         there = True
     if not there:
-        raise UserError(f"autoencoder={path} is loaded by sae-lens: pip install 'selbench[sae]'.")
+        raise NotAtHand(f"autoencoder={path} is loaded by sae-lens: pip install 'selbench[sae]'.")
 
 
 def repository_of(path: str) -> str:
@@ -57,7 +57,7 @@ def repository_of(path: str) -> str:
 def configuration(path: str) -> dict[str, Any]:
     """What sae-lens knows of it before its weights: architecture, d_in, d_sae, hook_name, model_name and more.
 
-    The configuration's file is downloaded if need be. Raises UserError if it cannot be read.
+    The configuration's file is downloaded if need be. Raises NotAtHand if it cannot be read, UserError for an unknown kind.
     """
     release, name = release_and_id(path)
     repository = repository_of(path)
@@ -120,7 +120,7 @@ def _nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def _at_its_commit(path: str, repository: str, load: Callable[[], T]) -> T:
-    """What `load` gives. Raises UserError if it fails, or where the hub gave it another commit than the key names.
+    """What `load` gives. Raises NotAtHand if it fails, UserError where the hub gave it another commit than the key names.
 
     sae-lens takes no revision: it reads the main branch as it is when it asks.
     """
@@ -131,7 +131,7 @@ def _at_its_commit(path: str, repository: str, load: Callable[[], T]) -> T:
             got = cached_commit(wanted.repository)
     except Exception as error:  # errors for a missing file, a gate or no network have no common class
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
+        raise NotAtHand(
             f"autoencoder={path} can be neither found nor downloaded: sae-lens says of '{repository}': {lines[0]}"
         ) from error
     if wanted.commit and got and got != wanted.commit:

@@ -28,7 +28,9 @@ def needed_of(cells: Iterable[Cell]) -> list[Needed]:
     found: dict[Needed, None] = {}
     for cell in cells:
         if cell.runs:
-            found |= dict.fromkeys([*_pools(cell.run), *_models(cell.run), *_selector(cell.run), *_commits(cell)])
+            found |= dict.fromkeys(
+                [*_pools(cell.run), *_models(cell.run), *_selector(cell.run), *_suites(cell.run), *_commits(cell)]
+            )
     return list(found)
 
 
@@ -62,6 +64,17 @@ def _selector(run: Run) -> Iterator[Needed]:
         yield Needed(f"selector {run.selector.plugin_name}", str(missing))
     except UserError:  # the checks before the plan have reported it
         return
+
+
+def _suites(run: Run) -> Iterator[Needed]:
+    for name, suite in run.suites.items():
+        try:
+            if hasattr(suite, "check"):
+                suite.check()
+        except NotAtHand as missing:
+            yield Needed(f"suite {name}", str(missing))
+        except UserError:
+            continue
 
 
 def _commits(cell: Cell) -> Iterator[Needed]:

@@ -123,9 +123,20 @@ def _basis_lines(plan: Plan) -> Iterator[str]:
 
 
 def detectable_lines(plan: Plan) -> Iterator[str]:
-    """A sentence for each suite and model: the smallest difference that the planned seeds can show."""
-    for (suite, model), group in groupby(plan.detectable, key=lambda row: (row.suite, row.model)):
-        yield f"{suite} on {model}: {_detectable_text(list(group))}"
+    """For each suite and model the smallest difference that the planned seeds can show; one sentence where it is the same."""
+    places: dict[str, list[tuple[str, str]]] = {}
+    for place, group in groupby(plan.detectable, key=lambda row: (row.suite, row.model)):
+        places.setdefault(_detectable_text(list(group)), []).append(place)
+    for text, alike in places.items():
+        yield f"{_places_text(alike)}: {text}"
+
+
+def _places_text(places: Sequence[tuple[str, str]]) -> str:
+    """`mmlu, gsm8k on llama-2-7b, llama-2-13b`, or each by itself if not every suite is there on every model."""
+    suites, models = (list(dict.fromkeys(names)) for names in zip(*places))
+    if len(places) == len(suites) * len(models):
+        return f"{', '.join(suites)} on {', '.join(models)}"
+    return ", ".join(f"{suite} on {model}" for suite, model in places)
 
 
 def _detectable_text(rows: Sequence[Detectable]) -> str:

@@ -103,6 +103,11 @@ def filtered_in_memory(fingerprint: str) -> Pool | None:
     return next((one.pool for one in _filtered.values() if one.pool.fingerprint.startswith(fingerprint)), None)
 
 
+def asks_for_leaks(run: Run) -> bool:
+    """Whether a filter of the run needs to know the test items."""
+    return any(leak_setting(source, run) != "report" for source in (run.pool, *run.targets.values()))
+
+
 def forget_filtered() -> None:
     """Apply every filter anew when its pool is next asked for."""
     _filtered.clear()

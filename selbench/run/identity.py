@@ -73,36 +73,47 @@ def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     """
     # Suites come first: a filter asks them for their items, and one that cannot work here is told of whether or not the
     # commits of its data are known.
-    check_suites(runs)
+    check_suites(runs, at_hand)
     keys = [checked_key(run, at_hand) for run in runs]
-    for sentence in dict.fromkeys(sentence for run in runs for sentence in scorer_warnings(run)):
+    for sentence in dict.fromkeys(sentence for run in runs for sentence in scorer_warnings(run, at_hand)):
         log.warning(sentence)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
 
 
-def scorer_warnings(run: Run) -> list[str]:
+def scorer_warnings(run: Run, at_hand: bool = True) -> list[str]:
     """What the selector's `check_scorer`, and those of the selectors that it holds, warn of; a selector need not have one.
 
-    Raises their UserError for a scorer that they cannot work with.
+    Raises their UserError for a scorer that they cannot work with; with `at_hand` False, what cannot be looked up is passed over.
     """
     found, asked = [], [run.selector]
     while asked:
         selector = asked.pop()
         asked += held_selectors(selector)
         if selector.uses_scorer and hasattr(selector, "check_scorer"):
-            found += [str(sentence) for sentence in selector.check_scorer(run.scorer) or ()]
+            try:
+                found += [str(sentence) for sentence in selector.check_scorer(run.scorer) or ()]
+            except NotAtHand:
+                if at_hand:
+                    raise
     return found
 
 
-def check_suites(runs: Sequence[Run]) -> None:
-    """Raises the UserError of the first suite whose own `check` finds a mistake; a suite need not have one."""
+def check_suites(runs: Sequence[Run], at_hand: bool = True) -> None:
+    """Raises the UserError of the first suite whose own `check` finds a mistake; a suite need not have one.
+
+    With `at_hand` False, what a suite lacks on this machine is no mistake.
+    """
     checked = set()
     for run in runs:
         for suite in run.suites.values():
             if hasattr(suite, "check") and repr(suite) not in checked:
                 checked.add(repr(suite))
-                suite.check()
+                try:
+                    suite.check()
+                except NotAtHand:
+                    if at_hand:
+                        raise
 
 
 def new_record(run: Run) -> Record:

@@ -106,7 +106,7 @@ class Borrowed:
         some = np.isin(measure, measure[self._known])
         tables = [len(np.unique(table[self._known & (arm == one)])) for one in np.unique(arm)]
         shown = np.array(tables)[np.unique(arm, return_inverse=True)[1]]
-        self._value = np.where(some, _trust(shown, self._counted), 0.0)
+        self._value = np.where(some, _trust(shown, np.asarray(self._counted, dtype=np.float64)), 0.0)
         # What a cell's own variance adds to that of cells which share its luck.
         self.own_df = np.where(self._known, self.df, 0.0)
         if self._shares_luck:

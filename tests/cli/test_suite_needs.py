@@ -9,6 +9,7 @@ from helpers.benchmark_data import write_code_eval
 from selbench_plugins.suites import _task_needs
 
 VERBS = pytest.mark.parametrize("verb", [["-m"], ["plan", "-m"], ["plan"], []], ids=" ".join)
+RUNS = pytest.mark.parametrize("verb", [["-m"], []], ids=" ".join)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def no_cells(tmp_path: Path) -> bool:
     return not [*(tmp_path / "outputs").glob("runs/*"), *(tmp_path / "outputs").glob("store/selection/*")]
 
 
-@VERBS
+@RUNS
 @pytest.mark.parametrize("suites", ["ifeval", "toy_suite,ifeval", "gsm8k,ifeval", "common"])
 def test_a_module_that_one_suite_lacks_is_named_with_its_extra(selbench, base, tmp_path, without_modules, verb, suites):
     refused = selbench(*verb, *base, f"suite=[{suites}]")
@@ -35,6 +36,13 @@ def test_a_module_that_one_suite_lacks_is_named_with_its_extra(selbench, base, t
     assert "task 'ifeval' needs the Python modules immutabledict and langdetect" in refused.err
     assert 'pip install "selbench[ifeval]"' in refused.err
     assert "hub" not in refused.err.partition("error:")[2]
+
+
+def test_a_plan_goes_on_and_says_what_is_missing(selbench, base, without_modules):
+    planned = selbench("plan", "-m", *base, "suite=[toy_suite,ifeval]")
+    assert planned.status == 0, planned.err
+    needed = planned.out.partition("Needed before a run, and not on this machine:")[2]
+    assert "suite ifeval: task 'ifeval' needs the Python modules immutabledict and langdetect" in needed
 
 
 def test_the_suites_that_lack_nothing_are_planned(selbench, base, without_modules):
@@ -55,8 +63,8 @@ def test_a_plan_with_permission_runs_nothing(selbench, base, tmp_path, monkeypat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     plan = ["plan", *base, "suite=humaneval", "suite.humaneval.unsafe_code=true"]
-    refused = selbench(*plan)
-    assert refused.status == 2 and "the metric 'code_eval' of the evaluate library" in refused.err
+    lacking = selbench(*plan)
+    assert lacking.status == 0 and "the metric 'code_eval' of the evaluate library" in lacking.out
     write_code_eval(tmp_path / "modules")
     (code,) = (tmp_path / "modules").rglob("code_eval.py")
     code.write_text("raise SystemExit('it was run')")
