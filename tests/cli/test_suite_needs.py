@@ -97,7 +97,7 @@ process_docs: !function theirs_code.process
 """
 
 
-@VERBS
+@RUNS
 def test_a_suite_of_anothers_that_needs_a_module(selbench, base, tmp_path, verb):
     (tmp_path / "plugin" / "tasks").mkdir(parents=True)
     (tmp_path / "plugin" / "theirs.py").write_text(PLUGIN)
