@@ -32,12 +32,13 @@ PER_TARGET = ("alignment", "margin", "sign_differs", "explained")
     fidelity="from public notes on the paper and its reviews; no official code was found",
 )
 class Nait:
-    """Examples whose activation drift points most strongly along the main direction of a target capability's drift.
+    """Examples whose activation drift is most similar to the main direction of a target capability's drift.
 
     The drift of an example is how its activations differ between its tokens (`drift`). For every target capability
-    and layer, the direction is the first principal component of the drifts of up to `samples` target examples, turned
-    to point along the mean of what `sign` names. The score of an example is the sum over layers of the dot product of
-    its own vector (`candidate`) and that direction. docs/methods/nait.md says what is from the paper and what is ours.
+    and layer, the direction is the first singular vector of the drifts of up to `samples` target examples, turned
+    to point along the mean of what `sign` names. The score of an example is the sum over layers of the cosine of
+    its own vector (`candidate`) and that direction. docs/methods/nait.md says what is from the paper and what is ours; its
+    literal reading of the notes on the paper is `centre=true score=dot positions=every`.
 
     Where the last token is read, target examples that the scorer cannot read to their end are left out. Examples of the
     pool keep their score, by the last token that is read, and are flagged in the diagnostics (`cut`).
@@ -49,8 +50,8 @@ class Nait:
             (last), or the mean of all tokens (mean).
         sign: the mean that a direction is turned along: of the drifts (drift), or of the drifts without their first token
             (without_first), which is the same in every example where a BOS or a fixed template comes first.
-        centre: whether the mean drift is subtracted before the principal component is taken.
-        score: dot, or cosine: each projection is divided by the lengths of the vector and of the direction.
+        centre: whether the mean drift is subtracted first, so that the direction is a principal component.
+        score: cosine: each projection is divided by the lengths of the vector and of the direction; or dot.
         merge: for several capabilities: equal shares of the budget for each ranking (quota), or one ranking by the sum
             of z-scores (zscore).
         layer_norm: none, or unit: each layer's projections are divided by their standard deviation over the pool.
@@ -69,8 +70,8 @@ class Nait:
     drift: Literal["last_minus_first", "mean_minus_first"] = "last_minus_first"
     candidate: Literal["drift", "last", "mean"] = "drift"
     sign: Sign = "without_first"
-    centre: bool = True
-    score: Literal["dot", "cosine"] = "dot"
+    centre: bool = False
+    score: Literal["dot", "cosine"] = "cosine"
     merge: Literal["quota", "zscore"] = "quota"
     layer_norm: Literal["none", "unit"] = "none"
     samples: int = 256
@@ -78,7 +79,7 @@ class Nait:
     components: int = 1
     capture: Capture = "resid"
     layers: str = "all"
-    positions: Literal["every", "all", "response"] = "every"
+    positions: Literal["every", "all", "response"] = "all"
     response: bool = True
 
     def __post_init__(self) -> None:

@@ -82,7 +82,7 @@ def run(
     **options: Any,
 ) -> tuple[Selection, Context]:
     context = Context(pool, scorer=scorer, target=targets or {"t": TARGET})
-    return Nait(**options).select(pool, Budget.of(pool, amount), context), context
+    return Nait(**{**NOTES, **options}).select(pool, Budget.of(pool, amount), context), context
 
 
 # ------------------------------------------------------------------------- a direct computation, one text at a time
@@ -115,6 +115,8 @@ def states(path: str, pool: Pool, capture: str) -> list[np.ndarray]:
     return found
 
 
+# The literal reading of the notes on the paper, which most tests compute directly.
+NOTES = {"centre": True, "score": "dot", "positions": "every"}
 READ: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "last_minus_first": lambda a: a[:, -1] - a[:, 0],
     "mean_minus_first": lambda a: a.mean(1) - a[:, 0],
@@ -503,7 +505,7 @@ def test_without_a_target_it_says_so_in_one_sentence(scorer: ModelRef) -> None:
 )
 def test_wrong_options_stop_before_any_work(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Nait(**options)
+        Nait(**{**NOTES, **options})
 
 
 def test_the_subset_of_a_target_depends_on_ids_only() -> None:
