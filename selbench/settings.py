@@ -90,6 +90,26 @@ class PlainSettings:
         changes_results=False,
     )
     fail_fast: bool = setting(False, "true: start no further cell of a grid after a failure", changes_results=False)
+    isolate: Optional[bool] = setting(  # noqa: UP045
+        None,
+        "true: run cells in a process of their own, so that one that crashes or runs out of memory fails alone; null: under "
+        "launchers other than basic, and where a time limit is set",
+        changes_results=False,
+    )
+    cell_time_limit: Optional[str] = setting(  # noqa: UP045
+        None, "the longest that a cell may take (90m, 2h, 1d): then it is ended and fails", changes_results=False
+    )
+    stage_time_limit: Optional[str] = setting(  # noqa: UP045
+        None,
+        "the longest that computing one stage (a selection, a fine-tuning) may take; then its cell is ended and fails",
+        changes_results=False,
+    )
+    attempts: int = setting(
+        2, "how often an isolated cell is tried whose process dies; errors are not tried again", changes_results=False
+    )
+    attempts_at_limit: bool = setting(
+        False, "true: a cell that reaches a time limit is tried again too", changes_results=False
+    )
     comparison: str = setting("default", "the name that records and MLflow runs are filed under", changes_results=False)
     baseline: str = setting("random", "the arm that the leaderboard compares the others with", changes_results=False)
     shared_store: bool = setting(

@@ -25,6 +25,7 @@ from selbench.config.runs import Cell, composed
 from selbench.data.commits import settled_rows
 from selbench.errors import PluginError
 from selbench.files import written_aside
+from selbench.launch.isolation import is_isolated
 from selbench.numbers import duration_text
 from selbench.settings import Run, dtype_warning
 from selbench.store.files import writing
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         keys = _checked_keys([cell.run for cell in cells])
     if typed.multirun:
         return _run_grid(typed, cells, keys, arguments)
-    return 0 if run_cell(cells[0].run) else 1
+    return 0 if run_cell(cells[0].run, isolated=is_isolated(cells[0].run)) else 1
 
 
 def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: list[str]) -> int:
