@@ -183,6 +183,16 @@ class Config(PlainSettings):
         "a folder or file of your own plugins, or several as [a,b]; default: $SELBENCH_PLUGIN_PATH",
         changes_results=False,
     )
+    stage_jobs: dict[str, Any] = setting(
+        dict,
+        "options of the launcher for the jobs that compute the stages which cells share, as stage_jobs.timeout_min=60",
+        changes_results=False,
+    )
+    cell_jobs: dict[str, Any] = setting(
+        dict,
+        "options of the launcher for the jobs that carry out cells, as cell_jobs.gpus_per_node=2",
+        changes_results=False,
+    )
     published: Any = setting(
         None, "scores of a paper to show beside the leaderboard: their source and rows", changes_results=False
     )

@@ -30,7 +30,7 @@ ALLOWED = {
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api", "declare"},
     "config": {"api", "config", "launch", "models", "plugins", "settings"},
-    "run": {"api", "data", "models", "run", "settings", "store"},
+    "run": {"api", "data", "declare", "models", "run", "settings", "store"},
     "statistics": {"statistics"},
     "launch": {"launch", "settings"},
     "report": {"console", "report", "statistics", "store"},

@@ -25,21 +25,16 @@ from selbench.store.sweeps import Sweep
 
 
 def run_launched_cell(run: Run, number: int) -> None:
-    """Run one cell of a grid, perhaps in a process of the launcher's: it shows warnings only once told to."""
+    """Run one cell of a grid that Hydra carries out in order."""
     with console.warnings_shown():
-        launcher = Outputs(run.output_dir).sweeps.open(str(run.sweep)).about["launcher"]
-        _take_share(launcher)
-        run_cell(run, number, is_isolated(run, launcher["engine"]))
+        run_cell(run, number, is_isolated(run))
 
 
-def _take_share(launcher: Mapping[str, Any]) -> None:
+def take_share(launcher: Mapping[str, Any], at_once: int | None) -> None:
     """Leave to the processes beside this one, of the same launcher, their part of the machine."""
-    if launcher["engine"] == "basic":
-        return
-    at_once = launcher["at_once"] or 1
-    use_threads(threads_of(cores_here(), at_once, os.environ))
+    use_threads(threads_of(cores_here(), at_once or 1, os.environ))
     if launcher["name"] == "processes":
-        take_gpu(gpus_here(), at_once, console.say)
+        take_gpu(gpus_here(), at_once or 1, console.say)
 
 
 def run_cell(run: Run, number: int = 0, isolated: bool = False) -> bool:
@@ -50,7 +45,7 @@ def run_cell(run: Run, number: int = 0, isolated: bool = False) -> bool:
     while True:
         try:
             about = (run, number, settled_rows())
-            return bool(_kept().call(__name__, run_for_parent.__name__, about, limits_of(run)))
+            return bool(in_kept_process(run, __name__, run_for_parent.__name__, about))
         except NotCarriedOutError as error:
             return _note_death(run, number, f"{error} (isolate=false runs it in the process of its launcher)", "")
         except ProcessEndedError as ended:
@@ -60,6 +55,11 @@ def run_cell(run: Run, number: int = 0, isolated: bool = False) -> bool:
                 return _note_death(run, number, reason, ended.stack)
             attempt += 1
             console.warn(f"{_place(run, number)}{run_title(run)}: {ended}. Attempt {attempt} of {run.attempts} begins.")
+
+
+def in_kept_process(run: Run, module: str, function: str, arguments: tuple[Any, ...]) -> Any:
+    """What a function returns in the kept process of this one, under the time limits of a run; raises as KeptProcess does."""
+    return _kept().call(module, function, arguments, limits_of(run))
 
 
 @cache

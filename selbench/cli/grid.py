@@ -11,7 +11,7 @@ import os
 import shlex
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
@@ -19,14 +19,23 @@ from selbench import console
 from selbench.cli.cells import run_cell, run_launched_cell
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
+from selbench.cli.wave_jobs import run_cell_job, run_stage_job, write_jobs
 from selbench.config.launchers import require_ready
-from selbench.config.program import CommandLine, arguments_for_hydra, command_line, hand_over, launch
+from selbench.config.program import (
+    CommandLine,
+    Wave,
+    arguments_for_hydra,
+    command_line,
+    hand_over,
+    launch,
+    launched,
+)
 from selbench.config.runs import Cell, composed
 from selbench.data.commits import settled_rows
 from selbench.errors import PluginError
 from selbench.files import written_aside
 from selbench.launch.isolation import is_isolated
-from selbench.numbers import duration_text
+from selbench.numbers import counted_text, duration_text
 from selbench.settings import Run, dtype_warning
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
@@ -64,10 +73,35 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     if warning := dtype_warning([cell.run for cell in cells]):
         console.warn(warning)
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
+    launcher = cells[0].launcher
+    sent = launched(cells, sweep.id)
+    waves = [Wave(run_launched_cell, [cell.overrides for cell in sent])]
+    if not launcher.in_order:
+        with _no_exit():
+            waves = _waves(sweep, sent)
     started = time.perf_counter()
     with watching(sweep):
-        launch(typed, cells, sweep.id, run_launched_cell)
+        launch(typed, waves)
     return _print_summary(run, sweep, time.perf_counter() - started)
+
+
+def _waves(sweep: Sweep, cells: Sequence[Cell]) -> list[Wave]:
+    """The jobs of a sweep under a launcher: one for each stage that cells share, if there are any, then one for each cell."""
+    from selbench.planning.demands import Grid
+    from selbench.planning.waves import shared_stages
+
+    runs = [cell.run for cell in cells]
+    shared = shared_stages(Grid(runs))
+    options = runs[0].resolved
+    if problem := write_jobs(sweep, runs, shared):
+        console.warn(problem)
+        shared = []
+    waves = [Wave(run_cell_job, [cell.overrides for cell in cells], options["cell_jobs"])]
+    if shared:
+        first = [cells[stage.cells[0]].overrides for stage in shared]
+        waves.insert(0, Wave(run_stage_job, first, options["stage_jobs"]))
+        console.say(f"first {counted_text(len(shared), 'stage')} that cells share, then the cells")
+    return waves
 
 
 @contextmanager
@@ -101,7 +135,7 @@ def _write_sweep(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: li
     command = shlex.join(["selbench", *arguments])
     launcher = cells[0].launcher
     if launcher.engine == "submitit_local":  # it starts all jobs at once
-        launcher = dataclasses.replace(launcher, at_once=len(cells))
+        launcher = dataclasses.replace(launcher, at_once=len(cells), stages_at_once=len(cells))
     about = dataclasses.asdict(launcher)
     sweep.start(command, runs[0].comparison, rows, budgets_by_ranking(runs), settled_rows(), about)
 

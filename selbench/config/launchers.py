@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selbench.config.composition import compose_config
+from selbench.config.held_selectors import in_hydras_words
 from selbench.config.messages import LAUNCHERS
 from selbench.errors import UserError
 from selbench.models import gpus_here
@@ -32,7 +33,8 @@ class Launcher:
     engine: str = (
         "basic"  # basic, joblib, ray, submitit_local, submitit_slurm; else the class of a launcher not known here
     )
-    at_once: int | None = 1  # jobs that it carries out at once; None where that depends on the cluster
+    at_once: int | None = 1  # cells that it carries out at once; None where that depends on the cluster
+    stages_at_once: int | None = 1  # the same of the stages that cells share, which may have options of their own
 
     @property
     def in_order(self) -> bool:
@@ -45,21 +47,49 @@ class Launcher:
         return self.name in STAY_HERE
 
 
-def launcher_of(overrides: Sequence[str], registry: Registry) -> Launcher:
-    """The launcher of a grid, from the settings of one of its cells.
+def launcher_of(overrides: Sequence[str], registry: Registry, jobs: Mapping[str, Mapping[str, Any]]) -> Launcher:
+    """The launcher of a grid, from the settings of one of its cells; `jobs` are its settings stage_jobs and cell_jobs.
 
     Raises UserError if it is not known or not installed, or has no such option.
     """
-    config = compose_config([*overrides, "hydra.mode=MULTIRUN"], registry, with_hydra=True).hydra
-    name, options = str(config.runtime.choices[LAUNCHERS]), config.launcher
-    target = str(options.get("_target_")).rpartition(".")[2]
+    overrides = [*overrides, "hydra.mode=MULTIRUN"]
+    config = compose_config(overrides, registry, with_hydra=True).hydra
+    name = str(config.runtime.choices[LAUNCHERS])
+    target = str(config.launcher.get("_target_")).rpartition(".")[2]
     engine = ENGINES.get(target, target)
-    at_once = 1 if engine == "basic" else None
+    at_once = {}
+    for setting, options in jobs.items():
+        own = config.launcher
+        if options:
+            own = _with_options(overrides, registry, setting, options)
+        at_once[setting] = _at_once(engine, own)
+    return Launcher(name, engine, at_once["cell_jobs"], at_once["stage_jobs"])
+
+
+def _with_options(overrides: Sequence[str], registry: Registry, setting: str, options: Mapping[str, Any]) -> Any:
+    """The configuration of the launcher with options of one kind of jobs. Raises UserError for those it does not have."""
+    texts = [f"hydra.launcher.{key}={in_hydras_words(value)}" for key, value in flat(options)]
+    try:
+        return compose_config([*overrides, *texts], registry, with_hydra=True).hydra.launcher
+    except UserError as error:
+        raise UserError(f"{setting}: {error}") from error
+
+
+def flat(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, each with its whole key: `ray.remote.num_gpus`."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _at_once(engine: str, options: Any) -> int | None:
     if engine == "joblib":
-        at_once = _processes(options.n_jobs)
-    elif engine == "submitit_slurm":
-        at_once = options.array_parallelism
-    return Launcher(name, engine, at_once)
+        return _processes(options.n_jobs)
+    if engine == "submitit_slurm":
+        return int(options.array_parallelism)
+    return 1 if engine == "basic" else None
 
 
 def require_ready(launcher: Launcher) -> None:

@@ -16,6 +16,7 @@ from selbench.config.grids import expand, hydras_value, only_cell, single_cell
 from selbench.config.held_selectors import in_hydras_words, name_and_rest, selector_options
 from selbench.config.launchers import Launcher, launcher_of, require_one_launch
 from selbench.config.schemas import registered
+from selbench.errors import UserError
 from selbench.models import gpu_is_here
 from selbench.plugins import Registry
 from selbench.presets import presets
@@ -44,7 +45,7 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     expanded = expand(found, registry)
     require_one_launch(expanded)
     cells = _distinct(compose_cell(cell, registry) for cell in expanded)
-    launcher = _launcher(cells[0].overrides, registry)
+    launcher = _launcher(cells, registry)
     # With a GPU here, bfloat16 is what a machine elsewhere would be given too.
     elsewhere = not launcher.stays_here and not gpu_is_here()
     return [
@@ -86,12 +87,19 @@ def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str
     return found
 
 
-def _launcher(overrides: Sequence[str], registry: Registry) -> Launcher:
-    """The launcher of a grid, from the settings of one of its cells; Hydra is asked only where they may name one."""
-    keys = [text.partition("=")[0].lstrip("+~") for text in overrides]
-    if not any(key.startswith(("hydra/", "hydra.", "experiment")) for key in keys):
+def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:
+    """The launcher of a grid; Hydra is asked only where the settings may name one.
+
+    Raises UserError if cells differ in the options of its jobs, or as `launcher_of` does.
+    """
+    jobs = {name: cells[0].run.resolved[name] for name in ("stage_jobs", "cell_jobs")}
+    for name, options in jobs.items():
+        if any(cell.run.resolved[name] != options for cell in cells):
+            raise UserError(f"{name} differs between cells: all cells of a grid have one launcher, with one {name}.")
+    keys = [text.partition("=")[0].lstrip("+~") for text in cells[0].overrides]
+    if not any(key.startswith(("hydra/", "hydra.", "experiment")) for key in keys) and not any(jobs.values()):
         return Launcher()
-    return launcher_of(overrides, registry)
+    return launcher_of(cells[0].overrides, registry, jobs)
 
 
 def _distinct(cells: Iterable[Cell]) -> list[Cell]:
