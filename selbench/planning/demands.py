@@ -7,14 +7,14 @@ hash) takes its place, the same for all cells that are sure to share the stage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.declare import features_needed, held_selectors
+from selbench.declare import features_with_inner, held_selectors
 from selbench.models import fingerprint
 from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage
@@ -206,7 +206,7 @@ class Grid:
 
     def _add_features(self, cell: Cell) -> None:
         run = cell.run
-        for spec in _feature_specs(run.selector, context_seed(run.selector, run.seed)):
+        for spec in features_with_inner(run.selector, context_seed(run.selector, run.seed)):
             scorer = run.scorer if spec.needs_scorer else None
             feature = FeatureStage(spec, cell.pool, scorer)
             stage, key = feature.kind, feature.key
@@ -264,14 +264,3 @@ class Grid:
 def _cell_of(number: int, run: Run, records: Records) -> Cell:
     new = new_record(run)
     return Cell(number, run, new.key, run_axes(run).name, records.read(new.key), new.hub)
-
-
-def _feature_specs(selector: Any, seed: int) -> Iterator[Any]:
-    """The features that a selector says it needs, each after the features that it is built on."""
-    for spec in features_needed(selector, seed):
-        # An inner feature that looks through no model is computed along with the outer one, and not kept.
-        inner = (
-            [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []
-        )
-        yield from (part for part in inner if getattr(part, "needs_scorer", False))
-        yield spec

@@ -81,6 +81,26 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
     return record, False
 
 
+def record_death(run: Run, reason: str, stack: str = "") -> Record:
+    """The record of a run whose process died, or was ended, without leaving one: failed, for this reason.
+
+    `stack` is where the process was, as far as it is known. A record that another process has finished meanwhile stands.
+    """
+    records, record = Outputs(run.output_dir).records, new_record(run)
+    with open_store(run).lock("run", record.key, record.name):
+        found = records.read(record.key)
+        if found and found.status == "finished" and found.created >= _command_start(run):
+            return found
+        record.reason, record.versions = reason, versions()
+        if stack:
+            file = records.folder(record.key) / TRACEBACK
+            with writing(file.parent), written_aside(file) as aside:
+                aside.write_text(stack)
+            record.reason += f" (traceback: {file})"
+        records.write(record)
+    return record
+
+
 def _keep_traceback(folder: Path) -> Path:
     """Write the traceback of the error being handled beside the record, and say where."""
     with written_aside(folder / TRACEBACK) as aside:
