@@ -31,7 +31,7 @@ def checked_key(run: Run, commits: bool = True) -> str:
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
-    refused, a chat template that cannot write the examples, what the selector's own `check` finds, a commit that cannot be
+    refused, a chat template that cannot write the examples, what the `check` of the selector or trainer finds, a commit that cannot be
     found out.
     """
     if hasattr(run.selector, "check"):
@@ -40,6 +40,8 @@ def checked_key(run: Run, commits: bool = True) -> str:
         require_complete(model)
     pool = pool_of(run).pool
     if not run.selector.selects_nothing:
+        if hasattr(run.trainer, "check"):
+            run.trainer.check(run.model)
         context_of(run)
         require_template_fits(run.model, pool)
     if run.selector.uses_scorer:
