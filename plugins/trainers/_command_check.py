@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ PLACEHOLDERS = (
     "resume",
     "seed",
 )
+# Keys of a tool's config whose values are secrets. Others end in "token" too: pad_token.
+SECRET_KEY = re.compile(r"(?i)(^(password|secret)|(hub|hf|auth)_token|api_key)$")
 # Options that do something only where a template names one of these placeholders.
 USED_BY = {
     "epochs": ("epochs",),
@@ -134,14 +137,11 @@ def _require_no_secrets(options: Any, config: Mapping[str, Any]) -> None:
                 "is started in, which the program inherits."
             )
     for key, value in _entries(config):
-        if key.lower() in ("password", "secret") or key.lower().endswith(
-            ("hub_token", "hf_token", "api_key", "auth_token")
-        ):
-            if isinstance(value, str) and value and not names_in(value):
-                raise UserError(
-                    f"trainer.config.{key} looks like a secret, and options are recorded: set it in the environment that "
-                    "selbench is started in, which the program inherits."
-                )
+        if SECRET_KEY.search(key) and isinstance(value, str) and value and not names_in(value):
+            raise UserError(
+                f"trainer.config.{key} looks like a secret, and options are recorded: set it in the environment that "
+                "selbench is started in, which the program inherits."
+            )
 
 
 def _entries(config: Any) -> Iterator[tuple[str, Any]]:
@@ -155,30 +155,24 @@ def _entries(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _require_program(words: Sequence[str], options: Any) -> None:
-    for word in words:
-        found = PLACEHOLDER.fullmatch(word)
-        if found and found[2] in options.values and options.values[found[2]] is None:
-            raise UserError(f"trainer.values.{found[2]} is not set, and the command needs it.")
-    program = words[0] if words[0] != "{python}" else sys.executable
-    if names_in(program):
-        if names_in(program) <= set(options.values):
-            program = (
-                str(options.values[PLACEHOLDER.fullmatch(program)[2]]) if PLACEHOLDER.fullmatch(program) else program
-            )
-        else:
-            raise UserError(f"trainer.command: the program cannot be {program}.")
+    """Raises UserError if the program, or a script among its arguments, is not there."""
+    known = {**options.values, "python": sys.executable}
+    plain = [_settled(word, known) for word in words]
     path = options.env.get("PATH") or os.environ.get("PATH")
-    if shutil.which(program, path=path) is None:
-        where = "is not a program that can be run" if os.path.dirname(program) else "is not on PATH"
-        raise UserError(f"trainer.command: {program} {where}; install it, or name it with its folder.")
-    if options.version_command:
-        return
-    # A script that is given as the argument of an interpreter.
-    for word in words[1:]:
-        if (
-            word.endswith((".py", ".sh"))
-            and not names_in(word)
-            and not word.startswith("-")
-            and not Path(word).is_file()
-        ):
+    if shutil.which(plain[0], path=path) is None:
+        where = "is not a program that can be run" if os.path.dirname(plain[0]) else "is not on PATH"
+        raise UserError(f"trainer.command: {plain[0]} {where}; install it, or name it with its folder.")
+    for word in plain[1:]:
+        script = word.endswith((".py", ".sh")) and not word.startswith("-") and not names_in(word)
+        if script and not Path(word).is_file():
             raise UserError(f"trainer.command: there is no file {word} (seen from {os.getcwd()}).")
+
+
+def _settled(word: str, known: Mapping[str, Any]) -> str:
+    """A word that is one placeholder whose value is known already. Raises UserError if that value is None."""
+    found = PLACEHOLDER.fullmatch(word)
+    if not found or found[2] not in known:
+        return word
+    if known[found[2]] is None:
+        raise UserError(f"trainer.values.{found[2]} is not set, and the command needs it.")
+    return os.path.expanduser(str(known[found[2]]))

@@ -114,13 +114,14 @@ class Command:
 
     def identity(self) -> dict[str, Any]:
         """The options that can change the model, with the content of the files that they name, and the program's version."""
-        apart = ("command", "config", "config_file", "files", "code", "timeout", "version_command")
+        apart = ("command", "config", "config_file", "files", "values", "code", "timeout", "version_command")
         same = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in apart}
         return {
             **same,
             "command": with_file_content(self._words),
             "config": with_file_content(self._whole_config()),
             "files": with_file_content(self.files),
+            "values": with_file_content(self.values),
             "code": [content_of(Path(path).expanduser(), "trainer.code") for path in self.code],
             "version": self._version(),
         }

@@ -1,4 +1,4 @@
-"""Writing selected examples for other tools: as Alpaca, ShareGPT or chat-messages rows in JSON Lines, JSON, CSV or Parquet, or bare ids."""
+"""Writing selected examples for other tools: Alpaca, ShareGPT or chat-messages rows as JSON Lines, JSON, CSV, Parquet, or ids."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def export(
     """Write the examples with these ids, in this order, and return the path.
 
     Forms: "alpaca" (as LLaMA-Factory reads it), "sharegpt" (turns of `from` and `value`), "messages" (as TRL reads it), "ids"
-    (one id a line). All but the last are written as the ending of the path says (ENDINGS; JSON Lines without an ending), and can be read back with `pool=file
-    pool.path=...`. A file named .gz is compressed. The file appears complete or not at all.
+    (one id a line). All but the last are written as the ending of the path says (ENDINGS; JSON Lines without an ending), and
+    can be read back with `pool=file pool.path=...`. A file named .gz is compressed. The file appears complete or not at all.
 
     Args:
         others: id -> further columns to write, which give way to columns of the form.

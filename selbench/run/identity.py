@@ -31,8 +31,8 @@ def checked_key(run: Run, commits: bool = True) -> str:
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
-    refused, a chat template that cannot write the examples, what the `check` of the selector or trainer finds, a commit that cannot be
-    found out.
+    refused, a chat template that cannot write the examples, what the `check` of the selector or trainer finds, a commit that
+    cannot be found out.
     """
     if hasattr(run.selector, "check"):
         run.selector.check()
