@@ -151,6 +151,8 @@ class Command:
         )
         if failed := tool.failure():
             raise UserError(f"trainer 'command': `{tool.command}` {failed}.{resumed} {tool.tail()}")
+        # Out of the folder that survives: a training that has ended is not gone on with.
+        output = output.rename(folder / "left")
         try:
             found = found_folder(output, self.checkpoint)
             tuned = kept_model(found, context.scratch / "model", model, self.result)
@@ -160,7 +162,8 @@ class Command:
             require_loads(tuned)
         except UserError as wrong:
             raise UserError(
-                f"trainer 'command': the model that `{tool.command}` has left in {found} cannot be loaded: {wrong}. {tool.tail()}"
+                f"trainer 'command': the model that `{tool.command}` has left in {{output}}/{found.relative_to(output)} "
+                f"cannot be loaded: {wrong}. {tool.tail()}"
             ) from wrong
         context.log(tool_s=tool.seconds)
         self._keep_log(folder, kept, context.scratch)
