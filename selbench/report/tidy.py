@@ -51,8 +51,8 @@ Row = dict[str, Any]
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
-    Only results by the newest code stand (see store.newest). The base model, which has no trainer, gets a row in every
-    setting that it can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
+    Only results by the newest code stand (see store.newest). The base model and models trained elsewhere, which have
+    no trainer, get a row in every setting that they can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
     """
     return _tidy_table(records, _suite_rows)
 
@@ -72,7 +72,7 @@ def _tidy_table(records: Iterable[Record], scores: Callable[[Record, Names], Ite
     )
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    # The base model joins every setting that shares its SHARED columns, and takes over that setting's trainer.
+    # What has no trainer joins every setting that shares its SHARED columns, and takes over that setting's trainer.
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
     training = list(TRAINING)
@@ -170,7 +170,8 @@ def _trained(record: Record) -> Row:
         "tokens_fit": facts.response_tokens_kept,
         "tokens_lost": facts.lost,
     }
-    unknown = 0.0 if untuned else math.nan
+    # What a model trained elsewhere has seen of its selection is not known.
+    unknown = 0.0 if untuned and not record.selection.examples else math.nan
     found = {name: unknown if value is None else float(value) for name, value in known.items()}
     return {**found, "context": math.nan if facts.context is None else float(facts.context)}
 
