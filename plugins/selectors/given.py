@@ -28,14 +28,14 @@ class Given:
         tuned: the model that was fine-tuned on these examples: a folder, or a name on the hub.
         revision: of a `tuned` on the hub.
         adapter: or the folder of a LoRA adapter that was, for the model of the run.
-        name: what the arm is called instead of `given FILE`.
+        called: what the arm is called instead of `given FILE`.
     """
 
     ids: str = ""
     tuned: Optional[str] = None  # noqa: UP045 (OmegaConf on Python 3.10 wants typing's spelling)
     revision: Optional[str] = None  # noqa: UP045
     adapter: Optional[str] = None  # noqa: UP045
-    name: str = ""
+    called: str = ""
 
     def __post_init__(self) -> None:
         if self.tuned and self.adapter:
@@ -52,7 +52,7 @@ class Given:
 
     def label(self) -> str:
         """`given core`, `given core, trained elsewhere`."""
-        name = self.name or f"given {Path(self.ids).name.partition('.')[0]}"
+        name = self.called or f"given {Path(self.ids).name.partition('.')[0]}"
         return f"{name}, trained elsewhere" if self.tuned or self.adapter else name
 
     def check(self) -> None:

@@ -5,9 +5,13 @@
     python _example_tool.py --data=selection.jsonl --model=FOLDER --output=FOLDER --seed=0 --epochs=1 --learning_rate=1e-3
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import random
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def main() -> None:
@@ -27,7 +31,7 @@ def main() -> None:
 
     torch.manual_seed(chosen.seed)
     tokenizer = AutoTokenizer.from_pretrained(chosen.model)
-    model = AutoModelForCausalLM.from_pretrained(chosen.model, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(chosen.model, dtype=torch.float32)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     with open(chosen.data, encoding="utf-8") as file:
@@ -62,7 +66,7 @@ def main() -> None:
     tokenizer.save_pretrained(chosen.output)
 
 
-def encoded(tokenizer, messages, longest):  # type: ignore[no-untyped-def]
+def encoded(tokenizer: Any, messages: Sequence[Mapping[str, str]], longest: int) -> tuple[list[int], list[int]]:
     """(ids, labels) of one conversation, cut to `longest` tokens; labels are -100 before the last message."""
     prompt = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template(messages, tokenize=False)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class ToolProcess:
         text = shlex.join(self.words)
         return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Generator[str, None, None]:
         """Start the program, and yield the lines of its log until it has ended.
 
         Whenever the iteration ends, also by KeyboardInterrupt or `close()`, the program and its children have ended, and

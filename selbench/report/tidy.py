@@ -52,7 +52,8 @@ def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
     Only results by the newest code stand (see store.newest). The base model and models trained elsewhere, which have
-    no trainer, get a row in every setting that they can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
+    no trainer, get a row in every setting that they can be compared in, whatever the trainer. Raises UserError if two runs fall
+    on one place.
     """
     return _tidy_table(records, _suite_rows)
 
@@ -78,6 +79,13 @@ def _tidy_table(records: Iterable[Record], scores: Callable[[Record, Names], Ite
     training = list(TRAINING)
     placed = rows[untuned].drop(columns=training).merge(settings, on=list(SHARED), how="left")
     placed[training] = placed[training].fillna("")
+    # A model trained elsewhere has a seed, though nobody knows which. It counts as one of the first seed of its setting, so
+    # that its seed noise is that of an arm with one seed: as an arm without noise it would win verdicts by luck.
+    elsewhere = placed["examples"] > 0
+    if elsewhere.any():
+        first = rows[~untuned].groupby(SETTING)["seed"].min()
+        keys = placed.loc[elsewhere, SETTING].itertuples(index=False, name=None)
+        placed.loc[elsewhere, "seed"] = [first.get(key, 0) for key in keys]
     return pd.concat([rows[~untuned], placed], ignore_index=True)
 
 

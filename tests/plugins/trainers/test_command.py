@@ -146,6 +146,7 @@ def test_seeds_reach_the_tool(base: ModelRef, tmp_path: Path) -> None:
     assert load_tokenizer(models[0]).get_vocab() == load_tokenizer(base).get_vocab()
 
 
+@pytest.mark.slow
 def test_an_adapter_is_loaded_with_its_base(base: ModelRef, tmp_path: Path) -> None:
     tuned, context = train(tool("adapter"), base, tmp_path)
     assert (tuned.path, tuned.adapter) == (base.path, str(context.scratch / "model"))
