@@ -54,7 +54,8 @@ def run_stage_job(run: Run, number: int) -> None:
     """Compute one stage of the first wave: the first that is ready and that no other job has taken."""
     with console.warnings_shown():
         sweep = Outputs(run.output_dir).sweeps.open(str(run.sweep))
-        stages, runs = read_json(sweep.folder / STAGES) or [], pickle.loads((sweep.folder / RUNS).read_bytes())
+        stages: Any = read_json(sweep.folder / STAGES) or []
+        runs = pickle.loads((sweep.folder / RUNS).read_bytes())
         launcher = sweep.about["launcher"]
         take_share(launcher, launcher["stages_at_once"])
         results = sweep.folder / "stages"

@@ -25,6 +25,7 @@ from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, context_seed, make_budget
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.trained_elsewhere import trained_elsewhere
 from selbench.run.training_lengths import TrainingLengths
 from selbench.settings import Run
 from selbench.store.facts import HubCommit
@@ -112,6 +113,9 @@ class Grid:
         budget, exact = self._budget_of(cell)
         if budget is None:  # the arm `base`: nothing is selected and nothing trained
             return self._add_evaluations(cell, fingerprint(run.model), True, 0)
+        if tuned := trained_elsewhere(run):
+            self._add_selection(cell, budget, exact)
+            return self._add_evaluations(cell, fingerprint(tuned), True, 0)
         measured = TrainingLengths(pool, run.model).key
         self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
         selection = self._add_selection(cell, budget, exact)

@@ -27,6 +27,7 @@ from selbench.run.plugin_call import described
 from selbench.run.select import Selected, SelectionStage, selection_facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.trained_elsewhere import is_fine_tuned, trained_elsewhere
 from selbench.run.training_lengths import TrainingLengths, context_of
 from selbench.settings import Run
 from selbench.store.cost import total_cost
@@ -188,6 +189,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
 
     if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
+    elif tuned := trained_elsewhere(run):
+        say("not fine-tuning: the model was trained elsewhere")
+        results = _evaluate_all(run, fingerprint(tuned), lambda: tuned, store, say)
     else:
         _note_lengths(record, run, pool, np.asarray(positions), store, say)
         training = TrainingStage(run.trainer, chosen, run.model, run.seed)
@@ -217,8 +221,8 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
 
     `model` is called only if a suite has to be run.
     """
-    # The arm `base` has no seed: one evaluation of it stands beside those of all seeds.
-    seed = 0 if run.selector.selects_nothing else run.seed
+    # The arm `base`, and one trained elsewhere, have no seed: one evaluation of it stands beside those of all seeds.
+    seed = run.seed if is_fine_tuned(run) else 0
     stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.suites.items()}
     return {name: stage.result(store, model, say) for name, stage in stages.items()}
 
