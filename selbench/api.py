@@ -489,13 +489,20 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 
 
 class Selector(Protocol):
-    """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()` (docs/plugins.md)."""
+    """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()` (docs/plugins.md).
+
+    Mistakes that show before any work are raised by `check()` and `check_budget(budget)`, where it has them. One that brings
+    a model tuned elsewhere on what it selects has `trained_model(model) -> ModelRef | None`.
+    """
 
     def select(self, pool: Pool, budget: Budget, context: Context, /) -> Selection: ...
 
 
 class Trainer(Protocol):
-    """Fine-tunes a model, and returns where the result is: in a folder of the context's scratch."""
+    """Fine-tunes a model, and returns where the result is: in a folder of the context's scratch.
+
+    It may also have `identity()`, and `check(model)`, which raises UserError for mistakes that show before any work.
+    """
 
     def train(self, examples: Sequence[Example], model: ModelRef, context: Context, /) -> ModelRef: ...
 

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from selbench.errors import PluginError, UserError, unknown
@@ -134,6 +134,19 @@ def features_needed(selector: Any, seed: int) -> Sequence[Any]:
     except TypeError:
         return [*needs(), *inner]
     return [*needs(seed), *inner]
+
+
+def features_with_inner(selector: Any, seed: int) -> Iterator[Any]:
+    """The features that a selector says it needs, each after the features that it is built on and that are kept too."""
+    for spec in features_needed(selector, seed):
+        yield from inner_features(spec)
+        yield spec
+
+
+def inner_features(spec: Any) -> list[Any]:
+    """The features that a feature is built on; without one that looks through no model, which is computed with the outer one."""
+    inner = [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []
+    return [part for part in inner if getattr(part, "needs_scorer", False)]
 
 
 def held_selectors(plugin: Any) -> list[Any]:

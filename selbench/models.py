@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -236,12 +237,26 @@ def gpu_is_here() -> bool:
         "+cpu"
     ):
         return False
+    return _driver_gpus() > 0
+
+
+def gpus_here() -> list[str]:
+    """The GPUs that a command on this machine may use, as CUDA_VISIBLE_DEVICES names them; those it lists are believed."""
+    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [name.strip() for name in listed.split(",")]
+        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
+    return [str(number) for number in range(_driver_gpus())] if gpu_is_here() else []
+
+
+def _driver_gpus() -> int:
+    """The number of GPUs that NVIDIA's driver has; 0 without a driver."""
     try:
         driver = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
         count = ctypes.c_uint(0)
-        return driver.nvmlInit_v2() == 0 and driver.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 and count.value > 0
+        known = driver.nvmlInit_v2() == 0 and driver.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
+        return count.value if known else 0
     except (OSError, AttributeError):  # no driver, or one without these functions
-        return False
+        return 0
 
 
 def resolved_dtype(dtype: str) -> str:

@@ -58,6 +58,14 @@ class Tracking:
     uri: Optional[str] = None  # noqa: UP045 (OmegaConf on Python 3.10 wants typing's spelling)
 
 
+@dataclass
+class Jobs:
+    """Options of the launcher by the kind of its jobs."""
+
+    stages: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, Any] = field(default_factory=dict)
+
+
 # Not frozen, because OmegaConf would make the nodes of a frozen dataclass read-only.
 @dataclass
 class PlainSettings:
@@ -90,6 +98,26 @@ class PlainSettings:
         changes_results=False,
     )
     fail_fast: bool = setting(False, "true: start no further cell of a grid after a failure", changes_results=False)
+    isolate: Optional[bool] = setting(  # noqa: UP045
+        None,
+        "true: run cells in a process of their own, so that one that crashes or runs out of memory fails alone; null: under "
+        "launchers other than basic, and where a time limit is set",
+        changes_results=False,
+    )
+    cell_time_limit: Optional[str] = setting(  # noqa: UP045
+        None, "the longest that a cell may take (90m, 2h, 1d): then it is ended and fails", changes_results=False
+    )
+    stage_time_limit: Optional[str] = setting(  # noqa: UP045
+        None,
+        "the longest that computing one stage (a selection, a fine-tuning) may take; then its cell is ended and fails",
+        changes_results=False,
+    )
+    attempts: int = setting(
+        2, "how often an isolated cell is tried whose process dies; errors are not tried again", changes_results=False
+    )
+    attempts_at_limit: bool = setting(
+        False, "true: a cell that reaches a time limit is tried again too", changes_results=False
+    )
     comparison: str = setting("default", "the name that records and MLflow runs are filed under", changes_results=False)
     baseline: str = setting("random", "the arm that the leaderboard compares the others with", changes_results=False)
     shared_store: bool = setting(
@@ -167,6 +195,12 @@ class Config(PlainSettings):
     plugin_path: Any = setting(
         None,
         "a folder or file of your own plugins, or several as [a,b]; default: $SELBENCH_PLUGIN_PATH",
+        changes_results=False,
+    )
+    jobs: Jobs = setting(
+        Jobs,
+        "options of the launcher for one kind of jobs: jobs.stages.timeout_min=60 for those that compute the stages which "
+        "cells share, jobs.cells.gpus_per_node=2 for the cells",
         changes_results=False,
     )
     published: Any = setting(

@@ -5,28 +5,41 @@ Every cell is composed and checked before the first one starts: a mistake costs 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from selbench import console
+from selbench.cli.cells import run_cell, run_launched_cell
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.config.program import CommandLine, arguments_for_hydra, command_line, hand_over, launch
+from selbench.cli.wave_jobs import run_cell_job, run_stage_job, write_jobs
+from selbench.config.launchers import require_ready
+from selbench.config.program import (
+    CommandLine,
+    Wave,
+    arguments_for_hydra,
+    command_line,
+    hand_over,
+    launch,
+    launched,
+)
 from selbench.config.runs import Cell, composed
-from selbench.data.commits import settle, settled_rows
-from selbench.errors import PluginError, UserError
+from selbench.data.commits import settled_rows
+from selbench.errors import PluginError
 from selbench.files import written_aside
-from selbench.numbers import digits_text, duration_text
+from selbench.launch.isolation import is_isolated
+from selbench.numbers import counted_text, duration_text
 from selbench.settings import Run, dtype_warning
 from selbench.store.files import writing
 from selbench.store.outputs import Outputs
-from selbench.store.records import Record, distinct
+from selbench.store.records import distinct
 from selbench.store.sweeps import PLAN, Sweep
 
 
@@ -41,10 +54,11 @@ def main(arguments: list[str]) -> int:
         return 0
     with _no_exit():
         cells = composed(typed.overrides, typed.multirun, typed.config_dir)
+        require_ready(cells[0].launcher)
         keys = _checked_keys([cell.run for cell in cells])
     if typed.multirun:
         return _run_grid(typed, cells, keys, arguments)
-    return 0 if _run_cell(cells[0].run) else 1
+    return 0 if run_cell(cells[0].run, isolated=is_isolated(cells[0].run)) else 1
 
 
 def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments: list[str]) -> int:
@@ -59,10 +73,37 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
     if warning := dtype_warning([cell.run for cell in cells]):
         console.warn(warning)
     console.say(f"sweep {sweep.id}: {len(cells)} cells")
+    launcher = cells[0].launcher
+    sent = launched(cells, sweep.id)
+    waves = [Wave(run_launched_cell, [cell.overrides for cell in sent])]
+    if not launcher.in_order:
+        with _no_exit():
+            waves = _waves(sweep, sent)
     started = time.perf_counter()
     with watching(sweep):
-        launch(typed, cells, sweep.id, _run_launched_cell)
+        problems = launch(typed, waves)
+    for problem in problems:
+        console.fail(f"a job of the launcher '{launcher.name}' has failed: {problem}")
     return _print_summary(run, sweep, time.perf_counter() - started)
+
+
+def _waves(sweep: Sweep, cells: Sequence[Cell]) -> list[Wave]:
+    """The jobs of a sweep under a launcher: one for each stage that cells share, if there are any, then one for each cell."""
+    from selbench.planning.demands import Grid
+    from selbench.planning.waves import shared_stages
+
+    runs = [cell.run for cell in cells]
+    shared = shared_stages(Grid(runs))
+    options = runs[0].resolved["jobs"]
+    if problem := write_jobs(sweep, runs, shared):
+        console.warn(problem)
+        shared = []
+    waves = [Wave(run_cell_job, [cell.overrides for cell in cells], options["cells"], may_fail=True)]
+    if shared:
+        first = [cells[stage.cells[0]].overrides for stage in shared]
+        waves.insert(0, Wave(run_stage_job, first, options["stages"], may_fail=True))
+        console.say(f"first {counted_text(len(shared), 'stage')} that cells share, then the cells")
+    return waves
 
 
 @contextmanager
@@ -94,7 +135,11 @@ def _write_sweep(sweep: Sweep, cells: list[Cell], keys: list[str], arguments: li
         {"name": run_axes(cell.run).name, "key": key, "overrides": cell.overrides} for cell, key in zip(cells, keys)
     ]
     command = shlex.join(["selbench", *arguments])
-    sweep.start(command, runs[0].comparison, rows, budgets_by_ranking(runs), settled_rows())
+    launcher = cells[0].launcher
+    if launcher.engine == "submitit_local":  # it starts all jobs at once
+        launcher = dataclasses.replace(launcher, at_once=len(cells), stages_at_once=len(cells))
+    about = dataclasses.asdict(launcher)
+    sweep.start(command, runs[0].comparison, rows, budgets_by_ranking(runs), settled_rows(), about)
 
 
 def _write_plan(sweep: Sweep, runs: list[Run]) -> tuple[str, ...]:
@@ -114,83 +159,6 @@ def _target_leaks(cells: list[Cell]) -> list[str]:
     from selbench.run.before_selecting import target_leak_sentences
 
     return target_leak_sentences([cell.run for cell in cells])
-
-
-def _run_launched_cell(run: Run, number: int) -> None:
-    """Run one cell of a grid, perhaps in a process of the launcher's: it shows warnings only once told to."""
-    with console.warnings_shown():
-        _run_cell(run, number)
-
-
-def _run_cell(run: Run, number: int = 0) -> bool:
-    """Carry out one run and note it in its sweep, if it is a cell of one. False if the run failed, which raises nothing."""
-    sweep = Outputs(run.output_dir).sweeps.open(run.sweep) if run.sweep else None
-    if sweep:
-        settle(
-            sweep.about.get("hub") or ()
-        )  # the keys of the grid are of these commits, wherever a cell is carried out
-    else:
-        ended = carry_out_and_report(run, "", lambda work: None)
-        return bool(ended and ended[0].status != "failed")
-    if run.fail_fast and sweep.failed:
-        sweep.done(number, "", "stopped", reused=False)
-        return False
-    place = f"[{number + 1}/{sweep.about['cells']}] "
-    sweep.begin(number, place)
-    ended = carry_out_and_report(run, place, lambda work: sweep.note(number, work))
-    record, reused = ended or (None, False)
-    sweep.done(number, record.key if record else "", record.status if record else "failed", reused)
-    if not console.terminal():  # on a terminal, the line under the sweep shows it
-        console.say(f"{place}{sweep.progress().line}")
-    return bool(record and record.status != "failed")
-
-
-def carry_out_and_report(run: Run, place: str, note: Callable[[str], None]) -> tuple[Record, bool] | None:
-    """Carry out a run, report its progress and its scores, and mirror its record to MLflow.
-
-    Args:
-        place: what stands before each message: the cell's number among all, or nothing for a run alone.
-        note: called with a few words for each step of the run.
-
-    Returns the record and whether it existed before; None if a mistake of the user's left no record.
-    """
-    from selbench.run.carry_out import carry_out  # imported late: it takes seconds
-    from selbench.run.identity import run_axes
-    from selbench.run.plugin_call import described
-    from selbench.tracking.mirror import mirror_record
-
-    records = Outputs(run.output_dir).records
-    title = place + run_axes(run).name
-    started = time.perf_counter()
-
-    def say(work: str) -> None:
-        note(work)
-        console.say(f"{title}: {work}")
-
-    try:
-        record, reused = carry_out(run, say)
-    except UserError as error:
-        console.fail(f"{place}{error}")
-        return None
-    except Exception as error:  # a stranger's pool may raise anything: the other cells go on
-        console.fail(f"{title}: {described(error)}")
-        return None
-    _report_record(record, place, "already done" if reused else f"{time.perf_counter() - started:.1f} s", reused)
-    if not place:
-        console.out.print(str(records.folder(record.key)), soft_wrap=True)
-    mirror_record(record, records.folder(record.key), run, reused)
-    return record, reused
-
-
-def _report_record(record: Record, place: str, how: str, reused: bool) -> None:
-    again = f" (as before; retry={record.status} runs it again)" if reused else ""
-    if record.status == "failed":
-        console.fail(f"{place}{record.name}: {record.reason}{again}")
-    elif record.status == "skipped":
-        console.say(f"{place}{record.name}: skipped, {record.reason}{again}")
-    else:
-        scores = ", ".join(f"{suite} {digits_text(value, 4)}" for suite, value in record.headline.items())
-        console.say(f"{place}{record.name}: {scores} ({how})")
 
 
 def _print_summary(run: Run, sweep: Sweep, seconds: float) -> int:

@@ -13,6 +13,7 @@ from selbench.cli.options import add_config_dir
 from selbench.errors import UserError
 
 if TYPE_CHECKING:
+    from selbench.config.runs import Cell
     from selbench.planning.plan import Plan, Settings
     from selbench.settings import Run
 
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Exit status 0 if the plan fits on the disk, 1 if not."""
     args = _parser().parse_intermixed_args(arguments)
-    runs, unknown = checked_runs(args.settings, args.multirun, args.config_dir)
+    cells, unknown = checked_cells(args.settings, args.multirun, args.config_dir)
+    runs = [cell.run for cell in cells]
 
     from selbench.planning.planner import plan_of
 
     plan = plan_of(runs, _planner_settings(args, runs[0]))
     plan = dataclasses.replace(plan, notes=(*plan.notes, *unknown))
+    if args.workers or not cells[0].launcher.in_order:
+        plan = _with_waves(plan, runs, args.workers or cells[0].launcher.at_once or 1)
     if args.json:
         console.out.print(plan.to_json(), end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     elif args.markdown:
@@ -77,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tokens of one test item, and of each example shown before it, of such a suite (default: 128)",
     )
+    parser.add_argument(
+        "--workers",
+        type=_positive_whole,
+        metavar="N",
+        help="jobs at once: plan the two waves of the grid under a launcher (default: as many as the launcher has)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="print a Markdown table, as for a proposal")
     form.add_argument("--json", action="store_true", help="print the whole plan as JSON")
@@ -117,10 +127,18 @@ def _positive_amount(text: str) -> float:
     return value
 
 
-def checked_runs(
+def _with_waves(plan: Plan, runs: Sequence[Run], workers: int) -> Plan:
+    from selbench.planning.demands import Grid
+    from selbench.planning.waves import shared_stages, waves_of
+
+    shared = shared_stages(Grid(runs, plan.settings.chars_per_token))
+    return dataclasses.replace(plan, waves=waves_of(plan, shared, workers))
+
+
+def checked_cells(
     overrides: Sequence[str], multirun: bool, config_dir: Path | None = None
-) -> tuple[list[Run], list[str]]:
-    """The runs of a command line, composed and checked as the command itself would, with stand-ins for pools that are not
+) -> tuple[list[Cell], list[str]]:
+    """The cells of a command line, composed and checked as the command itself would, with stand-ins for pools that are not
     at hand; and sentences on what is not known without these.
 
     Raises UserError for every mistake that the command itself would report, and for several output folders.
@@ -133,9 +151,9 @@ def checked_runs(
     if len({cell.run.output_dir for cell in cells}) > 1:
         raise UserError("output_dir differs between cells: plan one output folder at a time.")
     stand_ins = StandIns()
-    runs = [stand_ins.into(cell.run) for cell in cells]
-    checked_keys(runs, at_hand=False)  # the plan says what is needed
-    return runs, list(stand_ins.notes)
+    cells = [dataclasses.replace(cell, run=stand_ins.into(cell.run)) for cell in cells]
+    checked_keys([cell.run for cell in cells], at_hand=False)  # the plan says what is needed
+    return cells, list(stand_ins.notes)
 
 
 def _print_plan(plan: Plan) -> None:

@@ -76,7 +76,7 @@ def recorded_run(record: Record, folders: list[str]) -> Run:
 
 
 def _here(run: Run) -> int:
-    from selbench.cli.grid import carry_out_and_report
+    from selbench.cli.cells import carry_out_and_report
 
     ended = carry_out_and_report(run, "", lambda work: None)
     return 0 if ended and ended[0].status != "failed" else 1

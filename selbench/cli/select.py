@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from selbench.api import Pool
     from selbench.settings import Run
 
-FORMS = ("alpaca", "messages")
+FORMS = ("alpaca", "sharegpt", "messages")
 
 
 def main(arguments: list[str]) -> int:
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--form",
         choices=FORMS,
         default="alpaca",
-        help="alpaca: instruction, input, output (default); messages: chat turns",
+        help="alpaca: instruction, input, output (default); sharegpt: turns of from and value; messages: chat turns",
     )
     parser.add_argument(
         "--run", metavar="RUN", help="the selection of this run: its key, or its cell as SWEEP/3 or latest/3"

@@ -166,6 +166,9 @@ def _pair_by_seed(a: str, one: dict[int | None, Record], b: str, other: dict[int
         {seed for runs, is_fixed in zip((one, other), fixed) if not is_fixed for seed in runs if seed is not None}
     ) or [None]  # type: ignore[assignment]
     seeds = [seed for seed in seeds if (fixed[0] or seed in one) and (fixed[1] or seed in other)]
+    # A model trained elsewhere is one of a single seed, whichever that was.
+    if any(None in runs and runs[None].selection.examples for runs in (one, other)):
+        seeds = seeds[:1]
     if not seeds:
         raise UserError(f"'{a}' and '{b}' share no seed: run both under the same seeds.")
     sides = [

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from selbench.config.held_selectors import with_selectors_in_options
 from selbench.config.messages import explained
 from selbench.errors import UserError
+from selbench.launch.isolation import check_isolation
 from selbench.models import resolved_dtype
 from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
@@ -78,7 +79,7 @@ def to_run(config: DictConfig) -> Run:
     for key, thing in named.items():  # a name that follows from a path, as the record is to show it
         if "name" in resolved[key]:
             resolved[key]["name"] = thing.name
-    return Run(
+    run = Run(
         **plain,
         **objects,
         scorer=scorer,
@@ -99,6 +100,8 @@ def to_run(config: DictConfig) -> Run:
             },
         },
     )
+    check_isolation(run)
+    return run
 
 
 def _drop_stated(options: dict[str, Any], of: Any) -> None:

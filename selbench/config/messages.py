@@ -7,12 +7,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from selbench.errors import NotApplicable, UserError, unknown
 from selbench.plugins import Registry
 from selbench.presets import choices
+
+LAUNCHERS = "hydra/launcher"  # Hydra's group of launchers
+# Launchers that come with a package of their own -> the extra of selbench's that installs it.
+EXTRAS = {"joblib": "joblib", "ray": "ray", "ray_aws": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 
 @contextmanager
@@ -65,4 +70,14 @@ def _explain_choice(asked: str, registry: Registry) -> str:
         for broken in registry.broken:
             if broken.name == name:
                 return f"{group} '{name}' is broken: {broken.origin}: {broken.error}"
+    if group == LAUNCHERS:
+        return _explain_launcher(name)
     return unknown(group or "setting", name, choices(group, registry))
+
+
+def _explain_launcher(name: str) -> str:
+    if extra := EXTRAS.get(name):
+        return f"the launcher '{name}' is not installed: pip install 'selbench[{extra}]' (docs/launchers.md)."
+    hydra = GlobalHydra.instance()
+    found = hydra.config_loader().get_group_options(LAUNCHERS) if hydra.is_initialized() else []
+    return unknown(LAUNCHERS, name, {*found, *EXTRAS})

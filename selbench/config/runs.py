@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from selbench.config.composition import compose_config, to_run
 from selbench.config.grids import expand, hydras_value, only_cell, single_cell
 from selbench.config.held_selectors import in_hydras_words, name_and_rest, selector_options
+from selbench.config.launchers import Launcher, launcher_of, require_one_launch
 from selbench.config.schemas import registered
+from selbench.errors import UserError
 from selbench.models import gpu_is_here
 from selbench.plugins import Registry
 from selbench.presets import presets
 from selbench.settings import Run
-
-HERE = ("basic", "joblib", "submitit_local")  # launchers that stay on the machine
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Cell:
 
     overrides: list[str]  # key=value, one value each
     run: Run
+    launcher: Launcher = field(default_factory=Launcher)  # of its grid
 
 
 def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path | None = None) -> list[Cell]:
@@ -41,15 +42,16 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     if not multirun:
         cell = only_cell(found, registry)
         return [compose_cell(cell, registry)]
-    cells = _distinct(compose_cell(cell, registry) for cell in expand(found, registry))
-    # With a GPU here, bfloat16 is what one elsewhere would be given too; it takes a second to know the launcher.
-    if (
-        gpu_is_here()
-        or not any(cell.run.dtype_by_machine for cell in cells)
-        or _launcher(cells[0].overrides, registry) in HERE
-    ):
-        return cells
-    return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=True)) for cell in cells]
+    expanded = expand(found, registry)
+    require_one_launch(expanded)
+    cells = _distinct(compose_cell(cell, registry) for cell in expanded)
+    launcher = _launcher(cells, registry)
+    # With a GPU here, bfloat16 is what a machine elsewhere would be given too.
+    elsewhere = not launcher.stays_here and not gpu_is_here()
+    return [
+        Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere and cell.run.dtype_by_machine), launcher)
+        for cell in cells
+    ]
 
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:
@@ -85,10 +87,20 @@ def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str
     return found
 
 
-def _launcher(overrides: Sequence[str], registry: Registry) -> str:
-    """The name of Hydra's launcher that would carry out a grid, from the settings of one of its cells."""
-    config = compose_config([*overrides, "hydra.mode=MULTIRUN"], registry, with_hydra=True)
-    return str(config.hydra.runtime.choices["hydra/launcher"])
+def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:
+    """The launcher of a grid; Hydra is asked only where the settings may name one.
+
+    Raises UserError if cells differ in the options of its jobs, or as `launcher_of` does.
+    """
+    jobs = cells[0].run.resolved["jobs"]
+    if any(cell.run.resolved["jobs"] != jobs for cell in cells):
+        raise UserError(
+            "jobs differs between cells: all cells of a grid have one launcher, with the same jobs.stages and jobs.cells."
+        )
+    keys = [text.partition("=")[0].lstrip("+~") for text in cells[0].overrides]
+    if not any(key.startswith(("hydra/", "hydra.", "experiment")) for key in keys) and not any(jobs.values()):
+        return Launcher()
+    return launcher_of(cells[0].overrides, registry, jobs)
 
 
 def _distinct(cells: Iterable[Cell]) -> list[Cell]:
@@ -111,6 +123,12 @@ def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Ru
 def with_presets_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
     """The overrides with the folder of presets as one of them, so that a cell that is run alone finds it too."""
     overrides = [
-        f"{key}{sign}{hydras_value(key, value)}" for key, sign, value in (text.partition("=") for text in overrides)
+        f"{_hydras_key(key)}{sign}{hydras_value(key, value)}"
+        for key, sign, value in (text.partition("=") for text in overrides)
     ]
     return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
+
+
+def _hydras_key(key: str) -> str:
+    """A key in the words of Hydra: the options of a launcher's jobs are no settings that it knows, so they are added."""
+    return f"++{key}" if key.startswith(("jobs.stages.", "jobs.cells.")) else key

@@ -13,6 +13,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from selbench.api import ModelRef
+from selbench.config.launchers import resolvers
 from selbench.errors import UserError
 from selbench.plugins import Registry, discover, plugin_path
 from selbench.presets import packages, presets, require_distinct
@@ -51,6 +52,8 @@ def register(registry: Registry) -> None:
     Plugins.instance().register(PackagePresets)
     OmegaConf.register_new_resolver("builtin", lambda path: str(Path(str(files("selbench"))) / path), replace=True)
     OmegaConf.register_new_resolver("package", lambda name: str(files(name)), replace=True)
+    for name, function in resolvers().items():
+        OmegaConf.register_new_resolver(name, function, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     store.store(group="model", name="schema", node=ModelRef)

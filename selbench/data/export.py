@@ -1,4 +1,4 @@
-"""Writing selected examples for other tools: as Alpaca or chat-messages rows in JSON Lines, JSON, CSV or Parquet, or bare ids."""
+"""Writing selected examples for other tools: Alpaca, ShareGPT or chat-messages rows as JSON Lines, JSON, CSV, Parquet, or ids."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def export(
 ) -> Path:
     """Write the examples with these ids, in this order, and return the path.
 
-    Forms: "alpaca" (as LLaMA-Factory reads it), "messages" (as TRL reads it), "ids" (one id a line). The first two are
-    written as the ending of the path says (ENDINGS; JSON Lines without an ending), and can be read back with `pool=file
-    pool.path=...`. A file named .gz is compressed. The file appears complete or not at all.
+    Forms: "alpaca" (as LLaMA-Factory reads it), "sharegpt" (turns of `from` and `value`), "messages" (as TRL reads it), "ids"
+    (one id a line). All but the last are written as the ending of the path says (ENDINGS; JSON Lines without an ending), and
+    can be read back with `pool=file pool.path=...`. A file named .gz is compressed. The file appears complete or not at all.
 
     Args:
         others: id -> further columns to write, which give way to columns of the form.
@@ -132,6 +132,12 @@ def _alpaca_row(example: Example) -> dict[str, Any]:
     return _with_origin(row, example)
 
 
+def _sharegpt_row(example: Example) -> dict[str, Any]:
+    row = _messages_row(example)
+    turns = [{"from": SHAREGPT[turn["role"]], "value": turn["content"]} for turn in row.pop("messages")]
+    return {"id": row.pop("id"), "conversations": turns, **row}
+
+
 def _messages_row(example: Example) -> dict[str, Any]:
     turns = [("system", example.system)] if example.system else []
     for user, assistant in example.history:
@@ -148,8 +154,10 @@ def _with_origin(row: dict[str, Any], example: Example) -> dict[str, Any]:
     return {**row, **{word: text for word, text in about.items() if text}}
 
 
+SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 FORMS: dict[str, Callable[[Example], dict[str, Any]]] = {
     "alpaca": _alpaca_row,
+    "sharegpt": _sharegpt_row,
     "messages": _messages_row,
     "ids": lambda example: {"id": example.id},
 }

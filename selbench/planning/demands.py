@@ -7,14 +7,14 @@ hash) takes its place, the same for all cells that are sure to share the stage.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from selbench.api import Budget, Pool
-from selbench.declare import features_needed, held_selectors
+from selbench.declare import features_with_inner, held_selectors
 from selbench.models import fingerprint
 from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage
@@ -25,6 +25,7 @@ from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, context_seed, make_budget
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.trained_elsewhere import trained_elsewhere
 from selbench.run.training_lengths import TrainingLengths
 from selbench.settings import Run
 from selbench.store.facts import HubCommit
@@ -112,6 +113,9 @@ class Grid:
         budget, exact = self._budget_of(cell)
         if budget is None:  # the arm `base`: nothing is selected and nothing trained
             return self._add_evaluations(cell, fingerprint(run.model), True, 0)
+        if tuned := trained_elsewhere(run):
+            self._add_selection(cell, budget, exact)
+            return self._add_evaluations(cell, fingerprint(tuned), True, 0)
         measured = TrainingLengths(pool, run.model).key
         self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
         selection = self._add_selection(cell, budget, exact)
@@ -206,7 +210,7 @@ class Grid:
 
     def _add_features(self, cell: Cell) -> None:
         run = cell.run
-        for spec in _feature_specs(run.selector, context_seed(run.selector, run.seed)):
+        for spec in features_with_inner(run.selector, context_seed(run.selector, run.seed)):
             scorer = run.scorer if spec.needs_scorer else None
             feature = FeatureStage(spec, cell.pool, scorer)
             stage, key = feature.kind, feature.key
@@ -264,14 +268,3 @@ class Grid:
 def _cell_of(number: int, run: Run, records: Records) -> Cell:
     new = new_record(run)
     return Cell(number, run, new.key, run_axes(run).name, records.read(new.key), new.hub)
-
-
-def _feature_specs(selector: Any, seed: int) -> Iterator[Any]:
-    """The features that a selector says it needs, each after the features that it is built on."""
-    for spec in features_needed(selector, seed):
-        # An inner feature that looks through no model is computed along with the outer one, and not kept.
-        inner = (
-            [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []
-        )
-        yield from (part for part in inner if getattr(part, "needs_scorer", False))
-        yield spec

@@ -91,6 +91,17 @@ class Needed:
 
 
 @dataclass(frozen=True)
+class Waves:
+    """How long a sweep takes whose jobs go out in two waves: the stages that several cells share, then the cells."""
+
+    workers: int  # jobs that are carried out at once
+    stages: int  # of the first wave
+    stages_s: float
+    cells: int  # of the second wave
+    cells_s: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """The cells and distinct stages of a sweep, and what they add up to."""
 
@@ -106,6 +117,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     needed: tuple[Needed, ...] = ()  # before a run can start
     memory_warnings: tuple[str, ...] = ()  # those of the warnings that say what does not fit into the device
+    waves: Waves | None = None  # where the cells are carried out by a launcher
     totals: tuple[dict[str, Any], ...] = field(default=(), init=False)  # a row per kind of stage, the last the total
 
     def __post_init__(self) -> None:
@@ -140,6 +152,7 @@ class Plan:
             del data["totals"]
             data["settings"] = Settings(**data["settings"])
             data["cells"] = tuple(PlannedCell(**{**cell, "stages": tuple(cell["stages"])}) for cell in data["cells"])
+            data["waves"] = Waves(**data["waves"]) if data.get("waves") else None
             data["stages"] = tuple(PlannedStage(**stage) for stage in data["stages"])
             data["detectable"] = tuple(Detectable(**row) for row in data["detectable"])
             data["needed"] = tuple(Needed(**row) for row in data.get("needed", ()))

@@ -17,7 +17,7 @@ from selbench.numbers import (
     size_text,
     two_digits_text,
 )
-from selbench.planning.plan import STAGES, Detectable, Plan, PlannedCell, PlannedStage
+from selbench.planning.plan import STAGES, Detectable, Plan, PlannedCell, PlannedStage, Waves
 
 HEAD = ("stage", "needed", "cached", "to run", "tokens", "time", "money", "disk", "time comes from")
 
@@ -89,6 +89,8 @@ def remarks(plan: Plan) -> Iterator[str]:
     if plan.settings.price is not None:
         yield f"money: at {digits_text(plan.settings.price)} {plan.settings.currency} per device-hour, one device"
     yield from _basis_lines(plan)
+    if plan.waves:
+        yield _waves_text(plan.waves)
     yield from detectable_lines(plan)
     yield from plan.notes
 
@@ -101,6 +103,18 @@ def needed_lines(plan: Plan) -> Iterator[str]:
         yield from (f"  {one.part}: {one.what}" for one in plan.needed if one.why == why)
         if why:
             yield f"  ({why}; run once where it can be reached, or point at copies: pool.path=, model.path=, scorer.path=)"
+
+
+def _waves_text(waves: Waves) -> str:
+    """`waves on 4 workers: 3 shared stages in 40 s, then 24 cells in 12 min; 13 min in all`."""
+    first = (
+        f"{counted_text(waves.stages, 'shared stage')} in {duration_text(waves.stages_s)}, then "
+        if waves.stages
+        else ""
+    )
+    cells = f"{counted_text(waves.cells, 'cell')} in {duration_text(waves.cells_s)}"
+    whole = f"; {duration_text(waves.stages_s + waves.cells_s)} in all" if waves.stages else "; no stage is shared"
+    return f"waves on {counted_text(waves.workers, 'worker')}: {first}{cells}{whole}"
 
 
 BASES = {

@@ -51,8 +51,9 @@ Row = dict[str, Any]
 def runs_table(records: Iterable[Record]) -> pd.DataFrame:
     """One row per finished run and suite: SETTING, ARM, seed, amount, score, higher_is_better, COSTS, run.
 
-    Only results by the newest code stand (see store.newest). The base model, which has no trainer, gets a row in every
-    setting that it can be compared in, whatever the trainer. Raises UserError if two runs fall on one place.
+    Only results by the newest code stand (see store.newest). The base model and models trained elsewhere, which have
+    no trainer, get a row in every setting that they can be compared in, whatever the trainer. Raises UserError if two runs fall
+    on one place.
     """
     return _tidy_table(records, _suite_rows)
 
@@ -72,12 +73,19 @@ def _tidy_table(records: Iterable[Record], scores: Callable[[Record, Names], Ite
     )
     if rows.empty:
         return pd.DataFrame(columns=[*SETTING, *ARM, "seed", "amount", "score", "higher_is_better", *COSTS, "run"])
-    # The base model joins every setting that shares its SHARED columns, and takes over that setting's trainer.
+    # What has no trainer joins every setting that shares its SHARED columns, and takes over that setting's trainer.
     untuned = rows["trainer_key"] == ""
     settings = rows.loc[~untuned, SETTING].drop_duplicates()
     training = list(TRAINING)
     placed = rows[untuned].drop(columns=training).merge(settings, on=list(SHARED), how="left")
     placed[training] = placed[training].fillna("")
+    # A model trained elsewhere has a seed, though nobody knows which. It counts as one of the first seed of its setting, so
+    # that its seed noise is that of an arm with one seed: as an arm without noise it would win verdicts by luck.
+    elsewhere = placed["examples"] > 0
+    if elsewhere.any():
+        first = rows[~untuned].groupby(SETTING)["seed"].min()
+        keys = placed.loc[elsewhere, SETTING].itertuples(index=False, name=None)
+        placed.loc[elsewhere, "seed"] = [first.get(key, 0) for key in keys]
     return pd.concat([rows[~untuned], placed], ignore_index=True)
 
 
@@ -170,7 +178,8 @@ def _trained(record: Record) -> Row:
         "tokens_fit": facts.response_tokens_kept,
         "tokens_lost": facts.lost,
     }
-    unknown = 0.0 if untuned else math.nan
+    # What a model trained elsewhere has seen of its selection is not known.
+    unknown = 0.0 if untuned and not record.selection.examples else math.nan
     found = {name: unknown if value is None else float(value) for name, value in known.items()}
     return {**found, "context": math.nan if facts.context is None else float(facts.context)}
 

@@ -27,6 +27,7 @@ from selbench.run.plugin_call import described
 from selbench.run.select import Selected, SelectionStage, selection_facts, selection_of
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
+from selbench.run.trained_elsewhere import is_fine_tuned, trained_elsewhere
 from selbench.run.training_lengths import TrainingLengths, context_of
 from selbench.settings import Run
 from selbench.store.cost import total_cost
@@ -79,6 +80,26 @@ def carry_out(run: Run, say: Say = lambda message: None) -> tuple[Record, bool]:
         record.files = {name: kept[name] for name in (SELECTION, ITEMS) if name in kept}
         records.write(record)
     return record, False
+
+
+def record_death(run: Run, reason: str, stack: str = "") -> Record:
+    """The record of a run whose process died, or was ended, without leaving one: failed, for this reason.
+
+    `stack` is where the process was, as far as it is known. A record that another process has finished meanwhile stands.
+    """
+    records, record = Outputs(run.output_dir).records, new_record(run)
+    with open_store(run).lock("run", record.key, record.name):
+        found = records.read(record.key)
+        if found and found.status == "finished" and found.created >= _command_start(run):
+            return found
+        record.reason, record.versions = reason, versions()
+        if stack:
+            file = records.folder(record.key) / TRACEBACK
+            with writing(file.parent), written_aside(file) as aside:
+                aside.write_text(stack)
+            record.reason += f" (traceback: {file})"
+        records.write(record)
+    return record
 
 
 def _keep_traceback(folder: Path) -> Path:
@@ -168,6 +189,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
 
     if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
+    elif tuned := trained_elsewhere(run):
+        say("not fine-tuning: the model was trained elsewhere")
+        results = _evaluate_all(run, fingerprint(tuned), lambda: tuned, store, say)
     else:
         _note_lengths(record, run, pool, np.asarray(positions), store, say)
         training = TrainingStage(run.trainer, chosen, run.model, run.seed)
@@ -197,8 +221,8 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
 
     `model` is called only if a suite has to be run.
     """
-    # The arm `base` has no seed: one evaluation of it stands beside those of all seeds.
-    seed = 0 if run.selector.selects_nothing else run.seed
+    # The arm `base`, and one trained elsewhere, have no seed: one evaluation of it stands beside those of all seeds.
+    seed = run.seed if is_fine_tuned(run) else 0
     stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.suites.items()}
     return {name: stage.result(store, model, say) for name, stage in stages.items()}
 

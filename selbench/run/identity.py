@@ -12,12 +12,13 @@ from typing import Any
 
 from selbench.api import name_and_options
 from selbench.declare import drawn_once, held_selectors
-from selbench.errors import NotAtHand, PluginError
+from selbench.errors import NotAtHand, PluginError, UserError
 from selbench.models import fingerprint, require_complete
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
 from selbench.run.template_check import require_template_fits
+from selbench.run.trained_elsewhere import is_fine_tuned, trained_elsewhere
 from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
@@ -34,8 +35,8 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
 
     Raises UserError for mistakes that show before any work: unreadable files or folders, the folder of a model without
     weights or tokenizer, a budget that does not fit the pool, a trainer's max_length above the model's, leaks that are
-    refused, a chat template that cannot write the examples, what the selector's own `check` finds, a commit that cannot be
-    found out.
+    refused, a chat template that cannot write the examples, what the `check` of the selector or trainer finds, a commit that
+    cannot be found out.
     """
     try:
         check_selector(run)
@@ -45,7 +46,15 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     pool = pool_of(run).pool
-    if not run.selector.selects_nothing:
+    if tuned := trained_elsewhere(run):
+        require_complete(tuned)
+        if fingerprint(tuned) == fingerprint(run.model):
+            raise UserError(
+                f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
+            )
+    elif not run.selector.selects_nothing:
+        if hasattr(run.trainer, "check"):
+            run.trainer.check(run.model)
         context_of(run)
         require_template_fits(run.model, pool)
     if run.selector.uses_scorer:
@@ -56,7 +65,9 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     if at_hand:
         require_commits(record.hub)
     if run.budget_unit != "tokens":
-        make_budget(run.selector, pool, run.budget, run.budget_unit, None)
+        budget = make_budget(run.selector, pool, run.budget, run.budget_unit, None)
+        if budget and hasattr(run.selector, "check_budget"):
+            run.selector.check_budget(budget)
     return record.key
 
 
@@ -124,8 +135,9 @@ def new_record(run: Run) -> Record:
     """
     selector = run.selector
     pool, targets = pool_of(run), filtered_targets(run)
-    # The arm `base` has neither trainer nor seed; `base` and `full` have neither budget, scorer nor target.
-    fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
+    # The arm `base` has neither trainer nor seed, nor has one trained elsewhere; `base` and `full` have neither budget,
+    # scorer nor target.
+    fine_tuned, budgeted = is_fine_tuned(run), selector.takes_budget
     hub = HubNotes()
     hub.of("pool", lambda: load_pool(run.pool))
     hub.of("target", lambda: [load_pool(run.targets[name]) for name in targets])
@@ -188,7 +200,7 @@ def _typed_command(run: Run) -> str:
 def run_axes(run: Run) -> Axes:
     """The axes of a run, without what follows from its data: the keys, and the filters in the names of pool and target."""
     selector = run.selector
-    fine_tuned, budgeted = not selector.selects_nothing, selector.takes_budget
+    fine_tuned, budgeted = is_fine_tuned(run), selector.takes_budget
     return Axes(
         pool=run.pool.name,
         selector=arm_label(selector),

@@ -54,6 +54,21 @@ class Locks:
             holder.unlink(missing_ok=True)
             lock.release()
 
+    @contextmanager
+    def hold_if_free(self, name: str) -> Iterator[bool]:
+        """Hold the lock for the block if no process has it; whether it is held, without waiting."""
+        with writing(self.folder):
+            lock = self._lock(self.folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def free(self, name: str) -> bool:
         """Whether no process holds the lock at this moment."""
         lock = self._lock(self.folder / f"{name}.lock")

@@ -33,6 +33,9 @@ Compute = Callable[[Path], Mapping[str, float] | None]
 
 # The stages ("kind/name") that the stage being computed has asked for so far: its inputs.
 _asked: ContextVar[list[str] | None] = ContextVar("inputs of the stage being computed", default=None)
+# Called with ("asked", kind) when a stage is asked for, ("begun", kind) if it is then computed, and ("left", kind) once it
+# is there or has failed; calls for one stage enclose those for the stages that it asks for.
+observer: ContextVar[Callable[[str, str], None]] = ContextVar("of stages", default=lambda event, kind: None)
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,18 @@ class Store:
 
         `others` is called once the lock is held: another process may have just made one of them.
         """
-        with self.lock(kind, key):
-            for candidate in dict.fromkeys([*others(), name]):
-                if found := self._read(kind, candidate):
-                    break
-            else:
-                found = self._make(kind, name, identity, compute, inputs)
+        tell = observer.get()
+        tell("asked", kind)
+        try:
+            with self.lock(kind, key):
+                for candidate in dict.fromkeys([*others(), name]):
+                    if found := self._read(kind, candidate):
+                        break
+                else:
+                    tell("begun", kind)
+                    found = self._make(kind, name, identity, compute, inputs)
+        finally:
+            tell("left", kind)
         asked = _asked.get()
         if asked is not None:
             asked.append(f"{kind}/{found.key}")

@@ -82,11 +82,18 @@ class Sweep:
         rows: Sequence[Mapping[str, Any]],
         reach: Mapping[str, Sequence[float]] | None = None,
         hub: Sequence[Mapping[str, str | None]] = (),
+        launcher: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write sweep.json; `reach` maps a ranking group to its budgets, `hub` are the commits of what the cells need."""
+        """Write sweep.json.
+
+        Args:
+            reach: the budgets of each ranking group.
+            hub: the commits of what the cells need.
+            launcher: the name, engine and number of jobs at once of what carries out the cells.
+        """
         about = {"id": self.id, "command": command, "comparison": comparison, "started": now(), "cells": len(rows)}
         with writing(self.folder) as folder:
-            write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}, "hub": hub})
+            write_json(folder / SWEEP, {**about, "rows": rows, "reach": reach or {}, "hub": hub, "launcher": launcher})
 
     def begin(self, cell: int, name: str) -> None:
         """Note that a cell has begun."""

@@ -84,13 +84,13 @@ def test_the_cells_of_a_grid_take_the_commits_of_its_sweep(selbench, settings, s
     assert {(row["kind"], row["name"], row["commit"]) for row in told} == {
         (kind, name, found[-1][0]) for (kind, name), found in server.commits.items()
     }
-    from selbench.cli.grid import _run_cell
+    from selbench.cli.cells import run_cell
     from selbench.config.runs import composed_run
 
     known = set(records(tmp_path))
     server.push("org/tiny", {"config.json": b"{}"})
     commits.forget_commits()  # as a worker, which starts after the push
-    assert _run_cell(composed_run([*settings, "seed=0", f"sweep={sweep.name}"]), 0)
+    assert run_cell(composed_run([*settings, "seed=0", f"sweep={sweep.name}"]), 0)
     assert set(records(tmp_path)) == known
 
 

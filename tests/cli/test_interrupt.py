@@ -182,6 +182,8 @@ SIGTERM = (signal.SIGTERM, 143, "terminated (SIGTERM)")
         pytest.param("evaluation", *CTRL_C, marks=pytest.mark.slow),
         pytest.param("second cell", *CTRL_C, marks=pytest.mark.slow),
         ("second cell", *SIGTERM),
+        ("isolated selection", *CTRL_C),
+        ("isolated and deaf", *SIGTERM),
     ],
 )
 def test_a_signal_ends_the_command_in_one_line_and_the_same_command_goes_on(
@@ -189,6 +191,8 @@ def test_a_signal_ends_the_command_in_one_line_and_the_same_command_goes_on(
 ):
     options = {
         "selection": [],
+        "isolated selection": ["isolate=true"],
+        "isolated and deaf": ["isolate=true", "selector.slow.deaf=true"],
         "evaluation": ["selector=random", "suite=[slow_suite]", f"suite.slow_suite.begun={tmp_path / 'begun'}"],
         "second cell": ["selector=random,slow"],
     }[where]
@@ -201,7 +205,10 @@ def test_a_signal_ends_the_command_in_one_line_and_the_same_command_goes_on(
     os.killpg(process.pid, number)  # as a terminal does: to all processes of the command
     said = ended(process)
     assert process.returncode == status
-    assert_clean(said, tmp_path / "outputs", word)
+    if where == "isolated and deaf":  # its process is killed, and leaves a working folder that the next command deletes
+        assert said.count("error: ") == 1 and f"error: {word}" in said and "Traceback" not in said, said
+    else:
+        assert_clean(said, tmp_path / "outputs", word)
     assert len([*(tmp_path / "outputs").rglob("record.json")]) == (where == "second cell")
     assert_goes_on(typed, tmp_path / "outputs")
 

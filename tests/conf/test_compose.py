@@ -36,7 +36,8 @@ def test_models_and_scorers(registry, name):
 
 @pytest.mark.parametrize("name", _choices("trainer"))
 def test_trainers(registry, name):
-    assert compose_run([f"trainer={name}"], registry).trainer.plugin_name == "trl"
+    external = name in ("llama_factory", "axolotl", "torchrun")
+    assert compose_run([f"trainer={name}"], registry).trainer.plugin_name == ("command" if external else "trl")
 
 
 @pytest.mark.parametrize("name", _choices("suite"))

@@ -25,7 +25,7 @@ POOL = Pool(
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
-@pytest.mark.parametrize("form", ["alpaca", "messages"])
+@pytest.mark.parametrize("form", ["alpaca", "sharegpt", "messages"])
 def test_round_trip(tmp_path: Path, form: str, name: str) -> None:
     path = export(POOL, POOL.ids, tmp_path / "new" / "folder" / name, form)
     assert tuple(FilePool(path=str(path)).load().pool) == POOL.examples

@@ -141,11 +141,20 @@ def test_the_time_to_start_does_not_grow_with_the_size():
     assert fitted_seconds([(100.0, 0.2)], 1000.0, start=5.0) == pytest.approx(1.1)  # never more than half of it
 
 
-def test_what_one_seed_cannot_show_is_said_once_for_each_suite_and_model():
+def test_what_one_seed_cannot_show_is_said_once_for_all_suites_and_models():
     rows = [Detectable(suite, "m", 1, sd, None, "published") for suite in ("quiz", "other") for sd in (0.1, 0.2)]
-    plan = Plan(created="2026", settings=Settings(), cells=(), stages=(), detectable=tuple(rows))
-    lines = list(detectable_lines(plan))
-    assert len(lines) == 2 and [line.split(" on ")[0] for line in lines] == ["quiz", "other"]
+
+    def lines(*rows):
+        return list(
+            detectable_lines(Plan(created="2026", settings=Settings(), cells=(), stages=(), detectable=tuple(rows)))
+        )
+
+    (line,) = lines(*rows)
+    assert line.startswith("quiz, other on m: one seed cannot show any difference")
+    (line,) = lines(*rows, Detectable("quiz", "n", 1, 0.1, None, "published"))
+    assert line.startswith("quiz on m, other on m, quiz on n: ")
+    more = Detectable("other", "n", 2, 0.1, 0.3, "seen in 4 past arms")
+    assert [line.split(":")[0] for line in lines(*rows, more)] == ["quiz, other on m", "other on n"]
 
 
 def test_a_measurement_inside_another_does_not_raise_its_peak_nor_make_it_forget_it():

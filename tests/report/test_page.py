@@ -130,7 +130,7 @@ def _record(key: str, row: ArmRow, table: Table, seed: int) -> Record:
             ScoreRow("planted", task, "exact_match", row.score + shift, items=45)
             for task, shift in (("add", 0.02), (MARKUP, -0.02))
         ],
-        selection=SelectionFacts(40 if row.budget else 400, 200, 1, 30.0, 9.0, {"skill": skills}),
+        selection=SelectionFacts(40 if row.budget else 400, 200, 1, 0.5, 30.0, 9.0, {"skill": skills}),
         leaks={MARKUP: LeakSummary(True, items=90, leaked=1, selected_examples=(MARKUP,))},
         logged={"training/response_tokens_seen": 600.0},
         cost={"selection": {"wall_s": 1.5}, "training": {"wall_s": 20.0}},

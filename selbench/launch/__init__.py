@@ -1,0 +1,1 @@
+"""Carrying out cells in processes of their own."""

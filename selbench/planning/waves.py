@@ -1,0 +1,126 @@
+"""The two waves of a sweep under a launcher: first the stages that several cells share, then the cells; and their time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from selbench.declare import held_selectors, inner_features
+from selbench.planning.demands import Cell, Demand, Grid
+from selbench.planning.plan import Plan, Waves
+from selbench.run.features import FeatureStage
+from selbench.run.inputs import load_target, pool_of
+from selbench.run.select import SelectionStage, make_budget
+
+SHARED = ("tokens", "lengths", "leaks", "autoencoder", "features", "selection")  # kinds that the first wave computes
+
+
+@dataclass(frozen=True)
+class SharedStage:
+    """A stage that several cells share and that the store lacks."""
+
+    kind: str
+    key: str  # in the store, or a stand-in
+    label: str  # for people
+    cells: tuple[int, ...]  # the numbers (from 0) of the cells that need it
+    after: tuple[int, ...]  # the positions of the stages that it waits for, in the list of all
+
+
+def shared_stages(grid: Grid) -> list[SharedStage]:
+    """The stages of the first wave, each after those that it waits for."""
+    runs = {cell.number: cell for cell in grid.cells if cell.runs}
+    wanted = {}
+    for key, demand in grid.demands.items():
+        cells = sorted({number for number in demand.cells if number in runs} | set(_borrowers(demand, grid)))
+        # Cells of one key are one run: whichever comes second finds the record of the first.
+        if demand.stage in SHARED and not demand.cached and len({runs[number].key for number in cells}) > 1:
+            wanted[key] = cells
+    order = sorted(wanted, key=lambda key: SHARED.index(key[0]))
+    # Within a kind those come first that others are built on: demands are in the order in which a cell asks for them,
+    # but for the selections that others hold.
+    order.sort(key=lambda key: (SHARED.index(key[0]), len(_held(grid.demands[key].plugin))))
+    place = {key: position for position, key in enumerate(order)}
+    return [
+        SharedStage(
+            *key,
+            grid.demands[key].label,
+            tuple(number - 1 for number in wanted[key]),
+            tuple(sorted(place[other] for other in order[: place[key]] if _needs(grid, key, other, wanted))),
+        )
+        for key in order
+    ]
+
+
+def _held(plugin: object) -> list[object]:
+    return held_selectors(plugin) if getattr(plugin, "plugin_kind", "") == "selector" else []
+
+
+def _borrowers(demand: Demand, grid: Grid) -> list[int]:
+    """The cells whose selector asks for this selection of another one."""
+    if demand.stage != "selection" or demand.cached or not demand.exact:
+        return []
+    return [cell.number for cell in grid.cells if cell.runs and demand.id in _borrowed(cell)]
+
+
+def _borrowed(cell: Cell) -> set[str]:
+    """The keys of the selections that a cell's selector asks for, where its budget is known without counting tokens."""
+    run = cell.run
+    if run.budget_unit != "examples" and held_selectors(run.selector):
+        return set()
+    keys = set()
+    for held in held_selectors(run.selector):
+        budget = make_budget(run.selector, cell.pool, run.budget, run.budget_unit, None)
+        if budget is not None:
+            keys.add(SelectionStage(held, cell.pool, budget, run.scorer, load_target(run), run.seed).key)
+    return keys
+
+
+def _needs(grid: Grid, key: tuple[str, str], other: tuple[str, str], wanted: dict[tuple[str, str], list[int]]) -> bool:
+    """Whether a stage waits for another one: of a lower kind in a cell of its own, or one that it is built on."""
+    demand, below = grid.demands[key], grid.demands[other]
+    if key[0] == "selection" and other[0] in ("tokens", "autoencoder", "features"):
+        return bool(set(wanted[key]) & set(wanted[other]))
+    if key[0] in ("features", "autoencoder") and other[0] in ("features", "autoencoder"):
+        pool = pool_of(demand.run).pool
+        inner = (FeatureStage(spec, pool, demand.run.scorer) for spec in inner_features(demand.plugin))
+        return any((stage.kind, stage.key) == other for stage in inner)
+    if key[0] == other[0] == "selection":
+        asking = [cell for cell in grid.cells if cell.number in demand.cells and cell.runs]
+        return below is not demand and any(other[1] in _borrowed(cell) for cell in asking)
+    return False
+
+
+def waves_of(plan: Plan, shared: Sequence[SharedStage], workers: int) -> Waves:
+    """The waves of a planned sweep on so many workers, each of which carries out one job after the other.
+
+    Stages without an estimate of their time take none.
+    """
+    seconds = {(stage.stage, stage.id): stage.seconds or 0.0 for stage in plan.stages if stage.status == "to run"}
+    first = [seconds.pop((stage.kind, stage.key), 0.0) for stage in shared]
+    cells, running = [], [cell for cell in plan.cells if cell.runs]
+    for cell in running:  # a stage of several cells that is in no first wave counts in the first cell
+        own = [key for key in seconds if key[1] in cell.stages]
+        cells.append(sum(seconds.pop(key) for key in own))
+    return Waves(
+        workers=workers,
+        stages=len(shared),
+        stages_s=makespan(first, [stage.after for stage in shared], workers),
+        cells=len(running),
+        cells_s=makespan(cells, [()] * len(cells), workers),
+    )
+
+
+def makespan(seconds: Sequence[float], after: Sequence[Sequence[int]], workers: int) -> float:
+    """When the last of the jobs ends, if each free worker takes the first job whose predecessors have ended."""
+    left, now = list(range(len(seconds))), 0.0
+    ended: set[int] = set()
+    running: list[tuple[float, int]] = []
+    while left or running:
+        for job in [job for job in left if ended >= set(after[job])]:
+            if len(running) < workers:
+                heapq.heappush(running, (now + seconds[job], job))
+                left.remove(job)
+        now, job = heapq.heappop(running)
+        ended.add(job)
+    return now
