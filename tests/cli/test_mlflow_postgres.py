@@ -83,16 +83,18 @@ def test_nothing_is_lost_when_the_server_is_restarted_under_sixteen_senders(tmp_
             server.start()
             assert [sender.wait(600) for sender in senders] == [0] * PROCESSES
             missed = total - len(list((outputs / "runs").glob("*/mlflow.json")))
-            print(
-                f"{sent_before} sent before the kill, {missed} missed, {time.monotonic() - begun:.0f} s",
-                file=sys.stderr,
-            )
+            took = time.monotonic() - begun
             assert sent_before < total and missed > 0, "the server was not killed in the middle"
+            with capfd.disabled():
+                print(
+                    f"\n{sent_before} of {total} marked as sent before the kill, {missed} missed, {took:.0f} s", end=""
+                )
             capfd.readouterr()
             begun = time.monotonic()
             assert main(["--outputs", str(outputs), "--tracking-uri", server.uri]) == 0
             assert f"{missed} runs sent, {total - missed} were there already" in capfd.readouterr().out
-            print(f"synchronised in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+            with capfd.disabled():
+                print(f"; `selbench sync` took {time.monotonic() - begun:.0f} s")
             check_all(server, outputs, tmp_path / "fetched", total)
         finally:
             server.kill()
