@@ -229,6 +229,8 @@ def _file_system(scheme: str) -> Any:
 
     # Of this object alone, and without a memory of listings: other machines write there too.
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
+    if scheme == "s3":
+        options["max_concurrency"] = 2  # parts of 50 MB of one upload that are in memory at the same time
     try:
         return fsspec.filesystem(scheme, **options)
     except ImportError as error:

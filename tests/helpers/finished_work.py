@@ -50,7 +50,7 @@ def make_run(
         {},
         comparison=comparison,
         sweep=sweep,
-        created=f"2026-01-01T00:00:{number:02d}.000+00:00",
+        created=f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.000+00:00",
         stages={"features/0": make_stage(outputs, number, size)},
         scores=[ScoreRow(**row, items=2, headline=True)],
         files=checksums(folder),
