@@ -352,3 +352,14 @@ def test_pulled_runs_are_on_the_leaderboard_and_the_same_command_uses_them(selbe
     assert selbench("-m", *elsewhere, *grid, "comparison=another").status == 0
     computed = (new / "store" / "executed.jsonl").read_text() if (new / "store" / "executed.jsonl").exists() else ""
     assert "selection" not in computed and "evaluation" not in computed
+
+
+def test_a_refusal_is_said_without_what_the_environment_holds_in_secret(selbench, here, tmp_path, monkeypatch):
+    def denied(*arguments, **options):
+        raise PermissionError("Access Denied for the token word-41-word at https://name:word@host/x")
+
+    monkeypatch.setenv("MY_SECRET_WORD", "word-41-word")
+    monkeypatch.setattr(fsspec.get_filesystem_class("file"), "find", denied)
+    ran = selbench("store", "pull", str(tmp_path / "there"), "--outputs", str(here))
+    text = " ".join(ran.err.split())
+    assert ran.status == 2 and "does not allow this: Access Denied for the token *** at https://host/x" in text
