@@ -23,7 +23,7 @@ VERBS = {
     "leaderboard": "print and save the leaderboard of recorded runs",
     "compare": "compare two runs or two arms: scores, items, selections, costs",
     "sync": "send to MLflow the records that its server missed",
-    "store": "list, verify and clean up the stored stages: ls, verify, gc",
+    "store": "list, verify, clean up, push and pull the stored stages: ls, verify, gc, push, pull",
     "plan": "say what a run or grid would do and cost, before it is run",
     "show": "show all about one run, stage or sweep: settings, command, data, code, stages",
     "rerun": "run a recorded run again, and compare it with its record",

@@ -1,4 +1,4 @@
-"""`selbench store`: lists the stored stages, verifies their files, and deletes those that no record needs."""
+"""`selbench store`: lists the stored stages, verifies their files, deletes those that no record needs, copies them elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selbench import console
 from selbench.cli.options import add_outputs
+from selbench.cli.store_transfer import add_push_and_pull, push_or_pull
 from selbench.errors import UserError
 from selbench.numbers import duration_text, size_text
 
@@ -18,11 +19,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="selbench store",
         description="List, verify and delete the stages under OUTPUTS/store: tokens, features, autoencoders, selections, leak "
-        "checks, fine-tuned models, evaluations.",
+        "checks, fine-tuned models, evaluations; push them and the runs to a bucket or folder, and pull them from there.",
     )
     common = argparse.ArgumentParser(add_help=False)
     add_outputs(common)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|verify|gc")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="ls|verify|gc|push|pull")
     listing = verbs.add_parser(
         "ls",
         parents=[common],
@@ -41,7 +42,10 @@ def main(arguments: list[str]) -> int:
     )
     cleaning.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="only stages older than this")
     cleaning.add_argument("--dry-run", action="store_true", help="list what would be deleted, and delete nothing")
+    add_push_and_pull(verbs)
     args = parser.parse_args(arguments)
+    if args.verb in ("push", "pull"):
+        return push_or_pull(args)
 
     from selbench.store.outputs import Outputs
 

@@ -13,7 +13,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="selbench sync",
         description="Send to MLflow every recorded run, sweep and report that its server does not have yet: after the "
-        "server was away, or to copy the runs to another server. Nothing is sent twice; nothing on a server is deleted.",
+        "server was away, or to copy the runs to another server. Nothing is sent twice; nothing on a server is deleted but a "
+        "second copy of a run, which a restart of the server can leave.",
         epilog="example: selbench sync --tracking-uri http://mlflow.example.org:5000",
     )
     add_outputs(parser)

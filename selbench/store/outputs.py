@@ -22,7 +22,7 @@ class Sweeps:
 
     def names(self) -> list[str]:
         """Oldest first."""
-        return sorted(path.name for path in self.root.glob("*") if path.is_dir())
+        return sorted(path.name for path in self.root.glob("[!.]*") if path.is_dir())
 
     @property
     def latest(self) -> str | None:

@@ -162,7 +162,7 @@ class Records:
 
     def keys(self) -> list[str]:
         """The keys of all runs that have a record, sorted."""
-        return sorted(path.parent.name for path in self.root.glob(f"*/{RECORD}"))
+        return sorted(path.parent.name for path in self.root.glob(f"[!.]*/{RECORD}"))
 
     def all(self) -> list[Record]:
         """All records that can be read, oldest first."""

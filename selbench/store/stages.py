@@ -242,9 +242,14 @@ class Store:
 
 def verify(path: Path, manifest: Mapping[str, Any] | None) -> str | None:
     """What is wrong with the stage at `path`, whose manifest was read as `manifest`; None if it is as it was written."""
-    if not manifest or manifest.get("seal") != _seal(manifest):
+    if not manifest or not is_sealed(manifest):
         return f"{MANIFEST} is not what was written"
     return damage(path, manifest["files"])
+
+
+def is_sealed(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is as it was written, whatever has become of the stage's files."""
+    return manifest.get("seal") == _seal(manifest)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

@@ -118,6 +118,11 @@ class Sweep:
             write_json(folder / f"{cell}.json", {"key": key, "status": status, "reused": reused, "seconds": seconds})
         (self.folder / "running" / f"{cell}.json").unlink(missing_ok=True)
 
+    @property
+    def started(self) -> bool:
+        """Whether there is a sweep.json that can be read."""
+        return read_json(self.folder / SWEEP) is not None
+
     @cached_property
     def about(self) -> dict[str, Any]:
         """What sweep.json holds. Raises FileNotFoundError if there is no such sweep."""

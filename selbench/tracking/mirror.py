@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -95,15 +95,18 @@ def _record_run(record: Record, server: Server, sweep: str | None, above: str | 
     about = {**mlflow_tags(record), "selbench.reused": str(reused).lower()}
     if sweep and above:
         about |= {"mlflow.parentRunId": above, "selbench.sweep": sweep}
-    found = server.find([experiment], {"key": record.key, "sweep": sweep}, limit=1)
-    if not found:
-        made = server.client.create_run(experiment, milliseconds(record.created) or None, about, record.name)
-        # Until all is sent: a process that is killed now, and whose sweep nobody starts again, leaves no run RUNNING.
-        server.client.set_terminated(made.info.run_id, "KILLED")
-        return str(made.info.run_id)
+    tags = {"key": record.key, "sweep": sweep}
+    with server.turn():  # `selbench sync` may be sending it too
+        found = _only_run(server, experiment, tags)
+        if not found:
+            server.client.create_run(experiment, milliseconds(record.created) or None, about, record.name)
+            made = str(_only_run(server, experiment, tags).info.run_id)
+            # Until all is sent: a process that is killed now, and whose sweep nobody starts again, leaves no run RUNNING.
+            server.client.set_terminated(made, "KILLED")
+            return made
     from mlflow.entities import RunTag
 
-    id = str(found[0].info.run_id)
+    id = str(found.info.run_id)
     server.client.log_batch(id, tags=[RunTag(key, value) for key, value in about.items()])
     return id
 
@@ -112,9 +115,9 @@ def sweep_run(server: Server, sweep: str, comparison: str) -> str:
     """The id of the parent run of a sweep, found by its tag or created."""
     experiment = server.experiment(comparison)
     with server.turn():
-        found = server.find([experiment], {"parent_of": sweep}, limit=1)
+        found = _only_run(server, experiment, {"parent_of": sweep})
         if found:
-            return str(found[0].info.run_id)
+            return str(found.info.run_id)
         about = _sweep_about(server.outputs, sweep)
         told = {
             "selbench.parent_of": sweep,
@@ -122,9 +125,22 @@ def sweep_run(server: Server, sweep: str, comparison: str) -> str:
             "mlflow.note.content": f"```\n{str(about.get('command', ''))[:LONG]}\n```",
         }
         started = milliseconds(str(about.get("started", ""))) or None
-        made = server.client.create_run(experiment, started, told, f"sweep {sweep}").info.run_id
+        server.client.create_run(experiment, started, told, f"sweep {sweep}")
+        made = str(_only_run(server, experiment, {"parent_of": sweep}).info.run_id)
         server.client.set_terminated(made)
-    return str(made)
+    return made
+
+
+def _only_run(server: Server, experiment: str, tags: Mapping[str, str | None]) -> Any:
+    """The MLflow run with these tags, the newest if there are several; None if there is none.
+
+    There are several where a server was restarted before it could answer: MLflow's client asks it again, and it makes
+    a second run. Nothing has been sent to the others, or only what is sent anew: they are deleted.
+    """
+    found = server.find([experiment], tags)
+    for other in found[1:]:
+        server.client.delete_run(other.info.run_id)
+    return found[0] if found else None
 
 
 def _sweep_about(outputs: Path, sweep: str) -> dict[str, Any]:

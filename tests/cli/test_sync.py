@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import http.client
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.mlflow_server import MlflowServer
 
 from selbench.cli.sync import main
 from selbench.errors import UserError
@@ -33,29 +31,12 @@ AWAY = "http://127.0.0.1:9"
 def server(tmp_path_factory):
     """The URI of an `mlflow server` of its own, over SQLite, that hands out artifacts itself."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
-    lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # no process for jobs, which there are none of
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=lean, stdout=log, stderr=log, start_new_session=True)
+    running = MlflowServer(folder, f"sqlite:///{folder}/server.db")
     try:
-        for _ in range(720):  # three minutes: on a busy machine its imports alone have taken one
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.25)
-        else:
-            pytest.fail((folder / "log").read_text())
-        yield uri
+        running.start()
+        yield running.uri
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # its own way of stopping takes eight seconds
-        process.wait(20)
+        running.kill()
 
 
 def write(outputs: Path, key: str, seed: int, sweep: str | None, comparison: str, uri: str | None = AWAY) -> Record:
@@ -145,6 +126,56 @@ def test_a_send_that_broke_off_is_gone_on_with(outputs, server, monkeypatch, req
         syncing.sync(outputs, server)
     monkeypatch.undo()
     syncing.sync(outputs, server)
+    _, runs = state(server, request.node.name)
+    assert len(runs) == 4 and {run.info.status for run in runs} == {"FINISHED"}
+
+
+class AnswerLost(ThreadingHTTPServer):
+    """Stands before a server and passes everything on, but the answers that are lost: path -> which of its requests, from 0."""
+
+    def __init__(self, uri: str, lost: dict[str, set[int]]) -> None:
+        self.asked: Counter[str] = Counter()
+        asked = self.asked
+        port = int(uri.rpartition(":")[2])
+
+        class Handler(BaseHTTPRequestHandler):
+            def pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                line = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                line.request(self.command, self.path, body, headers)
+                answer = line.getresponse()
+                content = answer.read()
+                end = "/".join(self.path.rsplit("/", 2)[-2:])
+                asked[end] += 1
+                if asked[end] - 1 in lost.get(end, ()):
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_an_answer_that_was_lost_leaves_no_second_run(outputs, server, request):
+    """MLflow's client asks again when an answer is lost, and the server then has made two runs of one."""
+    # The sweep's run is asked for first, and made twice; then that of its first cell.
+    between = AnswerLost(server, {"experiments/create": {0}, "runs/create": {0, 2}})
+    try:
+        syncing.sync(outputs, f"http://127.0.0.1:{between.server_port}")
+    finally:
+        between.shutdown()
+        between.server_close()
+    assert between.asked["runs/create"] == 6 and between.asked["experiments/create"] == 2
     _, runs = state(server, request.node.name)
     assert len(runs) == 4 and {run.info.status for run in runs} == {"FINISHED"}
 
