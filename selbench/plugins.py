@@ -93,8 +93,11 @@ class Registry:
             self.plugins[plugin.kind, plugin.name] = plugin
 
 
-def discover(plugin_path: Iterable[str] = ()) -> Registry:
+def discover(plugin_path: Iterable[str] = (), *, anew: bool = True) -> Registry:
     """Import all plugin modules and list their plugins; a module that fails is listed as broken and stops no other.
+
+    With `anew` the modules of `plugin_path` are executed again, because they may have been edited. Objects of their classes
+    that are there already can then no longer be pickled, so that a command does it once, at its beginning.
 
     Raises UserError if a folder or file of `plugin_path` does not exist.
     """
@@ -104,7 +107,7 @@ def discover(plugin_path: Iterable[str] = ()) -> Registry:
         for name, origin in _public_modules(point.value, registry):
             _add_module(registry, name, origin, package, lambda name: importlib.import_module(name))
     files = list(dict.fromkeys(file for named in plugin_path for file in _plugin_files(named)))
-    for folder in {file.parent for file in files}:
+    for folder in {file.parent for file in files} if anew else ():
         plugin_folders.forget_folder(folder)
     for file in files:
         _add_module(

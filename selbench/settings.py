@@ -58,6 +58,14 @@ class Tracking:
     uri: Optional[str] = None  # noqa: UP045 (OmegaConf on Python 3.10 wants typing's spelling)
 
 
+@dataclass
+class Jobs:
+    """Options of the launcher by the kind of its jobs."""
+
+    stages: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, Any] = field(default_factory=dict)
+
+
 # Not frozen, because OmegaConf would make the nodes of a frozen dataclass read-only.
 @dataclass
 class PlainSettings:
@@ -183,14 +191,10 @@ class Config(PlainSettings):
         "a folder or file of your own plugins, or several as [a,b]; default: $SELBENCH_PLUGIN_PATH",
         changes_results=False,
     )
-    stage_jobs: dict[str, Any] = setting(
-        dict,
-        "options of the launcher for the jobs that compute the stages which cells share, as stage_jobs.timeout_min=60",
-        changes_results=False,
-    )
-    cell_jobs: dict[str, Any] = setting(
-        dict,
-        "options of the launcher for the jobs that carry out cells, as cell_jobs.gpus_per_node=2",
+    jobs: Jobs = setting(
+        Jobs,
+        "options of the launcher for one kind of jobs: jobs.stages.timeout_min=60 for those that compute the stages which "
+        "cells share, jobs.cells.gpus_per_node=2 for the cells",
         changes_results=False,
     )
     published: Any = setting(

@@ -83,8 +83,10 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
             waves = _waves(sweep, sent)
     started = time.perf_counter()
     with watching(sweep), messages_awaited(launcher.engine), jobs_watched(launcher.engine, console.warn) as lost:
-        launch(typed, waves)
+        problems = launch(typed, waves)
     note_lost(sweep, [cell.run for cell in sent], lost)
+    for problem in problems:
+        console.fail(f"a job of the launcher '{launcher.name}' has failed: {problem}")
     return _print_summary(run, sweep, time.perf_counter() - started)
 
 
@@ -95,14 +97,14 @@ def _waves(sweep: Sweep, cells: Sequence[Cell]) -> list[Wave]:
 
     runs = [cell.run for cell in cells]
     shared = shared_stages(Grid(runs))
-    options = runs[0].resolved
+    options = runs[0].resolved["jobs"]
     if problem := write_jobs(sweep, runs, shared):
         console.warn(problem)
         shared = []
-    waves = [Wave(run_cell_job, [cell.overrides for cell in cells], options["cell_jobs"])]
+    waves = [Wave(run_cell_job, [cell.overrides for cell in cells], options["cells"], may_fail=True)]
     if shared:
         first = [cells[stage.cells[0]].overrides for stage in shared]
-        waves.insert(0, Wave(run_stage_job, first, options["stage_jobs"]))
+        waves.insert(0, Wave(run_stage_job, first, options["stages"], may_fail=True))
         console.say(f"first {counted_text(len(shared), 'stage')} that cells share, then the cells")
     return waves
 

@@ -49,6 +49,7 @@ Settings of a run (key=value; with -m, comma-separated values make a grid)
 Options of the chosen plugin are set by name: selector.encoder=..., trainer.epochs=3, suite.planted.limit=10. In a grid,
 selector.kcenter.encoder=... is for kcenter alone, selector.encoder=... for every selector that has the option; so for
 pools, models, trainers, suites and targets.
+`hydra/launcher=processes` carries out the cells of a grid at once (docs/launchers.md).
 `selbench plugins NAME` lists a plugin's options. `selbench --cfg job [settings]` prints the composed configuration;
 `--config-dir DIR` adds a folder of your own presets; `--hydra-help` shows Hydra's own flags. Records land in
 outputs/runs, MLflow runs in outputs/mlflow.db.

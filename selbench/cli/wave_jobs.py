@@ -5,11 +5,11 @@ A job takes what is ready and free, not what it was launched for. The sweep's fo
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selbench import console
@@ -22,7 +22,7 @@ from selbench.launch.kept_process import NotCarriedOutError, ProcessEndedError
 from selbench.numbers import duration_text
 from selbench.settings import Run
 from selbench.store.claims import Claims
-from selbench.store.files import read_json, write_json, writing
+from selbench.store.files import write_json, writing
 from selbench.store.outputs import Outputs
 from selbench.store.stages import observer
 from selbench.store.sweeps import Sweep
@@ -54,7 +54,8 @@ def run_stage_job(run: Run, number: int) -> None:
     """Compute one stage of the first wave: the first that is ready and that no other job has taken."""
     with console.warnings_shown():
         sweep = Outputs(run.output_dir).sweeps.open(str(run.sweep))
-        stages, runs = read_json(sweep.folder / STAGES) or [], pickle.loads((sweep.folder / RUNS).read_bytes())
+        stages: list[dict[str, Any]] = json.loads((sweep.folder / STAGES).read_text())
+        runs: list[Run] = pickle.loads((sweep.folder / RUNS).read_bytes())
         launcher = sweep.about["launcher"]
         take_share(launcher, launcher["stages_at_once"])
         results = sweep.folder / "stages"
@@ -143,7 +144,7 @@ def taken_from(sweep: Sweep, run: Run, number: int, carry_out: Callable[[Run, in
     rows, locks = sweep.about["rows"], open_store(run).locks
 
     def ended(cell: int) -> bool:
-        return (Path(sweep.folder) / "done" / f"{cell}.json").exists()
+        return (sweep.folder / "done" / f"{cell}.json").exists()
 
     def busy(cell: int) -> bool:
         return not locks.free(f"run-{rows[cell]['key']}")

@@ -43,7 +43,7 @@ def with_selectors_in_options(selector: Any, resolved: dict[str, Any], folders: 
         name, options = name_and_rest(resolved.get(option), option)
         if name is None:
             continue
-        registry = discover(folders)
+        registry = discover(folders, anew=False)
         if ("selector", name) not in registry.plugins:
             raise UserError(unknown(f"selector.{option}", name, choices("selector", registry)))
         try:

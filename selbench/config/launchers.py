@@ -48,7 +48,7 @@ class Launcher:
 
 
 def launcher_of(overrides: Sequence[str], registry: Registry, jobs: Mapping[str, Mapping[str, Any]]) -> Launcher:
-    """The launcher of a grid, from the settings of one of its cells; `jobs` are its settings stage_jobs and cell_jobs.
+    """The launcher of a grid, from the settings of one of its cells; `jobs` is the setting of that name.
 
     Raises UserError if it is not known or not installed, or has no such option.
     """
@@ -57,13 +57,11 @@ def launcher_of(overrides: Sequence[str], registry: Registry, jobs: Mapping[str,
     name = str(config.runtime.choices[LAUNCHERS])
     target = str(config.launcher.get("_target_")).rpartition(".")[2]
     engine = ENGINES.get(target, target)
-    at_once = {}
-    for setting, options in jobs.items():
-        own = config.launcher
-        if options:
-            own = _with_options(overrides, registry, setting, options)
-        at_once[setting] = _at_once(engine, own)
-    return Launcher(name, engine, at_once["cell_jobs"], at_once["stage_jobs"])
+    own = {
+        kind: _with_options(overrides, registry, f"jobs.{kind}", options) if options else config.launcher
+        for kind, options in jobs.items()
+    }
+    return Launcher(name, engine, _at_once(engine, own["cells"]), _at_once(engine, own["stages"]))
 
 
 def _with_options(overrides: Sequence[str], registry: Registry, setting: str, options: Mapping[str, Any]) -> Any:

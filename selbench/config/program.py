@@ -7,10 +7,10 @@ import copy
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -82,12 +82,14 @@ class Wave:
     job: Job
     overrides: Sequence[Sequence[str]]  # of each job
     options: Mapping[str, Any] = field(default_factory=dict)  # of the launcher, for these jobs only
+    may_fail: bool = False  # whether the command goes on when a job fails
 
 
 class ListedCells(Sweeper):
     """Hands Hydra's launcher the cells that `composed` gave, which are not a product of axes where options have owners."""
 
     waves: Sequence[Wave] = ()
+    problems: ClassVar[list[str]] = []  # how waves have failed
 
     def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
         self.max_batch_size = max_batch_size
@@ -97,16 +99,30 @@ class ListedCells(Sweeper):
         self._context, self._config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Launch every wave, in batches of `hydra.sweeper.max_batch_size`. Raises what a job has raised."""
-        returned = []
+        """Launch every wave, in batches of `hydra.sweeper.max_batch_size`.
+
+        Raises what a job has raised; a wave that may fail leaves a sentence in `problems` instead, and the next one begins.
+        """
+        returned: list[Sequence[JobReturn]] = []
         for wave in self.waves:
-            launcher = self._launcher(wave)
-            size = self.max_batch_size if self.max_batch_size and self.max_batch_size > 0 else len(wave.overrides)
-            for start in range(0, len(wave.overrides), size):
-                returned.append(launcher.launch(wave.overrides[start : start + size], initial_job_idx=start))
-                for job in returned[-1]:
-                    _ = job.return_value  # raises the job's exception
+            try:
+                returned += self._launched(wave)
+            except (
+                Exception
+            ) as error:  # a launcher may raise anything, as when a job of its is killed or ended by its queue
+                if not wave.may_fail:
+                    raise
+                type(self).problems.append(f"{type(error).__name__}: {error}".strip().partition("\n")[0])
         return returned
+
+    def _launched(self, wave: Wave) -> Iterator[Sequence[JobReturn]]:
+        launcher = self._launcher(wave)
+        size = self.max_batch_size if self.max_batch_size and self.max_batch_size > 0 else len(wave.overrides)
+        for start in range(0, len(wave.overrides), size):
+            jobs = launcher.launch(wave.overrides[start : start + size], initial_job_idx=start)
+            for job in jobs:
+                _ = job.return_value  # raises the job's exception
+            yield jobs
 
     def _launcher(self, wave: Wave) -> Any:
         config = copy.deepcopy(self._config)
@@ -128,10 +144,13 @@ def arguments_for_hydra(arguments: Sequence[str], typed: CommandLine) -> list[st
     return [*flags, *cell]
 
 
-def launch(typed: CommandLine, waves: Sequence[Wave]) -> None:
-    """Run the waves of a grid through Hydra's launcher: each job is called with its run and number (from 0)."""
+def launch(typed: CommandLine, waves: Sequence[Wave]) -> list[str]:
+    """Run the waves of a grid through Hydra's launcher: each job is called with its run and number (from 0).
+
+    Returns how those waves have failed that may.
+    """
     folder = ["--config-dir", str(typed.config_dir.expanduser())] if typed.config_dir else []
-    ListedCells.waves = waves
+    ListedCells.waves, ListedCells.problems = waves, []
     # Hydra makes sweepers of its own packages only, so ours takes the place of the basic one while the grid is launched.
     sweepers = Plugins.instance().class_name_to_class
     before = {name: sweepers[name] for name in sweepers if name.endswith(".BasicSweeper")}
@@ -141,6 +160,7 @@ def launch(typed: CommandLine, waves: Sequence[Wave]) -> None:
         hand_over(["-m", *folder, *waves[-1].overrides[0], *filter(_is_hydras, typed.overrides)])
     finally:
         sweepers.update(before)
+    return ListedCells.problems
 
 
 def launched(cells: Sequence[Cell], sweep: str) -> list[Cell]:

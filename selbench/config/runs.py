@@ -92,10 +92,11 @@ def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:
 
     Raises UserError if cells differ in the options of its jobs, or as `launcher_of` does.
     """
-    jobs = {name: cells[0].run.resolved[name] for name in ("stage_jobs", "cell_jobs")}
-    for name, options in jobs.items():
-        if any(cell.run.resolved[name] != options for cell in cells):
-            raise UserError(f"{name} differs between cells: all cells of a grid have one launcher, with one {name}.")
+    jobs = cells[0].run.resolved["jobs"]
+    if any(cell.run.resolved["jobs"] != jobs for cell in cells):
+        raise UserError(
+            "jobs differs between cells: all cells of a grid have one launcher, with the same jobs.stages and jobs.cells."
+        )
     keys = [text.partition("=")[0].lstrip("+~") for text in cells[0].overrides]
     if not any(key.startswith(("hydra/", "hydra.", "experiment")) for key in keys) and not any(jobs.values()):
         return Launcher()
@@ -122,6 +123,12 @@ def composed_run(overrides: Sequence[str], config_dir: Path | None = None) -> Ru
 def with_presets_folder(overrides: Sequence[str], registry: Registry) -> list[str]:
     """The overrides with the folder of presets as one of them, so that a cell that is run alone finds it too."""
     overrides = [
-        f"{key}{sign}{hydras_value(key, value)}" for key, sign, value in (text.partition("=") for text in overrides)
+        f"{_hydras_key(key)}{sign}{hydras_value(key, value)}"
+        for key, sign, value in (text.partition("=") for text in overrides)
     ]
     return [*overrides, *([f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else [])]
+
+
+def _hydras_key(key: str) -> str:
+    """A key in the words of Hydra: the options of a launcher's jobs are no settings that it knows, so they are added."""
+    return f"++{key}" if key.startswith(("jobs.stages.", "jobs.cells.")) else key

@@ -113,7 +113,8 @@ def waves_of(plan: Plan, shared: Sequence[SharedStage], workers: int) -> Waves:
 
 def makespan(seconds: Sequence[float], after: Sequence[Sequence[int]], workers: int) -> float:
     """When the last of the jobs ends, if each free worker takes the first job whose predecessors have ended."""
-    left, ended, now = list(range(len(seconds))), set(), 0.0
+    left, now = list(range(len(seconds))), 0.0
+    ended: set[int] = set()
     running: list[tuple[float, int]] = []
     while left or running:
         for job in [job for job in left if ended >= set(after[job])]:

@@ -66,4 +66,4 @@ def _quick_pool(record: Record, kind: str, options: Mapping[str, Any], key: str)
 
 @lru_cache(maxsize=4)
 def _pool_plugins(folders: tuple[str, ...]) -> Registry:
-    return discover(folder for folder in folders if Path(folder).expanduser().is_dir())
+    return discover((folder for folder in folders if Path(folder).expanduser().is_dir()), anew=False)

@@ -125,7 +125,7 @@ def test_a_node_that_is_lost_costs_no_cell(cluster, sweep, expected, started, tm
 @pytest.mark.parametrize("again", [0, 1])
 def test_a_job_at_its_time_limit_fails_its_cell_or_is_started_again(cluster, sweep, expected, started, tmp_path, again):
     limits = ["timeout_min=1", "signal_delay_s=20", f"max_num_timeout={again}"]
-    with started([*sweep("slurm"), *ON_SLURM, *(f"cell_jobs.{option}" for option in limits)]) as running:
+    with started([*sweep("slurm"), *ON_SLURM, *(f"jobs.cells.{option}" for option in limits)]) as running:
         running.first_call()
         status, messages = running.end()
     if again:
