@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.toy_runs import TOYS, toy_settings
@@ -38,13 +39,13 @@ GRID = ["selector=random,first_ones", "seed=0,1", "budget=4"]
 CELLS, ARMS = 4, 2
 
 
-def toy_sweep(model: Path, pool: Path, folder: Path, outputs: Path) -> list[str]:
+def toy_sweep(model: Path, pool: Path, folder: Path, outputs: Path, grid: Sequence[str] = GRID) -> list[str]:
     """What is typed after `selbench`; the plugins are written into the folder."""
     folder.mkdir(exist_ok=True)
     (folder / "first.py").write_text(FIRST)
     (folder / "helper_beside.py").write_text(HELPER)
     settings = [text for text in toy_settings(model, pool, outputs) if not text.startswith("plugin_path")]
-    return ["-m", f"plugin_path=[{TOYS},{folder}]", *settings, *GRID]
+    return ["-m", f"plugin_path=[{TOYS},{folder}]", *settings, *grid]
 
 
 def board(outputs: Path) -> list[dict[str, str]]:

@@ -96,13 +96,17 @@ def started(cluster, tmp_path):
     return start
 
 
-def test_two_waves_give_the_board_of_one_process(cluster, sweep, expected, tmp_path):
-    ended = run_command(*sweep("slurm"), *ON_SLURM, **cluster.environ)
-    assert ended.returncode == 0, ended.stderr
-    assert "stages that cells share, then the cells" in ended.stderr
-    assert f"{CELLS} of {CELLS} cells" in ended.stderr and "sacct" not in ended.stderr, ended.stderr
-    assert board(tmp_path / "slurm") == expected
-    logs = "".join(path.read_text() for path in (tmp_path / "slurm").rglob("*_log.out"))
+def test_two_waves_give_the_board_of_one_process(cluster, site, toy_model, toy_pool, tmp_path):
+    grid = ["selector=random,first_ones,shortest", "seed=0,1", "budget=4"]  # plugins of a folder and of a package
+    boards = []
+    for name, more, environ in (("basic", [], {}), ("slurm", ON_SLURM, cluster.environ)):
+        command = toy_sweep(toy_model, toy_pool, tmp_path / "plugins", tmp_path / name, grid)
+        ended = run_command(*command, *more, site=site, **environ)
+        assert ended.returncode == 0 and "6 of 6 cells" in ended.stderr, ended.stderr
+        boards.append(board(tmp_path / name))
+    assert boards[0] == boards[1] and len(boards[0]) == 3
+    assert "stages that cells share, then the cells" in ended.stderr and "sacct" not in ended.stderr, ended.stderr
+    logs = "".join(path.read_text() for path in (tmp_path / "slurm" / "slurm").rglob("*_log.out"))
     assert "hostname=n1" in logs and "hostname=n2" in logs
 
 
@@ -149,3 +153,14 @@ def test_a_job_that_is_cancelled_fails_its_cell_without_accounting_too(cluster, 
     assert "of SLURM's was cancelled (log: " in failed["reason"]
     again = run_command(*sweep("slurm"), *ON_SLURM, "retry=failed", **cluster.environ)
     assert again.returncode == 0 and f"{CELLS} finished" in again.stderr, again.stderr
+
+
+@pytest.mark.long
+def test_a_job_that_is_preempted_goes_on(cluster, sweep, expected, started, tmp_path):
+    with started([*sweep("slurm"), *ON_SLURM]) as running:
+        (job,) = cluster.jobs_on(running.first_call())
+        for name in ("TERM", "USR2"):  # as SLURM sends them to all processes of a job when another takes its place
+            cluster.command("scancel", f"--signal={name}", job)
+        status, messages = running.end()
+    assert status == 0, messages
+    assert board(tmp_path / "slurm") == expected
