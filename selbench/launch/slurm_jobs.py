@@ -132,7 +132,8 @@ def jobs_watched(engine: str, say: Callable[[str], None]) -> Iterator[dict[int, 
         return
     import submitit
 
-    submit = submitit.AutoExecutor.map_array
+    executors: Any = submitit.AutoExecutor
+    submit = executors.map_array
 
     def map_array(executor: Any, function: Any, *columns: Any) -> list[WatchedJob]:
         numbers = list(
@@ -151,8 +152,8 @@ def jobs_watched(engine: str, say: Callable[[str], None]) -> Iterator[dict[int, 
 
         return [WatchedJob(job, queue, lose(number)) for number, job in zip(numbers, jobs)]
 
-    submitit.AutoExecutor.map_array = map_array
+    executors.map_array = map_array
     try:
         yield lost
     finally:
-        submitit.AutoExecutor.map_array = submit
+        executors.map_array = submit
