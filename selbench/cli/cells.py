@@ -13,7 +13,7 @@ from selbench.config.launchers import cores_here
 from selbench.data.commits import settle, settled_rows
 from selbench.errors import UserError
 from selbench.launch.isolation import is_isolated, limits_of
-from selbench.launch.kept_process import KeptProcess, NotCarriedOutError, ProcessEndedError
+from selbench.launch.kept_process import JobEndsError, KeptProcess, NotCarriedOutError, ProcessEndedError
 from selbench.launch.machine_share import take_gpu, threads_of, use_threads
 from selbench.models import gpus_here
 from selbench.numbers import digits_text
@@ -47,12 +47,14 @@ def run_cell(run: Run, number: int = 0, isolated: bool = False) -> bool:
             about = (run, number, settled_rows())
             return bool(in_kept_process(run, __name__, run_for_parent.__name__, about))
         except NotCarriedOutError as error:
-            return _note_death(run, number, f"{error} (isolate=false runs it in the process of its launcher)", "")
+            return note_death(run, number, f"{error} (isolate=false runs it in the process of its launcher)", "")
+        except JobEndsError as ended:
+            return note_death(run, number, str(ended))
         except ProcessEndedError as ended:
             again = attempt < run.attempts and (run.attempts_at_limit or not ended.limit)
             if not again:
                 reason = f"{ended}" + (f" ({attempt} attempts)" if attempt > 1 else "")
-                return _note_death(run, number, reason, ended.stack)
+                return note_death(run, number, reason, ended.stack)
             attempt += 1
             console.warn(f"{_place(run, number)}{run_title(run)}: {ended}. Attempt {attempt} of {run.attempts} begins.")
 
@@ -117,7 +119,7 @@ def _note_done(sweep: Sweep, number: int, record: Record | None, reused: bool) -
         console.say(f"[{number + 1}/{sweep.about['cells']}] {sweep.progress().line}")
 
 
-def _note_death(run: Run, number: int, reason: str, stack: str) -> bool:
+def note_death(run: Run, number: int, reason: str, stack: str = "") -> bool:
     """Record and report that a run's process has died, and note it in its sweep. Whether another process has finished it."""
     from selbench.run.carry_out import record_death
     from selbench.tracking.mirror import mirror_record

@@ -19,7 +19,7 @@ from selbench import console
 from selbench.cli.cells import run_cell, run_launched_cell
 from selbench.cli.main import help_text
 from selbench.cli.watch import watching
-from selbench.cli.wave_jobs import run_cell_job, run_stage_job, write_jobs
+from selbench.cli.wave_jobs import note_lost, run_cell_job, run_stage_job, write_jobs
 from selbench.config.launchers import require_ready
 from selbench.config.program import (
     CommandLine,
@@ -35,6 +35,8 @@ from selbench.data.commits import settled_rows
 from selbench.errors import PluginError
 from selbench.files import written_aside
 from selbench.launch.isolation import is_isolated
+from selbench.launch.ray_messages import messages_awaited
+from selbench.launch.slurm_jobs import jobs_watched
 from selbench.numbers import counted_text, duration_text
 from selbench.settings import Run, dtype_warning
 from selbench.store.files import writing
@@ -80,8 +82,9 @@ def _run_grid(typed: CommandLine, cells: list[Cell], keys: list[str], arguments:
         with _no_exit():
             waves = _waves(sweep, sent)
     started = time.perf_counter()
-    with watching(sweep):
+    with watching(sweep), messages_awaited(launcher.engine), jobs_watched(launcher.engine, console.warn) as lost:
         problems = launch(typed, waves)
+    note_lost(sweep, [cell.run for cell in sent], lost)
     for problem in problems:
         console.fail(f"a job of the launcher '{launcher.name}' has failed: {problem}")
     return _print_summary(run, sweep, time.perf_counter() - started)

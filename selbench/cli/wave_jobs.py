@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from selbench import console
-from selbench.cli.cells import in_kept_process, run_cell, take_share
+from selbench.cli.cells import in_kept_process, note_death, run_cell, take_share
 from selbench.data.commits import settle
 from selbench.errors import NotApplicable
 from selbench.files import written_aside
@@ -132,6 +132,11 @@ def run_cell_job(run: Run, number: int) -> None:
         taken_from(sweep, run, number, lambda one, cell: run_cell(one, cell, is_isolated(one, launcher["engine"])))
 
 
+def cell_claims(sweep: Sweep, run: Run) -> Claims:
+    """Which job has which cell of a sweep."""
+    return Claims(sweep.folder / "cells", "cell", shared=run.shared_store)
+
+
 def taken_from(sweep: Sweep, run: Run, number: int, carry_out: Callable[[Run, int], object]) -> int | None:
     """Take a cell of a sweep for the job with this number, and carry it out. The cell's number; None if none is left."""
     from selbench.run.carry_out import open_store
@@ -145,7 +150,18 @@ def taken_from(sweep: Sweep, run: Run, number: int, carry_out: Callable[[Run, in
         return not locks.free(f"run-{rows[cell]['key']}")
 
     order = [*range(number, len(rows)), *range(number)]
-    with Claims(sweep.folder / "cells", "cell", shared=run.shared_store).first_free(order, ended, busy) as taken:
+    with cell_claims(sweep, run).first_free(order, ended, busy, job=number) as taken:
         if taken is not None:
             carry_out(pickle.loads((sweep.folder / RUNS).read_bytes())[taken], taken)
     return taken
+
+
+def note_lost(sweep: Sweep, runs: Sequence[Run], lost: Mapping[int, str]) -> None:
+    """Record that the cells of a sweep have failed whose jobs are lost: number of the job -> reason."""
+    results = sweep.results()
+    for cell, run in enumerate(runs):
+        if cell in results:
+            continue
+        taker = cell_claims(sweep, run).taker(cell)
+        if (job := cell if taker is None else taker) in lost:
+            note_death(run, cell, lost[job])

@@ -35,7 +35,13 @@ def main(parent: int, requests: int, replies: int, faults: str) -> None:
         os.set_inheritable(descriptor, False)
     faulthandler.enable(open(faults, "w"))  # noqa: SIM115 (open as long as the process lives)
     signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SLURM sends its signals to every process of a job, before it takes the job's place or at its time limit. What follows
+    # from them, the parent decides (submitit's handlers), which ends this process with SIGINT.
+    heard = os.environ.get("SUBMITIT_EXECUTOR") != "slurm"
+    signal.signal(signal.SIGTERM, _interrupt if heard else signal.SIG_IGN)
+    if not heard:
+        name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+        signal.signal(getattr(signal, f"SIG{name}", signal.SIGUSR2), signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     incoming, outgoing = Connection(requests, writable=False), Connection(replies, readable=False)
     try:

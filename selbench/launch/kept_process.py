@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selbench.launch.isolation import Limits
+from selbench.launch.slurm_jobs import reason_of_end
 from selbench.launch.stage_clock import StageClock
 from selbench.numbers import duration_text
 
@@ -39,6 +40,10 @@ class ProcessEndedError(Exception):
         self.stack = stack  # where the process was, if it crashed
 
 
+class JobEndsError(ProcessEndedError):
+    """The launcher has ended the job that asked, as at its time limit, and with it the process."""
+
+
 class NotCarriedOutError(Exception):
     """The function has raised something, in a process that lives on; or what it was to be given cannot be sent there."""
 
@@ -59,6 +64,7 @@ class KeptProcess:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._step = ""  # what the process is doing
         self._requests: Connection
         self._replies: Connection
         self._faults: Path
@@ -69,7 +75,8 @@ class KeptProcess:
 
         The function is given `tell` as well: a function that takes ("step", text), or an event of the store (see
         store/stages.py). Raises ProcessEndedError if the process dies, or reaches a limit and is ended; NotCarriedOutError with
-        the text of what the function raises. On KeyboardInterrupt the process is interrupted too.
+        the text of what the function raises; JobEndsError for what a handler of signals raises here. On KeyboardInterrupt the
+        process is interrupted too.
         """
         try:
             request = pickle.dumps((module, function, arguments, os.getcwd(), sys.argv))
@@ -88,8 +95,11 @@ class KeptProcess:
         except KeyboardInterrupt:
             self._end(signal.SIGINT)
             raise
-        except BaseException:  # as when a launcher ends its job
-            self._end(signal.SIGTERM)
+        except Exception as error:  # a handler of the launcher's, when the job has to end
+            self._end(signal.SIGINT)
+            raise JobEndsError(f"{reason_of_end(error)}{_while(self._step)}") from error
+        except BaseException:  # the same, when the job will start again
+            self._end(signal.SIGINT)
             raise
         if raised:
             raise NotCarriedOutError(content)
@@ -116,7 +126,7 @@ class KeptProcess:
 
     def _answer(self, limits: Limits) -> tuple[bool, Any]:
         """Whether the function has raised something, and the text of that; else what it returned."""
-        clock, step, started = StageClock(), "", time.monotonic()
+        clock, started, self._step = StageClock(), time.monotonic(), ""
         while True:
             gone = self._process is None or self._process.poll() is not None
             try:
@@ -127,16 +137,16 @@ class KeptProcess:
                         return kind == "raised", content
                     event, text = content
                     if event == "step":
-                        step = text
+                        self._step = text
                     else:
                         clock.note(event, text, time.monotonic())
                 elif gone:
                     raise EOFError
             except (EOFError, ConnectionError):
-                raise self._ended(step) from None
-            self._check(limits, clock, step, started)
+                raise self._ended() from None
+            self._check(limits, clock, started)
 
-    def _ended(self, step: str) -> ProcessEndedError:
+    def _ended(self) -> ProcessEndedError:
         assert self._process
         with suppress(subprocess.TimeoutExpired):  # the pipe is closed a little before the process is gone
             self._process.wait(GRACE_S)
@@ -144,21 +154,19 @@ class KeptProcess:
         how = "has closed its connection" if status is None else ending(status)
         stack = self._faults.read_text(errors="replace") if self._faults.exists() else ""
         self._end(signal.SIGKILL)
-        return ProcessEndedError(f"its process {how}{_while(step)}", stack=stack)
+        return ProcessEndedError(f"its process {how}{_while(self._step)}", stack=stack)
 
-    def _check(self, limits: Limits, clock: StageClock, step: str, started: float) -> None:
+    def _check(self, limits: Limits, clock: StageClock, started: float) -> None:
         """Ends the process and raises ProcessEndedError if a limit is reached."""
         now = time.monotonic()
         stage, seconds = clock.computing(now)
         reached = ""
         if limits.cell_s is not None and now - started > limits.cell_s:
-            reached = f"cell_time_limit ({duration_text(limits.cell_s)}) was reached{_while(step)}"
+            reached = f"cell_time_limit ({duration_text(limits.cell_s)}) was reached{_while(self._step)}"
         elif limits.stage_s is not None and seconds > limits.stage_s:
-            reached = (
-                f"stage_time_limit ({duration_text(limits.stage_s)}) was reached by the stage {stage}{_while(step)}"
-            )
+            reached = f"stage_time_limit ({duration_text(limits.stage_s)}) was reached by the stage {stage}{_while(self._step)}"
         if reached:
-            self._end(signal.SIGTERM)
+            self._end(signal.SIGINT)
             raise ProcessEndedError(reached, limit=True)
 
     def _end(self, number: signal.Signals) -> None:

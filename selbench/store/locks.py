@@ -35,6 +35,8 @@ class Locks:
     ) -> None:
         self.folder, self.say = folder, say
         self.shared = shared or (folder / SHARED).exists()
+        # Kept, because a lease counts as expired once the same object has seen it unchanged for LEASE_S.
+        self._locks: dict[Path, BaseFileLock] = {}
 
     @contextmanager
     def hold(self, name: str, work: str = "") -> Iterator[None]:
@@ -94,9 +96,13 @@ class Locks:
         return f"process {about['pid']}{where}{work}, at it for {max(0, time.time() - about['since']):.0f} s"
 
     def _lock(self, path: Path) -> BaseFileLock:
-        if self.shared:
-            return SoftFileLease(path, lease_duration=LEASE_S, is_singleton=True)
-        return FileLock(path, is_singleton=True)
+        if path not in self._locks:
+            self._locks[path] = (
+                SoftFileLease(path, lease_duration=LEASE_S, is_singleton=True)
+                if self.shared
+                else FileLock(path, is_singleton=True)
+            )
+        return self._locks[path]
 
     def _acquire(self, lock: BaseFileLock, name: str) -> None:
         try:

@@ -78,3 +78,11 @@ def leaves_a_child(file, then, tell):
 def writes_pid_and_sleeps(file, tell):
     Path(file).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+def signals_itself(names, tell):
+    """Sends itself signals, as SLURM does to every process of a job."""
+    for name in names:
+        os.kill(os.getpid(), signal.Signals[name])
+        time.sleep(0.2)
+    return "alive"

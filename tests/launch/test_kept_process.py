@@ -13,7 +13,7 @@ import pytest
 
 from selbench.errors import UserError
 from selbench.launch.isolation import Limits, _seconds
-from selbench.launch.kept_process import KeptProcess, NotCarriedOutError, ProcessEndedError
+from selbench.launch.kept_process import JobEndsError, KeptProcess, NotCarriedOutError, ProcessEndedError
 from selbench.launch.stage_clock import StageClock
 
 HERE = "helpers.deaths"
@@ -140,3 +140,28 @@ def test_durations(typed, seconds):
 def test_what_is_no_duration_is_refused(typed):
     with pytest.raises(UserError, match=r"cell_time_limit=.*write a number with its unit"):
         _seconds("cell_time_limit", typed)
+
+
+def test_signals_that_slurm_sends_to_all_processes_of_a_job_are_left_to_the_job(monkeypatch):
+    with pytest.raises(ProcessEndedError, match="SIGUSR2"):
+        KeptProcess().call(HERE, "signals_itself", (["SIGUSR2"],))
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    assert KeptProcess().call(HERE, "signals_itself", (["SIGUSR2", "SIGTERM"],)) == "alive"
+
+
+def test_a_handler_that_ends_the_job_ends_the_process_and_names_the_step(monkeypatch):
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+
+    def reached(number, frame):
+        raise RuntimeError("Job not requeued because: timed-out too many times.")
+
+    before = signal.signal(signal.SIGALRM, reached)
+    signal.alarm(4)
+    kept = KeptProcess()
+    try:
+        with pytest.raises(JobEndsError, match=r"time limit of SLURM's .*, in the step: sleeping"):
+            kept.call(HERE, "sleeps", (600,))
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert kept._process is None, "it is gone"

@@ -10,65 +10,31 @@ from pathlib import Path
 
 import pytest
 from helpers.launchers import run_command, with_launchers
-from helpers.toy_runs import TOYS, toy_settings
+from helpers.toy_sweeps import board, toy_sweep
 
-SAMPLE = Path(__file__).parents[1] / "sample_plugin"
-FIRST = """
-from helper_beside import in_order
-from selbench.api import Selection, selector
-
-@selector("first_ones")
-class FirstOnes:
-    '''The first examples, found by a helper beside this file.'''
-    def select(self, pool, budget, context):
-        return in_order(pool, budget)
-"""
-HELPER = """
-from selbench.api import Selection
-def in_order(pool, budget):
-    return Selection.ordered(range(len(pool)), budget)
-"""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """A folder into which pip has installed a stranger's package with an entry point."""
-    folder = tmp_path_factory.mktemp("installed")
-    subprocess.run(["cp", "-r", str(SAMPLE), str(folder / "sample")], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*pip, "--target", str(folder / "site"), str(folder / "sample")], check=True, capture_output=True)
-    return folder / "site"
+GRID = ["selector=random,first_ones,shortest", "seed=0,1", "budget=4,8"]
 
 
 @pytest.fixture(scope="module")
 def sweep(site, toy_model, toy_pool, tmp_path_factory):
     """`sweep(launcher)` is the folder of outputs of a sweep with plugins of a folder and of a package."""
     plugins = tmp_path_factory.mktemp("plugins")
-    (plugins / "first.py").write_text(FIRST)
-    (plugins / "helper_beside.py").write_text(HELPER)
 
     def run(launcher: str, *more: str) -> Path:
         outputs = tmp_path_factory.mktemp(launcher) / "outputs"
-        settings = [text for text in toy_settings(toy_model, toy_pool, outputs) if not text.startswith("plugin_path")]
-        grid = ["selector=random,first_ones,shortest", "seed=0,1", "budget=4,8", f"hydra/launcher={launcher}"]
-        ended = run_command("-m", f"plugin_path=[{TOYS},{plugins}]", *settings, *grid, *more, site=site)
+        command = toy_sweep(toy_model, toy_pool, plugins, outputs, GRID)
+        ended = run_command(*command, f"hydra/launcher={launcher}", *more, site=site)
         assert ended.returncode == 0, ended.stderr
         return outputs
 
     return run
 
 
-def board(outputs: Path) -> list[dict[str, str]]:
-    """The leaderboard as it is kept, all digits, without the seconds that things took."""
-    (path,) = (outputs / "reports").glob("*.csv")
-    rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert len(rows) == 6, "three arms, two budgets"
-    return [{name: value for name, value in row.items() if not name.endswith("_s")} for row in rows]
-
-
 @pytest.fixture(scope="module")
 def expected(sweep) -> list[dict[str, str]]:
-    return board(sweep("basic"))
+    rows = board(sweep("basic"))
+    assert len(rows) == 6, "three arms, two budgets"
+    return rows
 
 
 @pytest.mark.parametrize(
