@@ -97,11 +97,22 @@ class Subject:
             raise NotTested("it cannot be made with these options, as another check says") from error
 
     def made(self, options: Mapping[str, Any]) -> Any:
-        """An instance. An option that is a selector itself is given as on the command line: name, or name and options."""
-        held = {item.name for item in dataclasses.fields(self.cls) if item.metadata.get("plugin") == "selector"}
+        """An instance, with options as on the command line: one that is a selector itself is its name, or name and options;
+        one that is a dataclass is a mapping."""
+        fields = {item.name: item for item in dataclasses.fields(self.cls)}
         return self.cls(
-            **{name: self._held_plugin(value) if name in held else value for name, value in options.items()}
+            **{
+                name: self._as_option(fields[name], value) if name in fields else value
+                for name, value in options.items()
+            }
         )
+
+    def _as_option(self, field: dataclasses.Field[Any], value: Any) -> Any:
+        if field.metadata.get("plugin") == "selector":
+            return self._held_plugin(value)
+        if isinstance(value, dict) and dataclasses.is_dataclass(field.default_factory):
+            return field.default_factory(**value)
+        return value
 
     def _held_plugin(self, value: Any) -> Any:
         options = {"name": value} if isinstance(value, str) else dict(value or {})
