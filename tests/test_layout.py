@@ -30,7 +30,7 @@ ALLOWED = {
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api", "declare"},
     "config": {"api", "config", "models", "plugins", "settings"},
-    "run": {"api", "data", "models", "run", "settings", "store"},
+    "run": {"api", "data", "declare", "models", "run", "settings", "store"},
     "statistics": {"statistics"},
     "report": {"console", "report", "statistics", "store"},
     "comparison": {"comparison", "report", "settings", "statistics", "store"},

@@ -156,9 +156,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     # In pool order, as the trainer sees them: two selectors that choose the same set share one fine-tuning.
     positions = sorted(pool.position(id) for id in selected.ids)
     chosen = [pool[position] for position in positions]
-    about = selection_facts(chosen, tokens[positions], loaded.labels)
+    facts = selection_facts(chosen, tokens[positions], loaded.labels)
     shared = drawn_once(run.selector, pool, load_target(run)) if chosen else ()
-    _note_selection(record, folder, selected, dataclasses.replace(about, drawn_once=shared))
+    _note_selection(record, folder, selected, dataclasses.replace(facts, drawn_once=shared))
     _note_leaks(record, checked, selected.ids)
     if sentence := record.leaks_selected:
         say(f"leak check: {sentence}")
