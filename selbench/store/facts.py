@@ -202,8 +202,11 @@ class SelectionFacts:
         )
 
     def plain(self) -> dict[str, Any]:
-        """As record.json holds them; empty where nothing was selected."""
-        return dataclasses.asdict(self) if self != SelectionFacts() else {}
+        """As record.json holds them, `drawn_once` only where it names something; empty where nothing was selected."""
+        if self == SelectionFacts():
+            return {}
+        data = dataclasses.asdict(self)
+        return data if self.drawn_once else {name: value for name, value in data.items() if name != "drawn_once"}
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_the_board_names_the_shared_arm_and_not_the_other(grid, selbench, tmp_pa
     by_arm = {}
     for one in records(tmp_path / "outputs"):
         by_arm.setdefault(one["axes"]["selector"], []).append(one)
-    assert {name: [one["selection"]["drawn_once"] for one in rows] for name, rows in by_arm.items()} == {
+    assert {name: [one["selection"].get("drawn_once", []) for one in rows] for name, rows in by_arm.items()} == {
         "random": [[], []],
         "by_option": [[], []],
         "by_option(own_seed=0)": [["codebook"], ["codebook"]],
