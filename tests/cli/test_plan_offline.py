@@ -175,6 +175,11 @@ def test_this_machines_memory_counts_where_none_is_stated(selbench, tmp_path, mo
     assert "the 2.0 GB of this machine" in said and "model.dtype=bfloat16 halves it" in said
 
 
+def test_a_device_without_memory_is_refused(selbench, tmp_path):
+    refused = selbench("plan", "device_memory_gb=0", f"output_dir={tmp_path / 'o'}")
+    assert refused.status == 2 and "device_memory_gb=0 is no memory" in refused.err
+
+
 def test_the_memory_of_this_machine_is_known():
     from selbench.planning.devices import main_bytes
 
