@@ -62,5 +62,10 @@ class PartsOfCells:
 
 def _part(node: DictConfig, group: str, choice: str, key: str = "") -> Part:
     cls = OmegaConf.get_type(node)
-    options = {str(name): OmegaConf.is_dict(OmegaConf.select(node, str(name), throw_on_missing=False)) for name in node}
+    options = {str(name): _is_table(OmegaConf.select(node, str(name), throw_on_missing=False)) for name in node}
     return Part(group, getattr(cls, "plugin_name", ""), options, choice, key)
+
+
+def _is_table(value: object) -> bool:
+    """Whether an option takes entries of any name; one that is a dataclass takes those of its fields alone."""
+    return OmegaConf.is_dict(value) and OmegaConf.get_type(value) is dict

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from selbench.api import ModelRef
+from selbench.errors import UserError
 from selbench.models import gpu_is_here
 from selbench.numbers import counted_text, size_text
 from selbench.planning.demands import Demand, Grid
@@ -30,9 +31,14 @@ class Device:
     def of(cls, run: Run) -> Device:
         """As the setting device_memory_gb says, else as on this machine.
 
-        A stated device is a GPU where there is one here, and where the dtype is none of a CPU's.
+        A stated device is a GPU where there is one here, and where the dtype is none of a CPU's. Raises UserError for one
+        without memory.
         """
         here = gpu_is_here()
+        if run.device_memory_gb is not None and not run.device_memory_gb > 0:
+            raise UserError(
+                f"device_memory_gb={run.device_memory_gb:g} is no memory of a device: it is above 0, or null."
+            )
         if run.device_memory_gb:
             return cls(run.device_memory_gb * 1e9, here or run.model.dtype != "float32", True)
         return cls(device_bytes(here), here, False)

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.tiny_models import make_byte_tokenizer, make_model, make_tokenizer
-from helpers.whole_path import SELECTORS, features, grid, records
+from helpers.whole_path import SELECTORS, SMALL, features, records, settings
 
+# Several command lines in one process, and the most memory that it held.
 PEAK = """
-import resource, sys
+import json, resource, sys
 from selbench.cli.main import run
-status = run(sys.argv[1:])
+for line in json.loads(sys.argv[1]):
+    if status := run(line):
+        sys.exit(status)
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-sys.exit(status)
 """
 
 
@@ -26,14 +28,16 @@ def test_a_family_in_miniature(selbench, tmp_path, family):
     """Grouped queries in all of them, windows in Mistral and Gemma; Gemma's embeddings are the head too, and its blocks have
     four norms. transformers reads the tokenizer of a Qwen as byte-level BPE, whatever its file says."""
     make_model(tmp_path / "model", family, tokenizer=make_byte_tokenizer(), vocab_size=300, max_position_embeddings=128)
-    ran = selbench(*grid(tmp_path, tmp_path / "model", 16))
+    small = [f"selector.sae_simscale.{name}={value}" for name, value in SMALL.items()]
+    ran = selbench("-m", f"selector={','.join(SELECTORS)}", *small, *settings(tmp_path, tmp_path / "model", 16))
     assert ran.status == 0, ran.err
-    check(tmp_path / "outputs", examples=16, layers=3, width=16, inner=40)
-
-
-def check(outputs: Path, examples: int, layers: int, width: int, inner: int) -> None:
-    found = records(outputs)
+    found = check(tmp_path / "outputs", examples=16, layers=3, width=16, inner=40)
     assert sorted(record["axes"]["selector"].partition("(")[0] for record in found) == sorted(SELECTORS)
+
+
+def check(outputs: Path, examples: int, layers: int, width: int, inner: int) -> list[dict]:
+    """The features of all selectors have their shapes, and the runs have finished. Gives the records."""
+    found = records(outputs)
     for record in found:
         assert record["status"] == "finished", record["reason"]
         assert record["selection"]["examples"] == examples // 4 and record["unchanged"] is False
@@ -45,8 +49,10 @@ def check(outputs: Path, examples: int, layers: int, width: int, inner: int) -> 
     assert made["SparseAutoencoder"]["W_enc"].shape == (64, width)
     assert made["ActivationTags"]["shape"].tolist() == [examples, inner]
     assert made["SaeTags"]["shape"].tolist() == [examples, 64]
-    for arrays in made.values():  # bfloat16 weights on the disk, float32 on a CPU
-        assert all(np.isfinite(array).all() and array.dtype != np.float16 for array in arrays.values())
+    # Single numbers may be unknown: the correlation with lengths where all are equal.
+    for arrays in made.values():
+        assert all(np.isfinite(array).all() for array in arrays.values() if array.ndim)
+    return found
 
 
 @pytest.mark.slow
@@ -65,12 +71,17 @@ transformers.LlamaForCausalLM(config).save_pretrained({str(tmp_path / "model")!r
     make_tokenizer().save_pretrained(tmp_path / "model")
     weights = sum(path.stat().st_size for path in (tmp_path / "model").glob("*.safetensors"))
     assert 2.4e9 < weights < 2.6e9  # 1.24 billion parameters, the embedding once
-    command = [sys.executable, "-c", PEAK, *grid(tmp_path, tmp_path / "model", 24)]
+    plain = settings(tmp_path, tmp_path / "model", 24)
+    small = [f"selector.{name}={value}" for name, value in SMALL.items()]
+    lines = [["-m", "selector=mads", *plain]]  # a grid, because it keeps its plan
+    for selector, more in (("nait", []), ("kcenter_hidden", []), ("sae_simscale", small)):
+        lines.append(["select", f"selector={selector}", *more, *plain, "--out", str(tmp_path / f"{selector}.jsonl")])
+    command = [sys.executable, "-c", PEAK, json.dumps(lines)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert ran.returncode == 0, ran.stderr
-    check(tmp_path / "outputs", examples=24, layers=16, width=2048, inner=8192)
+    assert len(check(tmp_path / "outputs", examples=24, layers=16, width=2048, inner=8192)) == 1
     peak = int(ran.stdout.rsplit("peak ", 1)[1])
     (plan,) = (json.loads(path.read_text()) for path in (tmp_path / "outputs" / "sweeps").glob("*/plan.json"))
     planned = max(stage["memory"] for stage in plan["stages"] if stage["stage"] == "training")
     print(f"peak {peak / 2**30:.1f} GiB, of which {planned / 2**30:.1f} GiB were planned for the fine-tuning")
-    assert peak < 16 * 2**30
+    assert 0.5 * planned < peak < 16 * 2**30

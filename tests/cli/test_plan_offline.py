@@ -124,6 +124,13 @@ def test_a_pool_of_ones_own_is_refused_until_its_size_is_stated(selbench, tmp_pa
     assert training["tokens"] == pytest.approx(3 * 100 * 120)  # epochs x rows x tokens
 
 
+@pytest.mark.parametrize("setting", ["pool.stated.row=5", "model.stated.hiden_size=64"])
+def test_a_misspelt_figure_is_refused(selbench, tmp_path, setting):
+    for verb in (["plan"], ["plan", "-m"]):
+        refused = selbench(*verb, "pool=alpaca", "model=llama-2-7b", setting, f"output_dir={tmp_path / 'o'}")
+        assert refused.status == 2 and setting.partition("=")[0].rpartition(".")[2] in refused.err, refused.out
+
+
 def test_figures_of_a_preset_do_not_hold_for_another_data_set(selbench, tmp_path):
     refused = selbench("plan", "pool=alpaca_gpt4", "pool.hub=me/mine", f"output_dir={tmp_path / 'o'}")
     assert refused.status == 2 and "me/mine" in refused.err and "pool.stated.rows=N" in refused.err
@@ -173,6 +180,11 @@ def test_this_machines_memory_counts_where_none_is_stated(selbench, tmp_path, mo
     found = plan(selbench, tmp_path, "pool=alpaca_gpt4", "model=smollm2-1.7b", "selector=random", "auto_dtype=float32")
     said = " ".join(found["memory_warnings"])
     assert "the 2.0 GB of this machine" in said and "model.dtype=bfloat16 halves it" in said
+
+
+def test_a_device_without_memory_is_refused(selbench, tmp_path):
+    refused = selbench("plan", "device_memory_gb=0", f"output_dir={tmp_path / 'o'}")
+    assert refused.status == 2 and "device_memory_gb=0 is no memory" in refused.err
 
 
 def test_the_memory_of_this_machine_is_known():

@@ -10,6 +10,7 @@ from typing import Any
 from helpers.tiny_models import WORDS
 
 SELECTORS = ("mads", "nait", "kcenter_hidden", "sae_simscale")
+SMALL = {"latents": 64, "k": 4, "train_tokens": 400}  # options of an autoencoder that is trained in a moment
 TASK = """\
 task: {name}
 dataset_path: json
@@ -31,8 +32,8 @@ metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
 
 
-def grid(folder: Path, model: Path, examples: int) -> list[str]:
-    """The command line of the grid, with its pool, its target and its tasks written into `folder`."""
+def settings(folder: Path, model: Path, examples: int) -> list[str]:
+    """All settings of the grid but its selectors; its pool, its target and its tasks are written into `folder`."""
     rng = random.Random(0)
 
     def words(count: int) -> str:
@@ -51,8 +52,6 @@ def grid(folder: Path, model: Path, examples: int) -> list[str]:
     (tasks / "writes.yaml").write_text(TASK.format(name="writes") + WRITES)
     (tasks / "chooses.yaml").write_text(TASK.format(name="chooses") + CHOOSES)
     return [
-        "-m",
-        f"selector={','.join(SELECTORS)}",
         "pool=file",
         f"pool.path={folder / 'pool.jsonl'}",
         "target=file",
@@ -61,9 +60,6 @@ def grid(folder: Path, model: Path, examples: int) -> list[str]:
         f"model.path={model}",
         "model.max_length=96",
         "budget=0.25",
-        "selector.sae_simscale.latents=64",
-        "selector.sae_simscale.k=4",
-        "selector.sae_simscale.train_tokens=400",
         "trainer=lora",
         "trainer.match=steps",
         "trainer.steps=2",
