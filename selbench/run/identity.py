@@ -72,9 +72,13 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
 
 
 def check_selector(run: Run) -> None:
-    """Raises the UserError that the selector's own `check` finds; a selector need not have one."""
-    if hasattr(run.selector, "check"):
-        run.selector.check()
+    """Raises the UserError that the `check` of the selector, or of one that it holds, finds; a selector need not have one."""
+    asked = [run.selector]
+    while asked:
+        selector = asked.pop()
+        asked += held_selectors(selector)
+        if hasattr(selector, "check"):
+            selector.check()
 
 
 def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:

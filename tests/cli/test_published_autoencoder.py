@@ -77,13 +77,16 @@ def test_what_does_not_fit_is_refused_before_any_cell(selbench, base, lens, tmp_
 
 def test_without_sae_lens_the_extra_is_named(selbench, base, monkeypatch, server):
     monkeypatch.setitem(sys.modules, "sae_lens", None)
-    for verb in ([], ["plan"]):
-        ran = selbench(*verb, *base, "selector=sae_simscale", f"selector.autoencoder={AUTOENCODER}", *OPTIONS)
-        assert ran.status == 2 and "pip install 'selbench[sae]'" in ran.err and "Traceback" not in ran.err
     # What a selector copies is checked as well.
     like = f"selector.like={{name:sae_simscale,autoencoder:'{AUTOENCODER}',threshold:absolute,level:0}}"
-    ran = selbench("plan", *base, "selector=random", "selector.match=length", like)
-    assert ran.status == 2 and "pip install 'selbench[sae]'" in ran.err
+    for arm in (
+        ["selector=sae_simscale", f"selector.autoencoder={AUTOENCODER}", *OPTIONS],
+        ["selector=random", "selector.match=length", like],
+    ):
+        ran = selbench(*base, *arm)
+        assert ran.status == 2 and "pip install 'selbench[sae]'" in ran.err and "Traceback" not in ran.err
+        plan = selbench("plan", *base, *arm)
+        assert plan.status == 0 and "pip install 'selbench[sae]'" in plan.out.partition("Needed before a run")[2]
 
 
 def test_a_tuned_relative_is_warned_of_once_in_a_grid(selbench, base, lens, tmp_path):
