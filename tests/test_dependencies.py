@@ -46,8 +46,9 @@ def test_what_is_imported_is_declared():
     imported = _imported("selbench", "plugins")
     assert {"numpy", "huggingface_hub"} <= imported
     distributions = {canonicalize_name(DISTRIBUTION.get(module, module)) for module in imported}
-    assert distributions <= _names([*NEEDED, *EXTRA["sae"], *EXTRA["ifeval"], *EXTRA["dev"]])
-    assert distributions - _names(NEEDED) == {"sae-lens", "nltk"}  # imported where they are there
+    extras = [one for extra in ("sae", "ifeval", "ray", "slurm", "dev") for one in EXTRA[extra]]
+    assert distributions <= _names([*NEEDED, *extras])
+    assert distributions - _names(NEEDED) == {"sae-lens", "nltk", "ray", "submitit"}  # imported where they are there
 
 
 def test_the_extras_that_messages_name_hold_the_modules():
