@@ -13,7 +13,11 @@ demo: environment
 	$(BIN)/selbench demo
 
 test: lint weights
+ifeq ($(TESTS),)
+	.ci/test
+else
 	$(BIN)/pytest -q $(TESTS)
+endif
 
 test-all: lint weights
 	$(BIN)/pytest -q -m "not long" $(TESTS)

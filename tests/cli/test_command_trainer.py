@@ -49,6 +49,7 @@ def records(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_whole_run_with_a_real_tool_two_seeds_and_two_suites(selbench, planted, tmp_path, monkeypatch):
     held_out = tmp_path / "held out.jsonl"
     rows = [{"instruction": f"say {word}", "output": f"the {word} bird"} for word in ("red", "green", "blue")]

@@ -49,6 +49,7 @@ for number in range(first, first + count):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_lost_when_the_server_is_restarted_under_sixteen_senders(tmp_path, capfd):
     outputs, folder = tmp_path / "outputs", tmp_path / "server"
     folder.mkdir()

@@ -56,6 +56,7 @@ def check(outputs: Path, examples: int, layers: int, width: int, inner: int) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_model_of_the_shape_of_llama_3_2_1b(tmp_path):
     """Random weights in bfloat16 on the disk, a vocabulary larger than the tokenizer's; on a CPU, within 16 GiB."""
     make = f"""

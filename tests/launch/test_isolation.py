@@ -138,6 +138,7 @@ def test_under_a_launcher_a_death_is_no_death_of_its_worker(deadly, marks, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("again", "times"), [([], 1), (["attempts_at_limit=true"], 2)])
 def test_a_limit_ends_an_endless_loop_and_is_tried_again_only_if_asked(deadly, marks, tmp_path, again, times):
     ran = run_command(*deadly, "selector=random,deadly", "selector.deadly.how=loop", "stage_time_limit=20s", *again)

@@ -50,6 +50,7 @@ def test_the_board_is_the_same_digit_for_digit(sweep, expected, launcher):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", with_launchers("processes", "submitit_local", "ray_cluster"))
 def test_models_that_are_trained_give_the_same_board(tmp_path, launcher):
     grid = [

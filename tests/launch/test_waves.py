@@ -150,6 +150,7 @@ def test_the_plan_shows_the_waves(selbench, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("launcher", with_launchers("processes"))
 def test_a_job_that_dies_ends_the_command_in_order(settings, tmp_path, launcher):
     """Without isolation a worker of joblib's dies with its cell, and joblib gives up."""

@@ -12,7 +12,7 @@ OURS = [(plugin.kind, plugin.name) for plugin in discover().plugins.values() if 
 
 
 # A program that is started a dozen times, with PyTorch and transformers.
-SLOW = {"command": pytest.mark.slow}
+SLOW = {"command": [pytest.mark.slow, pytest.mark.long]}
 
 
 @pytest.mark.parametrize(
