@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from selbench.errors import UserError, unknown
 
@@ -123,3 +124,12 @@ def address(key: str, names: Mapping[str, Iterable[str]]) -> Address | None:
 def addressed(text: str) -> bool:
     """Whether a setting is for some of the parts of a grid, as opposed to a whole cell."""
     return address(text.partition("=")[0], {}) is not None
+
+
+def flat_options(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(`a.b`, value) of every value in nested options: each with its whole key, as `ray.remote.num_gpus`."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from flat_options(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

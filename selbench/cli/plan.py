@@ -26,10 +26,10 @@ def main(arguments: list[str]) -> int:
 
     from selbench.planning.planner import plan_of
 
-    plan = plan_of(runs, _planner_settings(args, runs[0]))
+    launcher = cells[0].launcher
+    workers = args.workers or (None if launcher.in_order else launcher.at_once or 1)
+    plan = plan_of(runs, _planner_settings(args, runs[0]), workers)
     plan = dataclasses.replace(plan, notes=(*plan.notes, *unknown))
-    if args.workers or not cells[0].launcher.in_order:
-        plan = _with_waves(plan, runs, args.workers or cells[0].launcher.at_once or 1)
     if args.json:
         console.out.print(plan.to_json(), end="", soft_wrap=True, markup=False, emoji=False, highlight=False)
     elif args.markdown:
@@ -125,14 +125,6 @@ def _positive_amount(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
-
-
-def _with_waves(plan: Plan, runs: Sequence[Run], workers: int) -> Plan:
-    from selbench.planning.demands import Grid
-    from selbench.planning.waves import shared_stages, waves_of
-
-    shared = shared_stages(Grid(runs, plan.settings.chars_per_token))
-    return dataclasses.replace(plan, waves=waves_of(plan, shared, workers))
 
 
 def checked_cells(

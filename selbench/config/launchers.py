@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selbench.addresses import flat_options
 from selbench.config.composition import compose_config
 from selbench.config.held_selectors import in_hydras_words
 from selbench.config.messages import LAUNCHERS
@@ -66,20 +67,11 @@ def launcher_of(overrides: Sequence[str], registry: Registry, jobs: Mapping[str,
 
 def _with_options(overrides: Sequence[str], registry: Registry, setting: str, options: Mapping[str, Any]) -> Any:
     """The configuration of the launcher with options of one kind of jobs. Raises UserError for those it does not have."""
-    texts = [f"hydra.launcher.{key}={in_hydras_words(value)}" for key, value in flat(options)]
+    texts = [f"hydra.launcher.{key}={in_hydras_words(value)}" for key, value in flat_options(options)]
     try:
         return compose_config([*overrides, *texts], registry, with_hydra=True).hydra.launcher
     except UserError as error:
         raise UserError(f"{setting}: {error}") from error
-
-
-def flat(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings, each with its whole key: `ray.remote.num_gpus`."""
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _at_once(engine: str, options: Any) -> int | None:

@@ -20,6 +20,7 @@ from selbench.planning.needed import contradiction_sentences, needed_of, stated_
 from selbench.planning.past import Past
 from selbench.planning.plan import STAGES, Plan, PlannedCell, PlannedStage, Settings
 from selbench.planning.stand_ins import searchable
+from selbench.planning.waves import shared_stages, waves_of
 from selbench.planning.work import Workload
 from selbench.run.before_selecting import filter_sentences, target_leak_sentences
 from selbench.settings import Run, dtype_warning
@@ -31,8 +32,10 @@ from selbench.store.stages import now
 RECORD_BYTES = 100_000.0  # a record with the files beside it, while there is none to measure
 
 
-def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
+def plan_of(runs: Sequence[Run], settings: Settings | None = None, workers: int | None = None) -> Plan:
     """The plan of a sweep of these runs, none of which is carried out; by default with the price of the first run.
+
+    With `workers`, so many jobs at once, the plan says how long the two waves of a launcher take.
 
     All runs share one output folder. A pool that is not at hand has its stand-in in them (`StandIns`). Raises UserError
     if a pool or model cannot be read.
@@ -61,6 +64,8 @@ def plan_of(runs: Sequence[Run], settings: Settings | None = None) -> Plan:
         free_bytes=float(shutil.disk_usage(_nearest_existing(output)).free),
         needed=tuple(needed_of(grid.cells)),
     )
+    if workers:
+        plan = dataclasses.replace(plan, waves=waves_of(plan, shared_stages(grid), workers))
     return _with_remarks(plan, grid, measured, past, list(memory.sentences()))
 
 

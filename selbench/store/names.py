@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selbench.addresses import flat_options
 from selbench.declare import POOL_FILTERS
 from selbench.store.axes import Axes, arm_name
 from selbench.store.records import Record
@@ -78,15 +79,6 @@ def _value_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return words[value]
     return str(value).rstrip("/").rpartition("/")[2] if isinstance(value, str) else str(value)
-
-
-def flat_options(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(`a.b`, value) of every value in nested options."""
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            yield from flat_options(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from selbench.store.names import flat_options
+from selbench.addresses import flat_options
 from selbench.store.records import Record
 
 LONG = 5000  # characters kept of a value; MLflow refuses tags and parameters of more than about 6,000
