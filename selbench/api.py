@@ -1,7 +1,8 @@
 """What a plugin author imports. Importing it is cheap: torch and other large libraries are not loaded.
 
 The vocabulary: a `Pool` of `Example`s (a `LoadedPool` also has its hidden labels), the `Budget` for a `Selection` from it,
-a `ModelRef` that says where a model is, a `Score` of a model, and the `Context` that a plugin is given.
+the `Chosen` examples of it, a `ModelRef` that says where a model is, a `Score` of a model or selection, and the `Context`
+that a plugin is given.
 
 The decorators `@selector`, `@trainer`, `@suite` and `@pool` make a class a plugin: a dataclass whose fields are its
 options. The protocols `Selector`, `Trainer`, `Suite` and `PoolSource` say what its one method takes and returns; a type
@@ -39,6 +40,7 @@ from selbench.stated import StatedShape
 
 __all__ = [
     "Budget",
+    "Chosen",
     "Context",
     "Example",
     "Feature",
@@ -52,6 +54,7 @@ __all__ = [
     "PoolSource",
     "Score",
     "Selection",
+    "SelectionSuite",
     "Selector",
     "Suite",
     "Trainer",
@@ -269,6 +272,15 @@ class Selection:
             scores=None if scores is None else np.asarray(scores)[taken],
             diagnostics=diagnostics,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A selection as a suite sees it that scores selections: with the hidden labels of the pool, which no selector sees."""
+
+    ids: tuple[str, ...]  # of the chosen examples, in the order of the pool
+    pool: Pool
+    labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # id -> label -> value, as in LoadedPool
 
 
 # ------------------------------------------------------------------------------------ models, scores
@@ -513,6 +525,13 @@ class Suite(Protocol):
     def evaluate(self, model: ModelRef, context: Context, /) -> Sequence[Score]: ...
 
 
+class SelectionSuite(Protocol):
+    """Scores a selection, without any model. Where it needs labels that a pool may lack, `check_pool(pool: LoadedPool)`
+    raises UserError before any work."""
+
+    def evaluate(self, chosen: Chosen, context: Context, /) -> Sequence[Score]: ...
+
+
 class PoolSource(Protocol):
     """Reads or makes a pool."""
 
@@ -523,7 +542,7 @@ class PoolSource(Protocol):
 
 S = TypeVar("S", bound=Selector)
 R = TypeVar("R", bound=Trainer)
-E = TypeVar("E", bound=Suite)
+E = TypeVar("E", bound=Suite | SelectionSuite)
 P = TypeVar("P", bound=PoolSource)
 
 
@@ -535,6 +554,7 @@ def selector(
     nested: bool = False,
     targeted: bool = False,
     uses_scorer: bool = True,
+    may_stop_short: bool = False,
     share: float | None = None,
     drawn_once: str | Sequence[str] = (),
     paper: str = "",
@@ -549,6 +569,8 @@ def selector(
             checked with the smallest of them).
         targeted: the selector looks at target examples.
         uses_scorer: the selection depends on the scorer (if not, one selection serves all scorers).
+        may_stop_short: the selection may have fewer examples than the budget allows, as that of a filter or of a published
+            list (if not, a selection that does not fill the budget is an error). Boards show what was asked for and got.
         share: the share of the pool that the selector always takes, whatever the budget is (0: no fine-tuning).
         drawn_once: what was drawn at random once and is shared by all seeds ("autoencoder"), one name or several: boards
             say that its luck is not in the interval. Also a method of the pool and the targets (docs/plugins.md).
@@ -560,6 +582,7 @@ def selector(
         "nested": nested,
         "targeted": targeted,
         "uses_scorer": uses_scorer,
+        "may_stop_short": may_stop_short,
         "share": share,
         "drawn_once": drawn_once,
         "takes_budget": property(declare.takes_budget),
@@ -577,9 +600,15 @@ def trainer(name: str) -> Callable[[type[R]], type[R]]:
 
 
 @dataclass_transform(field_specifiers=(field,))
-def suite(name: str) -> Callable[[type[E]], type[E]]:
-    """Mark a class as a suite: `evaluate(model, context) -> list[Score]`."""
-    return lambda cls: declare.declare(cls, "suite", name, {})
+def suite(name: str, *, scores_selections: bool = False) -> Callable[[type[E]], type[E]]:
+    """Mark a class as a suite: `evaluate(model, context) -> list[Score]`.
+
+    Args:
+        name: as in `suite=NAME`.
+        scores_selections: `evaluate` is given the Chosen examples in place of a model: a run whose suites all score
+            selections trains none.
+    """
+    return lambda cls: declare.declare(cls, "suite", name, {"scores_selections": scores_selections})
 
 
 @dataclass_transform(field_specifiers=(field,))

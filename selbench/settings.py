@@ -71,8 +71,10 @@ class Jobs:
 class PlainSettings:
     """The settings that are numbers, words and switches: the same on the command line and in a run."""
 
-    budget: Union[int, float] = setting(  # noqa: UP007
-        0.1, "how much to select: 0.15 is a share of the pool, 7800 a number (of examples or tokens)"
+    budget: Union[int, float, str] = setting(  # noqa: UP007
+        0.1,
+        "how much to select: 0.15 is a share of the pool, 7800 a number (of examples or tokens), all: whatever the method "
+        "finds, at most the whole pool",
     )
     budget_unit: str = setting(
         "examples", "what the budget counts: examples, or tokens (of responses, under the model's tokenizer)"
@@ -212,6 +214,8 @@ class Config(PlainSettings):
 class Run(PlainSettings):
     """A run in plain objects, without Hydra."""
 
+    budget: int | float = 0.1
+
     pool: Any  # a plugin of kind pool, with its options as attributes
     selector: Any  # a plugin of kind selector
     scorer: ModelRef  # `model` where none was chosen
@@ -226,6 +230,16 @@ class Run(PlainSettings):
     resolved: Mapping[str, Any]  # the configuration as a record keeps it
     dtype_by_machine: bool = False  # whether a dtype=auto was settled by what the machine has that composed the run
     elsewhere: bool = False  # whether the launcher of its grid may carry it out on another machine
+
+    @property
+    def model_suites(self) -> dict[str, Any]:
+        """The suites that score a model."""
+        return {name: suite for name, suite in self.suites.items() if not suite.scores_selections}
+
+    @property
+    def selection_suites(self) -> dict[str, Any]:
+        """The suites that score the selection itself."""
+        return {name: suite for name, suite in self.suites.items() if suite.scores_selections}
 
 
 def dtype_warning(runs: Sequence[Run]) -> str | None:
@@ -242,6 +256,13 @@ def dtype_warning(runs: Sequence[Run]) -> str | None:
 def without_effect() -> tuple[str, ...]:
     """The names of the settings on which neither scores nor selections depend."""
     return tuple(item.name for item in dataclasses.fields(Config) if not item.metadata["changes"])
+
+
+def amount_of(budget: float | str) -> int | float:
+    """The amount that a budget stands for: `all` is the share 1.0. Raises UserError for any other word."""
+    if isinstance(budget, str) and budget != "all":
+        raise UserError(f"budget={budget} is neither a share (0.15, 15%), a number (7800) nor all.")
+    return 1.0 if isinstance(budget, str) else budget
 
 
 def check_choices(values: Mapping[str, Any]) -> None:

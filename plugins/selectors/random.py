@@ -38,6 +38,7 @@ class Random:
         by_length = self.match == "length"
         self.uses_scorer = by_length  # whose tokenizer counts
         self.targeted = bool(getattr(self.like, "targeted", False))
+        self.may_stop_short = bool(getattr(self.like, "may_stop_short", False))
         # In tokens, the copy of a smaller pick need not be the beginning of that of a larger one.
         self.nested = self.like is None
         # What `selbench plan` asks for where the lengths of the selection are known beforehand.
@@ -116,7 +117,8 @@ class Random:
         copy = copied_lengths(lengths, picks, order)
         context.log(shared_with_copied=len(set(picks.tolist()) & set(copy.tolist())) / len(picks))
         # Where the budget counts other tokens than the lengths do, the copy may leave room, for any others.
-        if budget.unit == "tokens" and budget.costs[copy].sum() <= budget.limit - budget.costs.max():
+        room = budget.unit == "tokens" and not self.may_stop_short
+        if room and budget.costs[copy].sum() <= budget.limit - budget.costs.max():
             copy = np.concatenate([copy, order[~np.isin(order, copy)]])
         return Selection.ordered(copy, budget)
 

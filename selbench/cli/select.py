@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,9 @@ def main(arguments: list[str]) -> int:
         f"{about.examples} of {len(pool)} examples, {about.response_tokens} response tokens; "
         f"selecting took {chosen.cost['wall_s']:.1f} s"
     )
-    if about.repeats:
-        console.say(about.repeats)
+    for sentence in (dataclasses.replace(about, asked=chosen.asked).stopped_short(run.budget_unit), about.repeats):
+        if sentence:
+            console.say(sentence)
     return _write(args, run, pool, chosen.ids, run.output_dir)
 
 

@@ -20,7 +20,7 @@ from selbench.launch.isolation import check_isolation
 from selbench.models import resolved_dtype
 from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
-from selbench.settings import PlainSettings, Run, check_choices
+from selbench.settings import PlainSettings, Run, amount_of, check_choices
 from selbench.stated import StatedShape, StatedSize
 
 PRIMARY = "config"
@@ -58,6 +58,7 @@ def to_run(config: DictConfig) -> Run:
             objects["selector"], resolved["selector"], recorded_plugin_path(resolved)
         )
         plain: dict[str, Any] = {item.name: config[item.name] for item in dataclasses.fields(PlainSettings)}
+    plain["budget"] = resolved["budget"] = amount_of(resolved["budget"])
     check_choices(resolved)
     by_machine = config.auto_dtype is None and "auto" in (model.dtype, scorer.dtype)
     for ref, key in ((model, "model"), (scorer, "scorer")):

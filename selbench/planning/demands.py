@@ -128,7 +128,7 @@ class Grid:
 
     def _add_leak_checks(self, cell: Cell) -> None:
         run, targets = cell.run, load_target(cell.run)
-        for name, suite in run.suites.items():
+        for name, suite in run.model_suites.items():
             for place, examples in {"": cell.pool, **{f" in target {one}": targets[one] for one in targets}}.items():
                 key = LeakStage(examples, suite).key
                 cached = self._is_cached(run, "leaks", key)
@@ -234,7 +234,7 @@ class Grid:
 
     def _add_evaluations(self, cell: Cell, model_key: str, exact: bool, seed: int) -> None:
         run = cell.run
-        for name, suite in run.suites.items():
+        for name, suite in run.model_suites.items():
             key = EvaluationStage(name, suite, model_key, seed).key
             demand = Demand("evaluation", key if exact else f"?{key}", name, run, suite, exact=exact)
             demand.cached = exact and self._is_cached(run, "evaluation", key)

@@ -98,6 +98,7 @@ class ArmRow:
     vs_baseline: Difference | None = None  # this arm against the baseline; None for the baseline itself or without one
     relative_to_full: float = math.nan  # score / full - 1, as papers quote it
     examples: float = math.nan  # selected
+    asked: float = math.nan  # the budget, in its unit, of which the selection stopped short; NaN for one that did not
     response_tokens: float = math.nan  # of the selected examples
     trained: float = math.nan  # examples that were trained on
     cut: float = math.nan  # examples longer than the training context

@@ -139,6 +139,9 @@ def board_warnings(tables: Sequence[Table], baseline: str) -> tuple[str, ...]:
             f"fine-tuning changed nothing in {', '.join(idle)}: on a batch of the selected examples the tuned model "
             "gives what its base gives."
         )
+    short = dict.fromkeys(_short_text(row) for table in tables for row in table.rows if row.asked > 0)
+    if short:
+        found.append(f"stopped short of the budget: {'; '.join(short)}. The arms of such a table differ in size.")
     missing = [line for table in tables if (line := _missing_items_warning(table))]
     return (*found, *cut, *missing, *uneven)
 
@@ -209,6 +212,12 @@ def _missing_items_warning(table: Table) -> str:
             spread = "" if len(counts) == len(table.rows) and len(set(counts)) == 1 else "up to "
             said.append(f"{spread}{count_text(max(counts))} {words}")
     return f"{table.name}: {'; '.join(said)}." if said else ""
+
+
+def _short_text(row: ArmRow) -> str:
+    """`semdedup 412 examples of 1,000`, means over the arm's runs."""
+    got = row.response_tokens if row.budget.endswith("tok") else row.examples
+    return f"{row.arm} ({row.budget}) with {count_text(got)} of {count_text(row.asked)}"
 
 
 def _cut_warning(table: Table) -> str:

@@ -25,6 +25,7 @@ LEFT = ("items_cut", "items_left_out")
 # Columns of which the board shows the mean over an arm's runs; NaN if a record does not know the value.
 COSTS = [
     "examples",
+    "asked",
     "response_tokens",
     "trained",
     "cut",
@@ -155,6 +156,7 @@ def _cost_columns(record: Record) -> Row:
     stages = [record.cost.get(name, {}) for name in ("selection", "training", "evaluation")]
     return {
         "examples": record.selection.examples or 0,
+        "asked": math.nan if record.selection.asked is None else float(record.selection.asked),
         "response_tokens": record.selection.response_tokens or 0,
         **_trained(record),
         "steps": record.logged.get("training/steps", math.nan),

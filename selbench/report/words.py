@@ -48,6 +48,7 @@ CORRECTIONS = {
 # The costs of an arm that get a column: heading, field of ArmRow, decimal places.
 COSTS = (
     ("examples", "examples", 0),
+    ("asked for", "asked", 0),
     ("response tokens", "response_tokens", 0),
     ("trained", "trained", 0),
     ("cut", "cut", 0),

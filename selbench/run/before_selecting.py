@@ -28,7 +28,7 @@ def target_leak_sentences(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         root = Outputs(run.output_dir).store
         for name, filtered in filtered_targets(run).items():
-            for suite, plugin in run.suites.items():
+            for suite, plugin in run.model_suites.items():
                 try:
                     found = LeakStage(filtered.pool, plugin).at_hand(root)
                     about = LeakSummary.read(leak_summary(found, {name: found}, ()))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from selbench.api import ModelRef, Pool
+from selbench.api import Chosen, ModelRef, Pool
 from selbench.data.leaks import selected_leaks
 from selbench.declare import drawn_once
 from selbench.errors import NotApplicable, PluginError, UserError
 from selbench.files import written_aside
 from selbench.models import fingerprint
 from selbench.run.before_selecting import filter_sentences
-from selbench.run.evaluate import Evaluated, EvaluationStage
+from selbench.run.evaluate import Evaluated, EvaluationStage, selection_key
 from selbench.run.filters import keep_searches
 from selbench.run.hub_commits import require_commits
 from selbench.run.identity import new_record
@@ -163,7 +163,7 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     for sentence in filter_sentences(run):
         say(sentence)
     record.stages |= keep_searches(pools, store)
-    checked = check_leaks(pool, load_target(run), run.suites, store)
+    checked = check_leaks(pool, load_target(run), run.model_suites, store)
     _note_leaks(record, checked, ())
     for suite, about in record.leaks.items():  # before anything is spent
         for sentence in about.target_sentences(suite):
@@ -181,13 +181,17 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
     facts = selection_facts(chosen, pool, tokens[positions], loaded.labels)
     shared = drawn_once(run.selector, pool, load_target(run)) if chosen else ()
     _note_selection(record, folder, selected, dataclasses.replace(facts, drawn_once=shared))
+    if sentence := record.selection.stopped_short(run.budget_unit):
+        say(sentence)
     if record.selection.repeats_much:
         say(f"warning: {record.selection.repeats} {REPEATS_HINT}")
     _note_leaks(record, checked, selected.ids)
     if sentence := record.leaks_selected:
         say(f"leak check: {sentence}")
 
-    if not chosen:  # the arm `base`: the model is evaluated without fine-tuning
+    if not run.model_suites:
+        results = {}
+    elif not chosen:  # the arm `base`: the model is evaluated without fine-tuning
         results = _evaluate_all(run, fingerprint(run.model), lambda: run.model, store, say)
     elif tuned := trained_elsewhere(run):
         say("not fine-tuning: the model was trained elsewhere")
@@ -206,6 +210,8 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
             record.unchanged = is_unchanged(stage.logged.get("output_change"))
         if record.unchanged:
             say(UNCHANGED)
+    if chosen:
+        results |= _score_selection(run, Chosen(tuple(example.id for example in chosen), pool, loaded.labels), store, say)
     _note_scores(record, folder, results, checked.items, say)
 
 
@@ -223,12 +229,21 @@ def _evaluate_all(run: Run, key: str, model: Callable[[], ModelRef], store: Stor
     """
     # The arm `base`, and one trained elsewhere, have no seed: one evaluation of it stands beside those of all seeds.
     seed = run.seed if is_fine_tuned(run) else 0
-    stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.suites.items()}
+    stages = {name: EvaluationStage(name, suite, key, seed) for name, suite in run.model_suites.items()}
     return {name: stage.result(store, model, say) for name, stage in stages.items()}
 
 
+def _score_selection(run: Run, chosen: Chosen, store: Store, say: Say) -> dict[str, Evaluated]:
+    """Suite -> its scores of the selection: they depend on nothing but what was chosen, and the labels of the pool."""
+    if not run.selection_suites:
+        return {}
+    key = selection_key(chosen)
+    stages = {name: EvaluationStage(name, suite, key, 0) for name, suite in run.selection_suites.items()}
+    return {name: stage.result(store, lambda: chosen, say) for name, stage in stages.items()}
+
+
 def _note_selection(record: Record, folder: Path, selected: Selected, about: SelectionFacts) -> None:
-    record.selection = dataclasses.replace(about, margin=selected.margin)
+    record.selection = dataclasses.replace(about, margin=selected.margin, asked=selected.asked)
     record.stages |= selected.stages
     record.cost["selection"] = selected.cost
     record.logged |= {f"selection/{name}": value for name, value in selected.logged.items()}

@@ -1,4 +1,4 @@
-"""Evaluation as a stage: the scores that one suite gives a model, and the value of every test item."""
+"""Evaluation as a stage: the scores that one suite gives a model or a selection, and the value of every test item."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from selbench.api import Context, ModelRef, Score
+from selbench.api import Chosen, Context, ModelRef, Score
 from selbench.errors import PluginError
 from selbench.run.plugin_call import plugin_call, plugin_title, type_name
 from selbench.run.stage import RunStage
 from selbench.store.cost import Cost
 from selbench.store.facts import ScoreRow, read_fields
 from selbench.store.files import scratch_in, write_json
-from selbench.store.keys import derive_seed, plugin_identity
+from selbench.store.keys import derive_seed, digest, plugin_identity
 from selbench.store.records import ITEMS
 from selbench.store.stages import Store
 
@@ -29,7 +29,7 @@ SCORES = "scores.json"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The result of one suite on one model."""
+    """The result of one suite."""
 
     scores: list[ScoreRow]  # as the record keeps them
     items: Path  # the Parquet file with the value of every test item
@@ -37,33 +37,39 @@ class Evaluated:
     stage: str  # the key of the stage
 
 
+def selection_key(chosen: Chosen) -> str:
+    """What stands for a selection in the key of its evaluation: the examples that were chosen, in any order, and all labels."""
+    return "selection-" + digest([chosen.pool.fingerprint, sorted(chosen.ids), chosen.labels])
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluationStage(RunStage):
-    """The evaluation of one model with one suite."""
+    """The evaluation of one model, or one selection, with one suite."""
 
     name: str  # of the suite in this run
     suite: Any
-    model_key: str  # the key of the stage that trained the model, or the fingerprint of a model as it is
+    # The key of the stage that trained the model, the fingerprint of a model as it is, or `selection_key`.
+    subject_key: str
     seed: int  # of the run
     kind: ClassVar[str] = "evaluation"
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"suite": plugin_identity(self.suite), "model": self.model_key, "seed": self.seed}
+        return {"suite": plugin_identity(self.suite), "model": self.subject_key, "seed": self.seed}
 
-    def result(self, store: Store, model: Callable[[], ModelRef], say: Callable[[str], None]) -> Evaluated:
-        """The scores; the suite is run, on what `model` returns, only if the store does not have them.
+    def result(self, store: Store, subject: Callable[[], ModelRef | Chosen], say: Callable[[str], None]) -> Evaluated:
+        """The scores; the suite is run, on what `subject` returns, only if the store does not have them.
 
         Raises PluginError if the suite breaks its contract, and any error of the suite's own.
         """
 
         def compute(folder: Path) -> dict[str, float]:
-            ref = dataclasses.replace(model())  # a suite may write on what it is given
+            given = dataclasses.replace(subject())  # a suite may write on what it is given
             say(f"evaluating {self.name}")
             with scratch_in(folder) as scratch, plugin_call(self.suite, "evaluate"):
                 context = Context(seed=derive_seed(self.seed, "evaluation"), scratch=scratch)
-                given = self.suite.evaluate(ref, context)
-            scores = checked_scores(given, self.suite)
+                found = self.suite.evaluate(given, context)
+            scores = checked_scores(found, self.suite)
             _write_items(folder / ITEMS, self.name, scores)
             write_json(folder / SCORES, [{"suite": self.name, **_score_row(score)} for score in scores])
             return context.logged

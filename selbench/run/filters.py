@@ -83,7 +83,7 @@ def filtered(loaded: LoadedPool, source: Any, run: Run, place: str) -> FilteredP
         facts = FilterFacts(of=len(loaded.pool), kept=len(loaded.pool), system=system)
         return FilteredPool(loaded.pool, loaded.labels, facts)
     root = Outputs(run.output_dir).store if run.reuse != "none" else None
-    searches = {name: LeakStage(loaded.pool, suite) for name, suite in run.suites.items() if leaks != "report"}
+    searches = {name: LeakStage(loaded.pool, suite) for name, suite in run.model_suites.items() if leaks != "report"}
     key = json.dumps(
         [place, loaded.pool.name, loaded.pool.fingerprint, system, sort, leaks, {n: s.key for n, s in searches.items()}]
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from selbench.api import name_and_options
+from selbench.api import LoadedPool, name_and_options
 from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError, UserError
 from selbench.models import fingerprint, require_complete
@@ -18,7 +18,7 @@ from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
 from selbench.run.template_check import require_template_fits
-from selbench.run.trained_elsewhere import is_fine_tuned, trained_elsewhere
+from selbench.run.trained_elsewhere import has_seed, is_fine_tuned, trained_elsewhere
 from selbench.run.training_lengths import context_of
 from selbench.settings import Run
 from selbench.store.axes import Axes, require_distinct_labels
@@ -28,6 +28,8 @@ from selbench.store.records import Record
 from selbench.store.stages import now
 
 log = logging.getLogger("selbench.run")
+
+NOT_TRAINED = "not trained"  # the trainer's key in records whose suites score the selection: a setting of their own
 
 
 def checked_key(run: Run, at_hand: bool = True) -> str:
@@ -52,7 +54,7 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
             raise UserError(
                 f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
             )
-    elif not run.selector.selects_nothing:
+    elif is_fine_tuned(run):
         if hasattr(run.trainer, "check"):
             run.trainer.check(run.model)
         context_of(run)
@@ -60,6 +62,11 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     if run.selector.uses_scorer:
         for examples in (pool, *load_target(run).values()):
             require_template_fits(run.scorer, examples)
+    for name, suite in run.selection_suites.items():
+        if run.selector.selects_nothing and not run.model_suites:
+            raise UserError(f"{arm_label(run.selector)} selects nothing: there is nothing that suite '{name}' could score.")
+        if hasattr(suite, "check_pool"):
+            suite.check_pool(LoadedPool(pool, pools_of(run)["pool"].labels))
     drawn_once(run.selector, pool, load_target(run))
     record = new_record(run)
     if at_hand:
@@ -141,7 +148,7 @@ def new_record(run: Run) -> Record:
     pool, targets = pool_of(run), filtered_targets(run)
     # The arm `base` has neither trainer nor seed, nor has one trained elsewhere; `base` and `full` have neither budget,
     # scorer nor target.
-    fine_tuned, budgeted = is_fine_tuned(run), selector.takes_budget
+    fine_tuned, seeded, budgeted = is_fine_tuned(run), has_seed(run), selector.takes_budget
     hub = HubNotes()
     hub.of("pool", lambda: load_pool(run.pool))
     hub.of("target", lambda: [load_pool(run.targets[name]) for name in targets])
@@ -154,7 +161,7 @@ def new_record(run: Run) -> Record:
     suites = {name: hub.of(f"suite.{name}", partial(plugin_identity, suite)) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": pool.pool.fingerprint[:20],
-        "trainer_key": digest(trainer) if trainer else None,
+        "trainer_key": digest(trainer) if trainer else NOT_TRAINED if seeded else None,
         "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
     identity = {
@@ -164,7 +171,7 @@ def new_record(run: Run) -> Record:
         "scorer": scorer,
         "target": target,
         "model": model,
-        "seed": run.seed if fine_tuned else None,
+        "seed": run.seed if seeded else None,
         "comparison": run.comparison,
     }
     return Record(
@@ -216,7 +223,7 @@ def run_axes(run: Run) -> Axes:
         trainer=run.trainer.plugin_name if fine_tuned else None,
         match=getattr(run.trainer, "match", None) if fine_tuned else None,
         suites=tuple(sorted(run.suites)),
-        seed=run.seed if fine_tuned else None,
+        seed=run.seed if has_seed(run) else None,
         selector_key=name_and_options(selector),
     )
 

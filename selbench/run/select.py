@@ -42,6 +42,7 @@ class Selected:
     ids: tuple[str, ...] = ()  # best first
     scores: np.ndarray | None = None  # the selector's score of each id, if it gives any
     margins: np.ndarray | None = None  # by how much each id is ahead of the next, also of one left out, if it says so
+    asked: int | None = None  # the budget, in its unit, where the selector stopped short of it
     cost: Cost = field(default_factory=dict)  # of its features too, also when they came from the store
     logged: Mapping[str, float] = field(default_factory=dict)  # the numbers that the selector logged
     stages: Mapping[str, str] = field(default_factory=dict)  # of the selection and its features: label -> key
@@ -226,7 +227,10 @@ def _length(ranking: Stage) -> int:
 
 
 def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Budget) -> None:
-    """Raises PluginError unless the ids are distinct, from the pool, and as many as the budget allows."""
+    """Raises PluginError unless the ids are distinct, from the pool, and as many as the budget allows.
+
+    A selector that may stop short may have fewer; without any it does not apply, and NotApplicable is raised.
+    """
     who = f"selector '{selector.plugin_name}'"
     if not isinstance(selection, Selection):
         raise PluginError(f"{who} returned {type_name(selection)}, not a Selection.")
@@ -239,13 +243,16 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
         raise PluginError(f"{who} returned {len(foreign)} ids that are not in pool '{pool.name}', e.g. '{foreign[0]}'.")
     if len(set(ids)) != len(ids):
         raise PluginError(f"{who} returned {len(ids) - len(set(ids))} duplicate ids among {len(ids)}.")
-    spent = int(budget.costs[[pool.position(id) for id in ids]].sum())
-    # In tokens the next example may not fit, so that something is left over: always less than the costliest example.
-    least = budget.limit if budget.unit == "examples" else budget.limit - int(budget.costs.max()) + 1
+    spent = _spent(ids, pool, budget)
     if spent > budget.limit:
         raise PluginError(f"{who} selected too much: {spent} {budget.unit} where the budget is {budget.limit}.")
-    if spent < least:
-        raise PluginError(f"{who} selected too little: {spent} {budget.unit} where the budget is {budget.limit}.")
+    if selector.may_stop_short and len(ids) == 0:
+        raise NotApplicable(f"{who} finds nothing to select in pool '{pool.name}'.")
+    if spent < _least(budget) and not selector.may_stop_short:
+        raise PluginError(
+            f"{who} selected too little: {spent} {budget.unit} where the budget is {budget.limit}. A method that may have fewer "
+            "says so: may_stop_short=True in its @selector."
+        )
     if selection.scores is not None and len(selection.scores) != len(ids):
         raise PluginError(f"{who} returned {len(selection.scores)} scores for {len(ids)} ids.")
     if selection.scores is not None:
@@ -253,6 +260,18 @@ def check_selection(selection: Selection, selector: Any, pool: Pool, budget: Bud
             np.asarray(selection.scores, np.float64)
         except (TypeError, ValueError):
             raise PluginError(f"{who} returned scores that are no numbers.") from None
+
+
+def _spent(ids: Sequence[str], pool: Pool, budget: Budget) -> int:
+    return int(budget.costs[[pool.position(id) for id in ids]].sum())
+
+
+def _least(budget: Budget) -> int:
+    """What a selection that fills the budget spends at least.
+
+    In tokens the next example may not fit, so that something is left over: always less than the costliest example.
+    """
+    return budget.limit if budget.unit == "examples" else budget.limit - int(budget.costs.max()) + 1
 
 
 def selection_facts(
@@ -341,7 +360,8 @@ def _prefix_within(ranked: Selected, pool: Pool, budget: Budget) -> Selected:
     count = len(budget.take(pool.position(id) for id in ranked.ids))
     scores = None if ranked.scores is None else ranked.scores[:count]
     margins = None if ranked.margins is None else ranked.margins[:count]
-    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores, margins=margins)
+    asked = budget.limit if _spent(ranked.ids[:count], pool, budget) < _least(budget) else None
+    return dataclasses.replace(ranked, ids=ranked.ids[:count], scores=scores, margins=margins, asked=asked)
 
 
 def _read_margins(stage: Stage, count: int) -> np.ndarray | None:

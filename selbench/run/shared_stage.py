@@ -37,7 +37,7 @@ def compute_stage(kind: str, key: str, runs: Sequence[Run], store: Store) -> Non
 
 
 def _leak_stage(run: Run, key: str) -> LeakStage:
-    for suite in run.suites.values():
+    for suite in run.model_suites.values():
         for examples in (pool_of(run).pool, *load_target(run).values()):
             stage = LeakStage(examples, suite)
             if stage.key == key:

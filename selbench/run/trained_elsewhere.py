@@ -17,6 +17,11 @@ def trained_elsewhere(run: Run) -> ModelRef | None:
     return found
 
 
-def is_fine_tuned(run: Run) -> bool:
-    """Whether the run fine-tunes the model, and so has a trainer and a seed."""
+def has_seed(run: Run) -> bool:
+    """Whether the run's result depends on its seed: not where nothing is selected, or the model was trained elsewhere."""
     return not run.selector.selects_nothing and trained_elsewhere(run) is None
+
+
+def is_fine_tuned(run: Run) -> bool:
+    """Whether the run fine-tunes the model, and so has a trainer: not where all its suites score the selection."""
+    return has_seed(run) and bool(run.model_suites)

@@ -177,6 +177,7 @@ class SelectionFacts:
     # How near the last pick was to the best example left out: the difference of their scores, or of their distances for
     # k-center. None where the selector does not say it, or leaves nothing out.
     margin: float | None = None
+    asked: int | None = None  # the budget, in its unit, where the selector stopped short of it
     # What the selector drew at random once for all seeds ("autoencoder"): its luck is in no interval over seeds.
     drawn_once: Sequence[str] = ()
 
@@ -201,12 +202,19 @@ class SelectionFacts:
             f"word (exact duplicates){beside}."
         )
 
+    def stopped_short(self, unit: str) -> str:
+        """`412 of the 1,000 examples of its budget: ...` by the unit of the budget, as a sentence; empty if it did not."""
+        if self.asked is None:
+            return ""
+        got = self.examples if unit == "examples" else self.response_tokens
+        return f"{got:,} of the {self.asked:,} {unit} of the budget were selected: the method found no more."
+
     def plain(self) -> dict[str, Any]:
-        """As record.json holds them, `drawn_once` only where it names something; empty where nothing was selected."""
+        """As record.json holds them, some only where they say something; empty where nothing was selected."""
         if self == SelectionFacts():
             return {}
-        data = dataclasses.asdict(self)
-        return data if self.drawn_once else {name: value for name, value in data.items() if name != "drawn_once"}
+        silent = [name for name, value in (("drawn_once", self.drawn_once), ("asked", self.asked)) if not value]
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in silent}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ MARKS = {"better": "▲", "worse": "▼", "tied": "="}
 # The parts of a setting that get a column if they differ within the board.
 _WORDS = ("model", "suite", "suite_options", "task", "metric", "pool", "trainer", "match", "comparison")
 _COUNTS = (
-    *("examples", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps"),
+    *("examples", "asked", "response_tokens", "trained", "cut", "dropped", "tokens_trained", "tokens_fit", "steps"),
     *("items_cut", "items_left_out"),
 )
 
@@ -103,6 +103,7 @@ def verdict_columns(source: Source) -> list[Column]:
     ]
     for name, label, about in (
         ("examples", "Examples", "Selected examples."),
+        ("asked", "Asked for", "The budget, of which the selection stopped short: the method found no more."),
         ("response_tokens", "Response tokens", "Tokens of the selected responses."),
         ("trained", "Trained", "Examples trained on."),
         ("cut", "Cut", "Examples longer than the training context."),
