@@ -190,8 +190,15 @@ class Budget:
     unit: str = "examples"  # or "tokens"
 
     def __post_init__(self) -> None:
-        # A copy: what is counted with must not change in a selector's hands.
-        object.__setattr__(self, "costs", _read_only(np.array(self.costs)))
+        # A copy: what is counted with must not change in a selector's hands. One number for all examples is read-only, and
+        # takes no space, of which a grid over millions of examples would need much.
+        if not self._one_cost:
+            object.__setattr__(self, "costs", _read_only(np.array(self.costs)))
+
+    @property
+    def _one_cost(self) -> bool:
+        """Whether all examples share one number in memory, their cost."""
+        return bool(len(self.costs)) and self.costs.strides == (0,) and not self.costs.flags.writeable
 
     @classmethod
     def of(
@@ -206,7 +213,7 @@ class Budget:
             raise UserError(unknown("budget_unit", unit, ("examples", "tokens")))
         if unit == "tokens" and tokens is None:
             raise UserError("budget_unit=tokens needs the response-token counts of the pool.")
-        costs = np.ones(len(pool), np.int64) if unit == "examples" else np.asarray(tokens, np.int64)
+        costs = np.broadcast_to(np.int64(1), len(pool)) if unit == "examples" else np.asarray(tokens, np.int64)
         total = int(costs.sum())
         share = isinstance(amount, float)
         # 0.15 * 52000 must not lose an example to binary rounding; shares have no more than 9 decimals.
@@ -225,11 +232,15 @@ class Budget:
     @property
     def most(self) -> int:
         """The largest number of examples that could fit, and so the length that a ranking needs."""
+        if self._one_cost:
+            return min(len(self.ids), self.limit // int(self.costs[0]))
         return int(np.searchsorted(np.cumsum(np.sort(self.costs)), self.limit, side="right"))
 
     def take(self, order: Iterable[int]) -> np.ndarray:
         """The longest prefix of `order` (positions in the pool, best first) that fits, as an array of positions."""
         positions = np.asarray(order if isinstance(order, np.ndarray) else list(order), np.int64)
+        if self._one_cost:
+            return positions[: self.limit // int(self.costs[0])]
         return positions[: int(np.searchsorted(np.cumsum(self.costs[positions]), self.limit, side="right"))]
 
 

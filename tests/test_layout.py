@@ -15,7 +15,7 @@ PACKAGE = ROOT / "selbench"
 TREE = SourceTree(ROOT)
 
 # What each room may import from the rest of the package, inside functions and for type checkers too. FREE ones serve all.
-FREE = {"addresses", "errors", "files", "hashing", "libraries", "numbers", "presets", "stated"}
+FREE = {"addresses", "errors", "files", "hashing", "libraries", "numbers", "presets", "sizes", "stated"}
 ALLOWED = {
     "console": set(),
     "declare": set(),

@@ -75,7 +75,7 @@ class SaeOptions:
         """What all seeds share where the autoencoder is published or has a seed of its own: it, and theta's sample."""
         if self.stochastic:
             return []
-        sample = () if self.threshold == "absolute" else calibration_sample(example.text for example in pool)
+        sample = () if self.threshold == "absolute" else calibration_sample(pool, response=True)
         return ["autoencoder", *sample]
 
     def check(self) -> None:

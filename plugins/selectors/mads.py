@@ -69,8 +69,7 @@ class Mads:
 
     def drawn_once(self, pool: Pool, target: Mapping[str, Pool]) -> Sequence[str]:
         """The sample that the quantile is calibrated on; 2 to 8 % of the picks depend on it (docs/methods/mads.md)."""
-        read = (example.text if self.response else example.prompt for example in pool)
-        return calibration_sample(read) if self.threshold == "quantile" else ()
+        return calibration_sample(pool, self.response) if self.threshold == "quantile" else ()
 
     def needs(self, seed: int = 0) -> list[FeatureSpec]:
         return [self._tags]

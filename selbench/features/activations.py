@@ -14,6 +14,7 @@ from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
 from selbench.features.reducers import Pooling, Positions
 from selbench.features.texts import Texts
+from selbench.sizes import FeatureSize, ModelShape, PoolSize, csr_bytes, read_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,11 @@ class PooledActivations:
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        width = model.width if self.capture == "resid" else model.inner
+        values = pool.examples * len(resolve_layers(self.layers, model.layers)) * width
+        return FeatureSize(read_tokens(pool, self.response), float(np.dtype(self.dtype).itemsize * values))
 
     def collector(self, texts: Texts, depth: int) -> _ValueCollector:
         return _ValueCollector(self, texts, resolve_layers(self.layers, depth))
@@ -95,6 +101,13 @@ class ActivationTags:
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        """For threshold=absolute as if a hundredth were on: how many exceed a value is not known before."""
+        width = model.width if self.capture == "resid" else model.inner
+        on = {"top_m": self.level, "quantile": self.level * width, "absolute": 0.01 * width}[self.threshold]
+        entries = pool.examples * len(resolve_layers(self.layers, model.layers)) * on
+        return FeatureSize(read_tokens(pool, self.response), csr_bytes(pool.examples, entries))
 
     def collector(self, texts: Texts, depth: int) -> _NeuronTagCollector:
         return _NeuronTagCollector(self, texts, resolve_layers(self.layers, depth))

@@ -14,6 +14,7 @@ from selbench.errors import UserError, unknown
 from selbench.features.reducers import POSITIONS, Positions
 from selbench.features.texts import CHUNK
 from selbench.numbers import count_text, percent_text
+from selbench.sizes import FeatureSize, ModelShape, PoolSize
 
 log = logging.getLogger("selbench")
 
@@ -47,6 +48,9 @@ class CutTexts:
     def __post_init__(self) -> None:
         if self.positions not in POSITIONS:
             raise UserError(unknown("positions", self.positions, POSITIONS))
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        return FeatureSize(0.0, 1.0 * pool.examples)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         from selbench.models import load_tokenizer, training_context

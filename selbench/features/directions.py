@@ -20,6 +20,7 @@ from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
 from selbench.features.reducers import Pooling, Positions
 from selbench.features.texts import Texts
+from selbench.sizes import FeatureSize, ModelShape, PoolSize, read_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +65,10 @@ class Directions:
             raise UserError(f"components={self.components}: a direction has at least 1 component.")
         if self.sign not in get_args(Sign):
             raise UserError(unknown("sign", self.sign, get_args(Sign)))
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        layers = len(resolve_layers(self.layers, model.layers))
+        return FeatureSize(read_tokens(pool, self.response), 4.0 * layers * model.width)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         poolings: list[Pooling] = [self.pooling, WITHOUT_FIRST.get(self.pooling, self.pooling)]
@@ -191,6 +196,13 @@ class Projections:
     def identity(self) -> dict[str, Any]:
         """What the values depend on: all fields, with a hash in place of the directions."""
         return {name: value for name, value in vars(self).items() if name != "directions"}
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        layers = len(resolve_layers(self.layers, model.layers))
+        numbers = (
+            layers * (len(self.directions) + 1) + 2
+        )  # projections and norm of each layer, and the tokens in 8 bytes
+        return FeatureSize(read_tokens(pool, self.response), 4.0 * numbers * pool.examples)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]

@@ -19,6 +19,7 @@ from selbench.features.reducers import Pooling, Positions
 from selbench.features.tfidf import tfidf_vectors
 from selbench.hashing import folder_hash
 from selbench.models import WEIGHTS
+from selbench.sizes import FeatureSize, ModelShape, PoolSize
 
 TextPart = Literal["instruction", "question", "prompt", "response", "text"]
 TEXTS = get_args(TextPart)
@@ -57,6 +58,11 @@ class TextEmbeddings:
         """The fields; an encoder's folder is represented by a hash of its files, one of the hub by name and commit."""
         return {**dataclasses.asdict(self), "encoder": _encoder_identity(self.encoder)}
 
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        """With the dimension of all-MiniLM-L6-v2, 384, for an encoder other than tfidf: it is not loaded for a plan."""
+        dimension = self.dimension if self.encoder == "tfidf" else 384
+        return FeatureSize(0.0, 4.0 * dimension * pool.examples)
+
     def compute(self, pool: Pool, context: Context) -> Feature:
         texts = [getattr(example, self.text) for example in pool]
         distinct = sorted(set(texts))  # so that equal texts get equal vectors, whatever the order of the pool
@@ -86,6 +92,9 @@ class HiddenStates:
 
     def _pooled_activations(self) -> PooledActivations:
         return PooledActivations("resid", self.layer, self.positions, self.pooling, self.response)
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        return self._pooled_activations().size(pool, model)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         values = self._pooled_activations().compute(pool, context)["values"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from selbench.api import Context, Feature, Pool
+from selbench.sizes import FeatureSize, ModelShape, PoolSize
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,9 @@ class ResponseLength:
     """Tokens of each response under the scorer's tokenizer, without template and end token. Feature: `tokens` (N integers)."""
 
     needs_scorer: ClassVar[bool] = True
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        return FeatureSize(0.0, 8.0 * pool.examples)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         from selbench.data.chat import count_response_tokens

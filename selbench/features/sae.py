@@ -12,9 +12,11 @@ from selbench.api import Context, Feature, Pool
 from selbench.data.commits import commit_of
 from selbench.errors import NotAtHand, UserError
 from selbench.features import sae_from_lens, sae_published
+from selbench.features.sae_recipe import Recipe, sparsify_learning_rate
 from selbench.features.sae_texts import extra_texts, text_file_hash
 from selbench.features.sae_tokens import CountedPositions, TokenStream, check_positions, resolve_layer
 from selbench.features.texts import encode_pool
+from selbench.sizes import FeatureSize, ModelShape, PoolSize, read_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +81,11 @@ class SparseAutoencoder:
         object.__setattr__(self, "where", extra_text)
         object.__setattr__(self, "extra_content", text_file_hash(extra_text) if extra_text else "")
 
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        recipe, batch = self.recipe(model.width, max(1, int(read_tokens(pool, response=True))))
+        seen, weights = float(batch * recipe.steps), 2.0 * model.width * recipe.latents
+        return FeatureSize(seen, 4.0 * weights, 6.0 * weights * seen)
+
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Train the autoencoder. Raises UserError if the pool has no token at `positions`, or if k exceeds the latents."""
         import torch
@@ -130,10 +137,8 @@ class SparseAutoencoder:
         arrays = {name: np.array(value) for name, value in facts.items()}
         return {**autoencoder.arrays(), "layer": np.array(layer), **arrays}
 
-    def recipe(self, width: int, available: int) -> tuple[Any, int]:
+    def recipe(self, width: int, available: int) -> tuple[Recipe, int]:
         """The Recipe and the tokens per step, for a scorer of this width and a round of `available` tokens."""
-        from selbench.features.sae_train import Recipe
-
         latents = self.latents or 16 * width
         k = self.k or max(1, min(64, width // 4, latents))
         if k > latents:
@@ -181,15 +186,6 @@ class PublishedAutoencoder:
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Load the autoencoder. Raises UserError if it cannot be read (see sae_published.load_published)."""
         return sae_published.load_published(self.where, self.layer)  # type: ignore[attr-defined]
-
-
-def sparsify_learning_rate(latents: int) -> float:
-    """2e-4 / sqrt(latents / 2^14), the rule of sparsify.
-
-    For 131,072 latents it gives 7.07e-5, the rate that arXiv 2502.14050 reports.
-    """
-    rate: float = 2e-4 / (latents / 2**14) ** 0.5
-    return rate
 
 
 def _held_out_tokens(model: Any, texts: list[Any], layer: int, positions: str) -> Tensor:

@@ -22,6 +22,7 @@ from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
 from selbench.features.sae_published import check_width
 from selbench.features.sae_tokens import CountedPositions, check_positions, reading_of, resolve_layer, token_counts
 from selbench.features.texts import Texts
+from selbench.sizes import FeatureSize, ModelShape, PoolSize, csr_bytes, read_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +74,11 @@ class SaeTags:
             raise UserError(f"level={self.level} is not valid: at least 0, and for threshold=quantile below 1.")
         if self.level is not None and self.threshold == "per_token" and (self.level < 1 or self.level % 1):
             raise UserError(f"level={self.level}: threshold=per_token needs a whole number of latents, at least 1.")
+
+    def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
+        """As if each token turned one latent on that no other of its example does: how many are on is not known before."""
+        tokens = read_tokens(pool, response=True)
+        return FeatureSize(tokens, csr_bytes(pool.examples, tokens))
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Read the tags.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,22 +15,10 @@ from torch import Tensor
 
 from selbench.api import Context
 from selbench.features.sae_model import Autoencoder, largest_activations, weighted_decoder_rows
+from selbench.features.sae_recipe import Recipe
 
 SAMPLE = 32_768  # tokens from which scale and centre are computed, as many as in OpenAI's trainer
 AT_ONCE = 4096  # tokens encoded at once when the quality is measured
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Size and training of an autoencoder, with every default filled in."""
-
-    latents: int
-    k: int  # active latents per token
-    steps: int
-    learning_rate: float  # at its peak
-    warmup: int  # steps
-    auxk: float  # weight of the auxiliary loss
-    dead_after: int  # a latent is dead once it was silent for this many tokens
 
 
 def train_autoencoder(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,12 +20,26 @@ CALIBRATION = 1024  # number of distinct texts on which thresholds are calibrate
 CHUNK = 2048  # examples tokenised together: bounds the memory of the tokenizer
 
 
-def calibration_sample(texts: Iterable[str]) -> tuple[str, ...]:
+def calibration_sample(pool: Pool, response: bool) -> tuple[str, ...]:
     """What boards call the random sample that a threshold is calibrated on; empty where the sample is all distinct texts.
 
-    Without a seed the sample follows from the texts themselves (`Texts`).
+    The texts are those of the prompts, or with `response` of the whole examples. Without a seed the sample follows from
+    the texts themselves (`Texts`).
     """
-    return (f"calibration sample of {CALIBRATION:,} texts",) if len(set(texts)) > CALIBRATION else ()
+    # Every cell of a grid asks, and a pool may have millions of examples.
+    known = _needs_sample.setdefault(pool, {})
+    if response not in known:
+        known[response] = _exceeds((e.text if response else e.prompt for e in pool), CALIBRATION)
+    return (f"calibration sample of {CALIBRATION:,} texts",) if known[response] else ()
+
+
+_needs_sample: WeakKeyDictionary[Pool, dict[bool, bool]] = WeakKeyDictionary()
+
+
+def _exceeds(texts: Iterable[str], limit: int) -> bool:
+    """Whether more than `limit` of the texts are distinct."""
+    seen: set[str] = set()
+    return any(seen.add(text) or len(seen) > limit for text in texts)  # type: ignore[func-returns-value]
 
 
 @dataclass(frozen=True, eq=False)

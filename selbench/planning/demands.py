@@ -77,6 +77,11 @@ class Cell:
         return pool_of(self.run).pool
 
 
+def _expected_picks(budget: Budget) -> float:
+    """How many examples a budget takes; of one in tokens, where that depends on the selection, as if the pool's first were it."""
+    return float(budget.limit if budget.unit == "examples" else len(budget.take(np.arange(len(budget.ids)))))
+
+
 class Grid:
     """The cells of a grid and the distinct stages that they need. All runs share one output folder."""
 
@@ -180,8 +185,7 @@ class Grid:
                 positions=self._selected_positions(pool, name) if name else None,
             ),
         )
-        # How many examples a token budget takes depends on the selection; the first of the pool stand for it.
-        demand.picks = max(demand.picks, float(len(budget.take(np.arange(len(pool))))))
+        demand.picks = max(demand.picks, _expected_picks(budget))
         if not demand.cached:
             self._add_copied(cell, budget, exact)
             self._add_features(cell)
@@ -227,7 +231,7 @@ class Grid:
             chosen = [pool[position] for position in positions]
             key = TrainingStage(run.trainer, chosen, run.model, run.seed).key
         demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions, budget=budget)
-        demand.picks = float(len(budget.take(np.arange(len(pool)))) if positions is None else len(positions))
+        demand.picks = _expected_picks(budget) if positions is None else float(len(positions))
         demand.cached = exact and self._is_cached(run, "training", key)
         self._add(cell, demand)
         self._add_evaluations(cell, key, exact, run.seed)

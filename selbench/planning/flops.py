@@ -10,6 +10,7 @@ from typing import Any
 
 from selbench.api import ModelRef
 from selbench.models import config_of
+from selbench.sizes import ModelShape
 
 # Operations per parameter and token. Kaplan et al. 2020, arXiv 2001.08361, section 2.1: a forward pass takes two, the
 # backward pass twice as many.
@@ -98,10 +99,10 @@ def count_parameters(config: Mapping[str, Any]) -> float | None:
     return decoder.parameters(decoder.used_experts) if decoder else None
 
 
-def residual_width(ref: ModelRef) -> int | None:
-    """The width of the residual stream; None if neither a config.json on this machine nor what is stated tells."""
-    config = shape_of(ref)
-    return config.get("hidden_size") or config.get("n_embd")
+def model_shape(ref: ModelRef) -> ModelShape | None:
+    """The shape that features depend on; None if neither a config.json on this machine nor what is stated tells."""
+    decoder = Decoder.of(shape_of(ref))
+    return ModelShape(decoder.layers, decoder.width, decoder.inner) if decoder else None
 
 
 @lru_cache(maxsize=256)

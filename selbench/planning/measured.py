@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,15 @@ class PoolLengths:
     source: str  # for people
     measured: Lengths | None = None
     positions: np.ndarray | None = None  # of the examples that `measured` is of
+    _kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # every cell of a grid asks anew
 
     def kept(self, context: int) -> tuple[np.ndarray, np.ndarray]:
         """What is left of `tokens` and `in_loss` within a context; an example with nothing in the loss is dropped."""
+        if context not in self._kept:
+            self._kept[context] = self._cut(context)
+        return self._kept[context]
+
+    def _cut(self, context: int) -> tuple[np.ndarray, np.ndarray]:
         tokens = np.minimum(self.tokens, context)
         # Of an example that was not measured, what is not in the loss is taken to come first.
         in_loss = np.clip(tokens - (self.tokens - self.in_loss), 0, self.in_loss)

@@ -22,8 +22,17 @@ class StatedPool(Pool):
     """A pool of which only the size is known: each row has the stated mean length, and a text that nobody may read."""
 
     def __init__(self, source: StatedSource) -> None:
-        super().__init__((Example(str(row), "?", "?") for row in range(source.rows)), source.name)
+        super().__init__([Example("0", "?", "?")], source.name)
+        # One example stands for all rows, of which there may be millions: their ids alone differ, and are asked for.
+        self.examples *= source.rows
         self.source = source
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(map(str, range(len(self))))
+
+    def position(self, id: str) -> int:
+        return int(id)
 
     @cached_property
     def fingerprint(self) -> str:

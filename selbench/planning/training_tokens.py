@@ -11,6 +11,7 @@ from selbench.api import Pool
 from selbench.planning.demands import Demand
 from selbench.planning.measured import PoolLengths
 from selbench.planning.past import Past
+from selbench.planning.stand_ins import StatedPool
 from selbench.store.keys import digest, plugin_identity
 
 
@@ -65,6 +66,8 @@ def likely_examples(demand: Demand, pool: Pool, lengths: PoolLengths, past: Past
     if demand.positions is not None:
         known = "the whole pool" if len(demand.positions) == len(pool) else "the selected examples"
         return Likely(demand.positions, float(len(demand.positions)), known)
+    if isinstance(pool, StatedPool):  # all its examples have the mean length
+        return Likely(np.zeros(1, np.int64), demand.picks, "the pool's mean example")
     ranking = _likely_ranking(demand, pool, lengths)
     if ranking is not None and demand.budget is not None:
         taken = demand.budget.take(ranking)
@@ -87,7 +90,7 @@ def _likely_ranking(demand: Demand, pool: Pool, lengths: PoolLengths) -> np.ndar
         return None
     try:
         found = np.asarray(ask(pool, lengths.in_loss.copy()), np.int64)
-        return found if sorted(found.tolist()) == list(range(len(pool))) else None
+        return found if np.array_equal(np.sort(found), np.arange(len(pool))) else None
     except Exception:  # a guess of a plugin's own: without it the pool's mean stands
         return None
 

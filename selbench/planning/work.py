@@ -12,7 +12,7 @@ import numpy as np
 from selbench.api import ModelRef, Pool
 from selbench.models import fingerprint
 from selbench.planning.demands import Demand, Grid
-from selbench.planning.flops import FORWARD, TRAINING, parameters, residual_width
+from selbench.planning.flops import FORWARD, TRAINING, model_shape, parameters
 from selbench.planning.measured import MeasuredPools, PoolLengths
 from selbench.planning.past import Past
 from selbench.planning.plan import Settings
@@ -20,6 +20,7 @@ from selbench.planning.suites import suite_reading
 from selbench.planning.training_tokens import training_tokens
 from selbench.run.inputs import pool_of
 from selbench.run.training_lengths import context_of
+from selbench.sizes import FeatureSize, ModelShape, PoolSize
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Assumed seconds per example of the pool, for stages that run no model and were never run here.
@@ -98,7 +99,28 @@ class Workload:
 
     def _features(self, demand: Demand) -> Work:
         about = spec_identity(demand.plugin)
-        return self._reading(demand, demand.stage, about["name"], about["fields"], demand.plugin.needs_scorer)
+        work = self._reading(demand, demand.stage, about["name"], about["fields"], demand.plugin.needs_scorer)
+        size = self._feature_size(demand)
+        if size is None:
+            return work
+        if not size.tokens:  # computed without the scorer, or with its tokenizer alone
+            other_s = START_S[demand.stage] + EXAMPLE_S[demand.stage] * work.sizes["examples"]
+            return dataclasses.replace(work, tokens=0.0, flops=None, other_s=other_s, bytes=size.bytes)
+        flops = FORWARD * work.parameters * size.tokens + size.flops if work.parameters else None
+        return dataclasses.replace(work, tokens=size.tokens, flops=flops, bytes=size.bytes)
+
+    def _feature_size(self, demand: Demand) -> FeatureSize | None:
+        """How large a feature says it is; None if it does not say it, or the shape of a scorer that it needs is not known."""
+        pool, spec, scorer = pool_of(demand.run).pool, demand.plugin, demand.run.scorer
+        shape = model_shape(scorer) or (None if spec.needs_scorer else ModelShape(0, 0, 0))
+        if shape is None or not hasattr(spec, "size"):
+            return None
+        tokens, in_loss = self.lengths(pool, demand, scorer).kept(scorer.max_length)
+        try:
+            found = spec.size(PoolSize(len(pool), float((tokens - in_loss).sum()), float(in_loss.sum())), shape)
+        except Exception:  # options that do not fit the scorer are told of where the feature is computed
+            return None
+        return found if isinstance(found, FeatureSize) else None
 
     def _selection(self, demand: Demand) -> Work:
         selector, about = demand.plugin, plugin_identity(demand.plugin)
@@ -127,7 +149,7 @@ class Workload:
             counted=source,
             flops=FORWARD * size * tokens if size else None,
             other_s=START_S[kind] + (LOAD_S * (size or 0.0) if looks else EXAMPLE_S[kind] * len(pool)),
-            bytes=4.0 * len(pool) * ((residual_width(scorer) if looks else None) or 256),
+            bytes=4.0 * len(pool) * (shape.width if looks and (shape := model_shape(scorer)) else 256),
         )
 
     def _training(self, demand: Demand) -> Work:

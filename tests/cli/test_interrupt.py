@@ -182,7 +182,7 @@ SIGTERM = (signal.SIGTERM, 143, "terminated (SIGTERM)")
         pytest.param("evaluation", *CTRL_C, marks=pytest.mark.slow),
         pytest.param("second cell", *CTRL_C, marks=pytest.mark.slow),
         ("second cell", *SIGTERM),
-        ("isolated selection", *CTRL_C),
+        pytest.param("isolated selection", *CTRL_C, marks=pytest.mark.slow),
         ("isolated and deaf", *SIGTERM),
     ],
 )
@@ -234,6 +234,7 @@ def test_a_second_signal_ends_what_swallows_the_first(begun, command, second):
     assert said.count("error: interrupted") == 1 and "Traceback" not in said, said
 
 
+@pytest.mark.slow
 def test_what_swallows_the_only_ctrl_c_is_ended_after_a_while(begun, command, tmp_path):
     typed = command("selector.slow.deaf=true")
     process = begun(typed)

@@ -23,7 +23,9 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-@pytest.mark.parametrize("family", ["mistral", "qwen2", "gemma2"])
+@pytest.mark.parametrize(
+    "family", ["mistral", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen2", "gemma2"))]
+)
 def test_a_family_in_miniature(selbench, tmp_path, family):
     """Grouped queries in all of them, windows in Mistral and Gemma; Gemma's embeddings are the head too, and its blocks have
     four norms. transformers reads the tokenizer of a Qwen as byte-level BPE, whatever its file says."""

@@ -43,7 +43,7 @@ SUITES = {"suite mmlu", "suite arc_challenge", "suite hellaswag", "suite truthfu
 @pytest.mark.parametrize(
     ("name", "cells", "parts"),
     [
-        (
+        pytest.param(
             "mads_paper",
             24,
             {
@@ -52,10 +52,18 @@ SUITES = {"suite mmlu", "suite arc_challenge", "suite hellaswag", "suite truthfu
                 "selector kcenter",
                 *(f"model {name}" for name in ("llama-2-7b", "llama-3.1-8b", "mistral-7b-v0.3", "llama-2-13b")),
             },
+            marks=pytest.mark.slow,
         ),
         ("nait_paper", 5, {"pool alpaca-gpt4", "model llama-2-7b", "target gsm8k_train"}),
-        ("nait_all_features", 5, {"pool alpaca-gpt4", "model llama-2-7b", "target gsm8k_train", "target mbpp_train"}),
-        ("sae_paper", 18, {"pool alpaca", "model llama-2-13b", "scorer llama-3.1-8b"}),
+        pytest.param(
+            "nait_all_features",
+            5,
+            {"pool alpaca-gpt4", "model llama-2-7b", "target gsm8k_train", "target mbpp_train"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "sae_paper", 18, {"pool alpaca", "model llama-2-13b", "scorer llama-3.1-8b"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_paper_is_planned_with_nothing_at_hand_and_not_run(selbench, tmp_path, name, cells, parts):

@@ -155,6 +155,7 @@ def test_inherited_options_show_their_choices_and_their_help(selbench):
     assert refused.status == 2 and "Did you mean 'per_token'?" in refused.err
 
 
+@pytest.mark.slow
 def test_a_strangers_package_is_installed_selected_and_checked(settings, tmp_path):
     """Really installed: pip builds the package under tests/sample_plugin, and a new process finds it by its entry point."""
     site = tmp_path / "site"

@@ -49,7 +49,9 @@ def test_a_grid_runs_with_it_and_says_that_it_is_shared(selbench, base, lens, tm
     assert len({one["stages"]["selection"] for one in with_it}) == 2  # one for each selector, none for each seed
 
 
-@pytest.mark.parametrize("verb", [["-m"], ["plan", "-m"], ["plan"], []], ids=" ".join)
+@pytest.mark.parametrize(
+    "verb", [["plan"], *(pytest.param(v, marks=pytest.mark.slow) for v in (["-m"], ["plan", "-m"], []))], ids=" ".join
+)
 def test_what_does_not_fit_is_refused_before_any_cell(selbench, base, lens, tmp_path, verb):
     chosen = "selector=random,sae_simscale" if "-m" in verb else "selector=sae_simscale"
 

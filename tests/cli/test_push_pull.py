@@ -333,6 +333,7 @@ def test_a_full_disk_is_said_and_nothing_half_written_shows(selbench, here, tmp_
     assert not list(new.glob("runs/[!.]*")) and not list(new.glob("store/features/[!.]*"))
 
 
+@pytest.mark.slow
 def test_pulled_runs_are_on_the_leaderboard_and_the_same_command_uses_them(selbench, settings, tmp_path):
     grid = ["selector=random,longest", "seed=0,1"]
     assert selbench("-m", *settings, *grid).status == 0

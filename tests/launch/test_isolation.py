@@ -89,6 +89,7 @@ def assert_nothing_half_made(outputs: Path) -> None:
         assert not folder.is_dir() or not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_death_fails_its_cell_and_the_same_command_with_retry_heals_it(deadly, marks, tmp_path):
     grid = [*deadly, "selector=random,deadly", f"selector.deadly.how={','.join([*REASONS, 'once'])}"]
     ran = run_command(*grid, "isolate=true")

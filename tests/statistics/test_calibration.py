@@ -21,15 +21,15 @@ BOARDS = 25
 LOOSE = 3  # standard errors of the simulation that are tolerated: a few figures are checked in each of 20 conditions
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("seeds", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5, 10))])
 @pytest.mark.parametrize(
     "name",
     [
-        "equal variances",
+        pytest.param("equal variances", marks=pytest.mark.slow),
         "cells differ, 4 df",
-        "cells differ, one arm x 3",
-        "heavy tails, t with 3 df",
-        "seeds shared, correlation 0.5",
+        pytest.param("cells differ, one arm x 3", marks=pytest.mark.slow),
+        pytest.param("heavy tails, t with 3 df", marks=pytest.mark.slow),
+        pytest.param("seeds shared, correlation 0.5", marks=pytest.mark.slow),
     ],
 )
 def test_moderated_verdicts_are_calibrated(name, seeds):
@@ -67,12 +67,12 @@ def test_item_and_seed_noise_together_are_calibrated(seed_sd, item_sd):
     ("name", "seeds"),
     [
         ("2 of 4 tasks constant", 2),
-        ("seeds shared 0.9, not in one task", 2),
-        ("seeds shared 0.9, not in one task", 5),
-        ("first arm x 5 in one task", 2),
-        ("first arm x 5 in one task", 3),
-        ("seeds shared 0.95, cells equal", 3),
-        ("steps as coarse as the noise", 2),
+        pytest.param("seeds shared 0.9, not in one task", 2, marks=pytest.mark.slow),
+        pytest.param("seeds shared 0.9, not in one task", 5, marks=pytest.mark.slow),
+        pytest.param("first arm x 5 in one task", 2, marks=pytest.mark.slow),
+        pytest.param("first arm x 5 in one task", 3, marks=pytest.mark.slow),
+        pytest.param("seeds shared 0.95, cells equal", 3, marks=pytest.mark.slow),
+        pytest.param("steps as coarse as the noise", 2, marks=pytest.mark.slow),
     ],
 )
 def test_verdicts_hold_where_tasks_differ_in_kind(name, seeds):

@@ -74,6 +74,7 @@ def test_more_arms_need_larger_differences_and_more_seeds_or_tables_smaller_ones
     assert foreseen_effect(4, 2, 3, known_df=2) > foreseen_effect(4, 2, 3) > foreseen_effect(4, 2, 3, correction="none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "correction"),
     [(bench.Shape(4, 6, 2), "joint"), (bench.Shape(4, 4, 3), "holm-table")],

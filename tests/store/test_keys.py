@@ -346,6 +346,7 @@ def edited(monkeypatch):
     return changed
 
 
+@pytest.mark.slow
 def test_an_edit_of_selbench_changes_the_keys_of_what_uses_it_only(edited):
     from selbench.features.embeddings import TextEmbeddings
     from selbench.features.lengths import ResponseLength
@@ -476,6 +477,7 @@ def test_many_cells_read_no_file_twice(monkeypatch):
 # ------------------------------------------------------------------------------------------- on the command line
 
 
+@pytest.mark.slow
 def test_a_sign_reversed_in_a_helper_of_a_package_is_another_selection(tmp_path):
     model, pool = toy_model(tmp_path / "model"), toy_pool(tmp_path)
     text = mine("from pack.scoring import score", value="score(example)").replace("for _ in", "for example in")
