@@ -96,6 +96,8 @@ def _run_lines(record: Record, outputs: Outputs) -> Iterator[Line]:
         "selection",
         "  ".join(f"{name.replace('_', ' ')} {_short_text(value)}" for name, value in facts.items()) or "–",
     )
+    if sentence := record.selection.stopped_short(record.axes.budget_unit):
+        yield "", sentence
     said = {name: value for name, value in record.logged.items() if name.startswith("selection/")}
     if said:  # what the selector itself counted
         counts = (f"{name.removeprefix('selection/').replace('_', ' ')} {_short_text(v)}" for name, v in said.items())

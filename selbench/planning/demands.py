@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from selbench.api import Budget, Pool
+from selbench.api import Budget, Chosen, Pool
 from selbench.declare import features_with_inner, held_selectors
 from selbench.models import fingerprint
 from selbench.planning.stand_ins import StatedPool
-from selbench.run.evaluate import EvaluationStage
+from selbench.run.evaluate import EvaluationStage, selection_key
 from selbench.run.features import FeatureStage
 from selbench.run.identity import new_record, run_axes
 from selbench.run.inputs import load_target, pool_of
@@ -25,7 +25,7 @@ from selbench.run.leak_check import LeakStage
 from selbench.run.select import SelectionStage, context_seed, make_budget
 from selbench.run.tokens import TokenCounts
 from selbench.run.train import TrainingStage
-from selbench.run.trained_elsewhere import trained_elsewhere
+from selbench.run.trained_elsewhere import is_fine_tuned, trained_elsewhere
 from selbench.run.training_lengths import TrainingLengths
 from selbench.settings import Run
 from selbench.store.facts import HubCommit
@@ -118,18 +118,31 @@ class Grid:
         budget, exact = self._budget_of(cell)
         if budget is None:  # the arm `base`: nothing is selected and nothing trained
             return self._add_evaluations(cell, fingerprint(run.model), True, 0)
-        if tuned := trained_elsewhere(run):
-            self._add_selection(cell, budget, exact)
-            return self._add_evaluations(cell, fingerprint(tuned), True, 0)
-        measured = TrainingLengths(pool, run.model).key
-        self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
+        if is_fine_tuned(run):
+            measured = TrainingLengths(pool, run.model).key
+            self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
         selection = self._add_selection(cell, budget, exact)
         positions = selection.positions if selection.cached else None
         if positions is not None:
             positions = np.sort(budget.take(positions))
         elif budget.limit == budget.costs.sum():  # the whole pool, whatever the selector ranks first
             positions = np.arange(len(pool))
-        return self._add_training(cell, selection, positions, budget)
+        self._add_selection_scores(cell, selection, positions, budget)
+        if tuned := trained_elsewhere(run):
+            return self._add_evaluations(cell, fingerprint(tuned), True, 0)
+        return self._add_training(cell, selection, positions, budget) if is_fine_tuned(run) else None
+
+    def _add_selection_scores(
+        self, cell: Cell, selection: Demand, positions: np.ndarray | None, budget: Budget
+    ) -> None:
+        """Add the suites that score the selection; `positions` are as in `_add_training`."""
+        run, loaded = cell.run, pool_of(cell.run)
+        for name, suite in run.selection_suites.items():
+            key = f"?{digest([selection.id, budget.unit, budget.limit])}"
+            if positions is not None:
+                chosen = Chosen(tuple(loaded.pool.ids[place] for place in positions), loaded.pool, loaded.labels)
+                key = selection_key(chosen)
+            self._add_evaluation(cell, name, suite, key, positions is not None, 0).picks = _expected_picks(budget)
 
     def _add_leak_checks(self, cell: Cell) -> None:
         run, targets = cell.run, load_target(cell.run)
@@ -239,10 +252,13 @@ class Grid:
     def _add_evaluations(self, cell: Cell, model_key: str, exact: bool, seed: int) -> None:
         run = cell.run
         for name, suite in run.model_suites.items():
-            key = EvaluationStage(name, suite, model_key, seed).key
-            demand = Demand("evaluation", key if exact else f"?{key}", name, run, suite, exact=exact)
-            demand.cached = exact and self._is_cached(run, "evaluation", key)
-            self._add(cell, demand)
+            self._add_evaluation(cell, name, suite, model_key, exact, seed)
+
+    def _add_evaluation(self, cell: Cell, name: str, suite: Any, subject_key: str, exact: bool, seed: int) -> Demand:
+        key = EvaluationStage(name, suite, subject_key, seed).key
+        demand = Demand("evaluation", key if exact else f"?{key}", name, cell.run, suite, exact=exact)
+        demand.cached = exact and self._is_cached(cell.run, "evaluation", key)
+        return self._add(cell, demand)
 
     def _add(self, cell: Cell, demand: Demand) -> Demand:
         """Note that the cell needs this stage. Returns the one that is kept: that of the first cell that needs it."""

@@ -24,7 +24,10 @@ from selbench.sizes import FeatureSize, ModelShape, PoolSize
 from selbench.store.keys import digest, plugin_identity, spec_identity
 
 # Assumed seconds per example of the pool, for stages that run no model and were never run here.
-EXAMPLE_S = {"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3}
+EXAMPLE_S = {
+    **{"tokens": 1e-4, "lengths": 5e-4, "selection": 1e-4, "leaks": 1e-4, "features": 1e-3, "autoencoder": 1e-3},
+    "evaluation": 1e-5,  # of a suite that scores the selection
+}
 # Assumed seconds before a stage's work begins. Counting tokens comes first in a process, and loads the libraries.
 START_S = {"tokens": 5.0, "selection": 0.0, "features": 0.5, "autoencoder": 1.0, "training": 1.0, "evaluation": 1.0}
 LOAD_S = 2e-9  # assumed seconds per parameter to load a model: two bytes at a gigabyte per second
@@ -172,7 +175,14 @@ class Workload:
             keeps=run.keep_models,
         )
 
+    def _selection_score(self, demand: Demand) -> Work:
+        about, sizes = plugin_identity(demand.plugin), {"examples": demand.picks}
+        other_s = EXAMPLE_S["evaluation"] * demand.picks
+        return Work("evaluation", about["name"], digest(about["options"]), sizes=sizes, other_s=other_s, bytes=4e3)
+
     def _evaluation(self, demand: Demand) -> Work:
+        if demand.plugin.scores_selections:
+            return self._selection_score(demand)
         about, model = plugin_identity(demand.plugin), demand.run.model
         options, size = digest(about["options"]), parameters(model)
         before = [stage for stage in self.past.of("evaluation", about["name"]) if stage.options == options]

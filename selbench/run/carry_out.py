@@ -211,7 +211,9 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
         if record.unchanged:
             say(UNCHANGED)
     if chosen:
-        results |= _score_selection(run, Chosen(tuple(example.id for example in chosen), pool, loaded.labels), store, say)
+        results |= _score_selection(
+            run, Chosen(tuple(example.id for example in chosen), pool, loaded.labels), store, say
+        )
     _note_scores(record, folder, results, checked.items, say)
 
 

@@ -64,7 +64,9 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
             require_template_fits(run.scorer, examples)
     for name, suite in run.selection_suites.items():
         if run.selector.selects_nothing and not run.model_suites:
-            raise UserError(f"{arm_label(run.selector)} selects nothing: there is nothing that suite '{name}' could score.")
+            raise UserError(
+                f"{arm_label(run.selector)} selects nothing: there is nothing that suite '{name}' could score."
+            )
         if hasattr(suite, "check_pool"):
             suite.check_pool(LoadedPool(pool, pools_of(run)["pool"].labels))
     drawn_once(run.selector, pool, load_target(run))

@@ -164,6 +164,9 @@ def p_values(mean: Floats, se: Floats, df: Floats) -> Floats:
 
 
 def half_width(se: Floats, df: Floats, confidence: float) -> Floats:
-    """Half the width of t intervals, in the units of `se`; NaN if the noise is unknown (df 0)."""
-    known = df > 0
+    """Half the width of t intervals, in the units of `se`; NaN if the noise is unknown.
+
+    Below half a degree of freedom it is as good as unknown: the quantile is in the thousands and grows beyond all numbers.
+    """
+    known = df >= 0.5
     return np.where(known, se * stats.t.isf((1 - confidence) / 2, np.where(known, df, 1.0)), np.nan)

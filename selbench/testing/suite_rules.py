@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from selbench.api import Context, ModelRef, Score
+from selbench.api import Chosen, Context, ModelRef, Score
 from selbench.errors import PluginError
 from selbench.hashing import folder_hash
+from selbench.plugins import discover
 from selbench.run.evaluate import checked_scores
 from selbench.testing import common_rules
 from selbench.testing.elsewhere import result_elsewhere
@@ -30,7 +31,21 @@ def returned(subject: Subject, folder: Path, model: ModelRef | None = None, seed
     suite = subject.build()
     folder.mkdir(parents=True, exist_ok=True)
     with at_work(suite, "evaluate", "a list of Scores from evaluate()"):
-        return suite.evaluate(model or dataclasses.replace(subject.scorer), Context(seed=seed, scratch=folder))
+        return suite.evaluate(model or _given(subject), Context(seed=seed, scratch=folder))
+
+
+def _given(subject: Subject) -> ModelRef | Chosen:
+    """What a suite is given to score: the model of the checks, or half of a small planted pool with its hidden labels."""
+    if not subject.example.scores_selections:
+        return dataclasses.replace(subject.scorer)
+    source: Any = discover().get("pool", "planted").cls
+    loaded = source(size=400).load()
+    return Chosen(loaded.pool.ids[::2], loaded.pool, loaded.labels)
+
+
+def _require_model(subject: Subject) -> None:
+    if subject.example.scores_selections:
+        raise NotTested("it scores selections, not models")
 
 
 def scored(subject: Subject, folder: Path, model: ModelRef | None = None, seed: int = SEED) -> list[Score]:
@@ -85,8 +100,8 @@ def plain(scores: Sequence[Score]) -> list[dict[str, Any]]:
 
 
 def the_base_model_is_scored(subject: Subject, scratch: Path) -> None:
-    """`evaluate` scores a model that nobody has fine-tuned: a list of Scores, finite, with a headline, all headlines of one
-    direction, no (task, metric) twice."""
+    """`evaluate` scores a model that nobody has fine-tuned, or a selection: a list of Scores, finite, with a headline, all
+    headlines of one direction, no (task, metric) twice."""
     finding = _first_finding(subject, scratch)
     if finding is not None and MEAN not in finding.found:
         raise finding
@@ -115,12 +130,14 @@ def _first_finding(subject: Subject, scratch: Path) -> Finding | None:
 def every_model_gets_the_same_items(subject: Subject, scratch: Path) -> None:
     """Another model gets scores for the same tasks and items, also where its answers are worse: runs are compared item by
     item."""
+    _require_model(subject)
     first = same_items_twice(subject, scratch)
     _expect_same_items(subject, first, _of_other_model(subject, scratch)[0], "another model")
 
 
 def the_model_is_left_alone(subject: Subject, scratch: Path) -> None:
     """The folder of the model that is scored holds the same files afterwards, and the ModelRef says the same."""
+    _require_model(subject)
     first_scores(subject, scratch)
     said = _of_other_model(subject, scratch)[1]
     expect(not said, "the model as it was given", said, subject.place("evaluate"))
@@ -143,6 +160,7 @@ def _of_other_model(subject: Subject, scratch: Path) -> tuple[list[Score], str]:
 
 def same_items_for_every_seed(subject: Subject, scratch: Path) -> None:
     """Another seed may change values but no task and no item: arms are paired item by item."""
+    _require_model(subject)
     first = same_items_twice(subject, scratch)
     _expect_same_items(subject, first, scored(subject, scratch / "seeded", seed=SEED + 1), "another seed")
 
@@ -182,6 +200,7 @@ def same_seed_same_scores(subject: Subject, scratch: Path) -> None:
 def texts_are_of_the_items(subject: Subject, scratch: Path) -> None:
     """Where there is a `texts`, it gives the words of every item that is scored, under the item's id: the leak check
     searches the pool for them, and counts the items by them."""
+    _require_model(subject)
     first = same_items_twice(subject, scratch)
     suite = subject.build()
     if not hasattr(suite, "texts"):
