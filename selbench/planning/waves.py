@@ -12,9 +12,11 @@ from selbench.planning.plan import Plan, Waves
 from selbench.run.features import FeatureStage
 from selbench.run.inputs import load_target, pool_of
 from selbench.run.select import SelectionStage, make_budget
-from selbench.run.shard_stages import ShardStage
+from selbench.run.shard_stages import ShardStage, shards_of
 
 SHARED = ("tokens", "lengths", "leaks", "autoencoder", "features", "selection")  # kinds that the first wave computes
+
+FEATURES = ("autoencoder", "features")  # those of them that are features
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,15 @@ def _missing_shards(grid: Grid) -> dict[tuple[str, str], list[ShardStage]]:
     """The features that are computed in shards, by kind and key, each with those of its shards that the store lacks."""
     found = {}
     for key, demand in grid.demands.items():
-        if key[0] in ("features", "autoencoder") and not demand.cached:
-            pool, spec = pool_of(demand.run).pool, demand.plugin
-            feature = FeatureStage(spec, pool, demand.run.scorer if spec.needs_scorer else None)
-            if shards := feature.shards(demand.run.feature_shards):
+        if key[0] in FEATURES and not demand.cached:
+            if shards := shards_of(demand.id, demand.plugin, demand.run.feature_shards):
                 found[key] = [shard for shard in shards if not grid.has(demand.run, shard.kind, shard.key)]
     return found
 
 
 def _is_cut(grid: Grid, key: tuple[str, str], shards: Mapping[tuple[str, str], object]) -> bool:
     """Whether a feature is computed in shards, or is one that such a feature is built on: both are jobs whoever needs them."""
-    return key in shards or any(_is_inner(grid.demands[cut], key) for cut in shards)
+    return key in shards or (key[0] in FEATURES and any(_is_inner(grid.demands[cut], key) for cut in shards))
 
 
 def _held(plugin: object) -> list[object]:
@@ -105,7 +105,7 @@ def _needs(grid: Grid, key: tuple[str, str], other: tuple[str, str], wanted: dic
     demand, below = grid.demands[key], grid.demands[other]
     if key[0] == "selection" and other[0] in ("tokens", "autoencoder", "features"):
         return bool(set(wanted[key]) & set(wanted[other]))
-    if key[0] in ("features", "autoencoder") and other[0] in ("features", "autoencoder"):
+    if key[0] in FEATURES and other[0] in FEATURES:
         return _is_inner(demand, other)
     if key[0] == other[0] == "selection":
         asking = [cell for cell in grid.cells if cell.number in demand.cells and cell.runs]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from helpers.tiny_models import make_model, make_pool
 
 from selbench.api import Context, ModelRef, NotApplicable, Pool
 from selbench.errors import PluginError
+from selbench.features import extractor, forward, resume
 from selbench.features.activations import ActivationTags, PooledActivations
 from selbench.features.embeddings import TextEmbeddings
 from selbench.features.lengths import ResponseLength
@@ -211,3 +214,47 @@ def test_shards_that_do_not_make_up_the_pool_are_refused_and_discarded(tmp_path)
     with pytest.raises(PluginError, match=r"of 40 examples .* 39 not at all and 1 several times"):
         provided(store, OddShards(odd="twice"), 2)
     assert computed(store) == ["shards"] * 2 and kept(store, "shards") == [] and kept(store, "features") == []
+
+
+def test_a_shard_that_was_cut_off_goes_on_from_its_checkpoint(tmp_path, scorer, monkeypatch):
+    for name in ("EVERY_S", "SHARE"):
+        monkeypatch.setattr(resume, name, 0.0)
+    monkeypatch.setattr(extractor, "batch_tokens", lambda model: 64)
+    store, spec, read_on = Store(tmp_path / "store"), PooledActivations(), forward.read_activations
+    seen: list[int] = []
+
+    def reading(until):
+        def read(model, texts, batches, readings):
+            for found in read_on(model, texts, batches, readings):
+                if len(seen) == until:
+                    raise KeyboardInterrupt
+                seen.append(len(found[0]))
+                yield found
+
+        return read
+
+    whole = provided(Store(tmp_path / "whole"), spec, 1, scorer=scorer)
+    monkeypatch.setattr(extractor, "read_activations", reading(None))
+    spec.compute_shard(POOL, Context(POOL, scorer=scorer), 0, 2)
+    first = len(seen)
+    seen.clear()
+    monkeypatch.setattr(extractor, "read_activations", reading(first + 2))
+    with pytest.raises(KeyboardInterrupt):
+        provided(store, spec, 2, scorer=scorer)
+    assert computed(store) == ["shards"]
+    monkeypatch.setattr(extractor, "read_activations", reading(None))
+    assert np.array_equal(provided(store, spec, 2, scorer=scorer)["values"], whole["values"])
+    # What was read before the interruption was not read again.
+    assert sum(seen) == len({example.text for example in POOL})
+
+
+def test_the_feature_of_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.S) if "def compute_shard" in text]
+    names: dict = {"__name__": __name__}
+    exec(block, names)
+    spec, context = names["ResponseWords"](), Context(POOL)
+    for of in (1, 3, 100):
+        shards = [spec.compute_shard(POOL, context, shard, of) for shard in range(of)]
+        merged = spec.merge_shards([shard for shard in shards if len(shard["examples"])], POOL, context)
+        assert np.array_equal(merged["words"], spec.compute(POOL, context)["words"])
