@@ -15,7 +15,6 @@ from selbench.run.select import SelectionStage, make_budget
 from selbench.run.shard_stages import ShardStage, shards_of
 
 SHARED = ("tokens", "lengths", "leaks", "autoencoder", "features", "selection")  # kinds that the first wave computes
-
 FEATURES = ("autoencoder", "features")  # those of them that are features
 
 
@@ -63,12 +62,16 @@ def shared_stages(grid: Grid) -> list[SharedStage]:
 
 def _missing_shards(grid: Grid) -> dict[tuple[str, str], list[ShardStage]]:
     """The features that are computed in shards, by kind and key, each with those of its shards that the store lacks."""
-    found = {}
-    for key, demand in grid.demands.items():
-        if key[0] in FEATURES and not demand.cached:
-            if shards := shards_of(demand.id, demand.plugin, demand.run.feature_shards):
-                found[key] = [shard for shard in shards if not grid.has(demand.run, shard.kind, shard.key)]
-    return found
+    missing = {key: demand for key, demand in grid.demands.items() if key[0] in FEATURES and not demand.cached}
+    cut = {
+        key: (demand.run, shards_of(key[1], demand.plugin, demand.run.feature_shards))
+        for key, demand in missing.items()
+    }
+    return {
+        key: [shard for shard in shards if not grid.has(run, shard.kind, shard.key)]
+        for key, (run, shards) in cut.items()
+        if shards
+    }
 
 
 def _is_cut(grid: Grid, key: tuple[str, str], shards: Mapping[tuple[str, str], object]) -> bool:
