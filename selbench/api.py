@@ -56,6 +56,7 @@ __all__ = [
     "Selection",
     "SelectionSuite",
     "Selector",
+    "ShardedFeatureSpec",
     "Suite",
     "Trainer",
     "UserError",
@@ -353,6 +354,24 @@ class FeatureSpec(Protocol):
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Arrays by name, as a rule with N rows, one per example of the pool."""
+        ...
+
+
+class ShardedFeatureSpec(FeatureSpec, Protocol):
+    """A feature that several workers can compute together (setting `feature_shards`), each some examples of the pool.
+
+    An instance that cannot, such as one that is fitted on the whole pool, has an attribute `divisible` that is False.
+    """
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        """The arrays of shard number `shard` (from 0) of `of`, and `examples`: the positions in the pool of its examples.
+
+        The shards hold each example of the pool once. A shard may be empty: then `examples` is all that counts.
+        """
+        ...
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        """The feature, with the values that `compute` gives, from the shards that are not empty, in their order."""
         ...
 
 

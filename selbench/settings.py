@@ -99,6 +99,12 @@ class PlainSettings:
         choices=RETRY,
         changes_results=False,
     )
+    feature_shards: int = setting(
+        1,
+        "into how many shards a feature is cut that is computed over the pool: jobs of their own under a launcher, else one "
+        "after the other, each of which is done once and for all. The values do not depend on it",
+        changes_results=False,
+    )
     fail_fast: bool = setting(False, "true: start no further cell of a grid after a failure", changes_results=False)
     isolate: Optional[bool] = setting(  # noqa: UP045
         None,

@@ -102,6 +102,8 @@ def to_run(config: DictConfig) -> Run:
         },
     )
     check_isolation(run)
+    if run.feature_shards < 1:
+        raise UserError(f"feature_shards={run.feature_shards}: a feature is computed in 1 shard at least.")
     return run
 
 

@@ -90,8 +90,11 @@ def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str
 def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:
     """The launcher of a grid; Hydra is asked only where the settings may name one.
 
-    Raises UserError if cells differ in the options of its jobs, or as `launcher_of` does.
+    Raises UserError if cells differ in the options of its jobs or in their number, or as `launcher_of` does.
     """
+    if len(cut := sorted({cell.run.feature_shards for cell in cells})) > 1:
+        values = ", ".join(map(str, cut))
+        raise UserError(f"feature_shards differs between cells ({values}): cells share features, so it is one number.")
     jobs = cells[0].run.resolved["jobs"]
     if any(cell.run.resolved["jobs"] != jobs for cell in cells):
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError, unknown
-from selbench.features.extractor import compute_many
+from selbench.features.extractor import compute_many, compute_shard
 from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
 from selbench.features.reducers import Pooling, Positions
+from selbench.features.shards import merged_rows, merged_sparse_rows
 from selbench.features.texts import Texts
 from selbench.sizes import FeatureSize, ModelShape, PoolSize, csr_bytes, read_tokens
 
@@ -44,6 +46,7 @@ class PooledActivations:
     dtype: str = "float32"  # type of the stored values: float32 or float16
 
     needs_scorer: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_positions_readable(self.capture, self.positions, self.pooling, self.response)
@@ -57,6 +60,12 @@ class PooledActivations:
         width = model.width if self.capture == "resid" else model.inner
         values = pool.examples * len(resolve_layers(self.layers, model.layers)) * width
         return FeatureSize(read_tokens(pool, self.response), float(np.dtype(self.dtype).itemsize * values))
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        return compute_shard(self, pool, context, shard, of)
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        return {"values": merged_rows(shards, "values"), "layers": shards[0]["layers"]}
 
     def collector(self, texts: Texts, depth: int) -> _ValueCollector:
         return _ValueCollector(self, texts, resolve_layers(self.layers, depth))
@@ -108,6 +117,17 @@ class ActivationTags:
         on = {"top_m": self.level, "quantile": self.level * width, "absolute": 0.01 * width}[self.threshold]
         entries = pool.examples * len(resolve_layers(self.layers, model.layers)) * on
         return FeatureSize(read_tokens(pool, self.response), csr_bytes(pool.examples, entries))
+
+    @property
+    def calibrated(self) -> bool:
+        return self.threshold == "quantile"
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        return compute_shard(self, pool, context, shard, of)
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        layers, thresholds, columns = shards[0]["layers"], shards[0]["thresholds"], int(shards[0]["shape"][1])
+        return _tags(*merged_sparse_rows(shards), layers, thresholds, columns // len(layers))
 
     def collector(self, texts: Texts, depth: int) -> _NeuronTagCollector:
         return _NeuronTagCollector(self, texts, resolve_layers(self.layers, depth))
@@ -191,17 +211,21 @@ class _NeuronTagCollector:
 
     def result(self) -> Feature:
         rows: list[Any] = [self.rows[i] for i in self.texts.of]
-        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-        indices = np.concatenate(rows)
-        per_layer = np.bincount(indices // self.width, minlength=len(self.layers))
-        return {
-            "indptr": indptr.astype(np.int64),
-            "indices": indices,
-            "shape": np.array([len(rows), len(self.layers) * self.width]),
-            "layers": np.array(self.layers),
-            "thresholds": self.thresholds,
-            "on_share": per_layer / (len(rows) * self.width),
-        }
+        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return _tags(indptr, np.concatenate(rows), np.array(self.layers), self.thresholds, self.width)
+
+
+def _tags(indptr: np.ndarray, indices: np.ndarray, layers: np.ndarray, thresholds: np.ndarray, width: int) -> Feature:
+    """The feature ActivationTags with these sparse rows, of layers with `width` neurons each."""
+    per_layer = np.bincount(indices // width, minlength=len(layers))
+    return {
+        "indptr": indptr,
+        "indices": indices,
+        "shape": np.array([len(indptr) - 1, len(layers) * width]),
+        "layers": layers,
+        "thresholds": thresholds,
+        "on_share": per_layer / ((len(indptr) - 1) * width),
+    }
 
 
 def threshold_for_share(values: np.ndarray, share: float) -> np.float32:

@@ -7,6 +7,7 @@ The method is described in docs/methods/nait.md.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -15,10 +16,11 @@ import numpy as np
 from selbench.api import Context, Feature, Pool
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
-from selbench.features.extractor import compute_many
+from selbench.features.extractor import compute_many, compute_shard
 from selbench.features.forward import Capture, Reading, check_reading
 from selbench.features.layers import resolve_layers
 from selbench.features.reducers import Pooling, Positions
+from selbench.features.shards import merged_rows
 from selbench.features.texts import Texts
 from selbench.sizes import FeatureSize, ModelShape, PoolSize, read_tokens
 
@@ -187,6 +189,7 @@ class Projections:
     onto: str = field(init=False, default="")  # hash of the directions: stands for them when specs are compared
 
     needs_scorer: ClassVar[bool] = True
+    calibrated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_reading(self.capture, self.positions, self.pooling)
@@ -206,6 +209,13 @@ class Projections:
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         return compute_many([self], pool, context)[0]
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        return compute_shard(self, pool, context, shard, of)
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        rows = {name: merged_rows(shards, name) for name in ("projections", "norms", "tokens")}
+        return {**rows, "layers": shards[0]["layers"]}
 
     def collector(self, texts: Texts, depth: int) -> _ProjectionCollector:
         return _ProjectionCollector(self, texts, resolve_layers(self.layers, depth))

@@ -16,6 +16,7 @@ from selbench.data.commits import Repository, at_commit, cached_folder, commit_o
 from selbench.errors import UserError, unknown
 from selbench.features.activations import PooledActivations
 from selbench.features.reducers import Pooling, Positions
+from selbench.features.shards import EXAMPLES, empty_shard, merged_rows, shard_range
 from selbench.features.tfidf import tfidf_vectors
 from selbench.hashing import folder_hash
 from selbench.models import WEIGHTS
@@ -64,13 +65,41 @@ class TextEmbeddings:
         return FeatureSize(0.0, 4.0 * dimension * pool.examples)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        texts = [getattr(example, self.text) for example in pool]
-        distinct = sorted(set(texts))  # so that equal texts get equal vectors, whatever the order of the pool
-        place = {text: i for i, text in enumerate(distinct)}
-        of = np.array([place[text] for text in texts])
-        tfidf = self.encoder == "tfidf"
-        values = tfidf_vectors(distinct, self.dimension) if tfidf else _encoder_vectors(self.encoder, distinct, context)
+        distinct, of = self._distinct_texts(pool)
+        if self.encoder == "tfidf":
+            values = tfidf_vectors(distinct, self.dimension)
+        else:
+            values = _encoder_vectors(self.encoder, distinct, _chunks(distinct), context)
         return {"values": (_unit_rows(values) if self.normalize else values)[of]}
+
+    @property
+    def divisible(self) -> bool:
+        """Whether it can be computed in shards: "tfidf" is fitted on the whole pool, another encoder reads text by text."""
+        return self.encoder != "tfidf"
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        """The vectors of the examples whose texts are in the shard's range of all chunks of texts."""
+        distinct, places = self._distinct_texts(pool)
+        chunks = _chunks(distinct)
+        own = [chunks[number] for number in shard_range(len(chunks), shard, of)]
+        if not own:
+            return empty_shard()
+        values = _encoder_vectors(self.encoder, distinct, own, context)
+        read = np.concatenate(own)
+        examples = np.flatnonzero(np.isin(places, read))
+        row = np.full(len(distinct), -1)
+        row[np.sort(read)] = np.arange(len(read))
+        return {"values": (_unit_rows(values) if self.normalize else values)[row[places[examples]]], EXAMPLES: examples}
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        return {"values": merged_rows(shards, "values")}
+
+    def _distinct_texts(self, pool: Pool) -> tuple[list[str], np.ndarray]:
+        """The D distinct texts, in an order that does not depend on the pool's, and the place of each example's text."""
+        texts = [getattr(example, self.text) for example in pool]
+        distinct = sorted(set(texts))  # so that equal texts get equal vectors
+        place = {text: i for i, text in enumerate(distinct)}
+        return distinct, np.array([place[text] for text in texts])
 
 
 @dataclass(frozen=True)
@@ -97,24 +126,39 @@ class HiddenStates:
         return self._pooled_activations().size(pool, model)
 
     def compute(self, pool: Pool, context: Context) -> Feature:
-        values = self._pooled_activations().compute(pool, context)["values"]
+        return {"values": self._of_one_block(self._pooled_activations().compute(pool, context)["values"])}
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        found = self._pooled_activations().compute_shard(pool, context, shard, of)
+        return {**found, "values": self._of_one_block(found["values"])} if "values" in found else found
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        return {"values": merged_rows(shards, "values")}
+
+    def _of_one_block(self, values: np.ndarray) -> np.ndarray:
+        """N x width, from N x 1 x width."""
         if values.shape[1] != 1:
             raise UserError(f"layer='{self.layer}' names {values.shape[1]} blocks; hidden states are taken after one.")
-        return {"values": values[:, 0]}
+        one: np.ndarray = values[:, 0]
+        return one
 
 
-def _encoder_vectors(encoder: str, texts: Sequence[str], context: Context) -> np.ndarray:
-    """The vectors of the texts (N x d, float32) from a sentence-transformers model."""
+def _chunks(texts: Sequence[str]) -> list[np.ndarray]:
+    """The positions of the texts from the longest to the shortest, CHUNK at a time: similar lengths keep padding short."""
+    longest_first = np.array(sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i)))
+    return [longest_first[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
+
+
+def _encoder_vectors(encoder: str, texts: Sequence[str], chunks: Sequence[np.ndarray], context: Context) -> np.ndarray:
+    """The vectors (float32) of the texts at the positions in `chunks`, in ascending order of position, from a
+    sentence-transformers model."""
     model = _load_encoder(encoder)
-    # Texts of similar length share a batch, which keeps padding short.
-    longest_first = sorted(range(len(texts)), key=lambda i: (-len(texts[i]), i))
+    read = np.sort(np.concatenate(chunks))
     values: np.ndarray | None = None
-    starts: Any = context.progress(range(0, len(texts), CHUNK), "embed")
-    for start in starts:
-        chunk = longest_first[start : start + CHUNK]
+    for chunk in context.progress(chunks, "embed"):
         rows = model.encode([texts[i] for i in chunk], convert_to_numpy=True, show_progress_bar=False)
-        values = np.zeros((len(texts), rows.shape[1]), np.float32) if values is None else values
-        values[chunk] = rows
+        values = np.zeros((len(read), rows.shape[1]), np.float32) if values is None else values
+        values[np.searchsorted(read, chunk)] = rows
     assert values is not None
     return values
 

@@ -8,6 +8,7 @@ the model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -16,11 +17,12 @@ import numpy as np
 from selbench.api import Context, Feature, Pool
 from selbench.data.chat import RESPONSE
 from selbench.errors import UserError, unknown
-from selbench.features.extractor import compute_many
+from selbench.features.extractor import compute_many, compute_shard
 from selbench.features.forward import Reading
 from selbench.features.sae import PublishedAutoencoder, SparseAutoencoder
 from selbench.features.sae_published import check_width
 from selbench.features.sae_tokens import CountedPositions, check_positions, reading_of, resolve_layer, token_counts
+from selbench.features.shards import merged_rows, merged_sparse_rows
 from selbench.features.texts import Texts
 from selbench.sizes import FeatureSize, ModelShape, PoolSize, csr_bytes, read_tokens
 
@@ -33,6 +35,7 @@ ENTRIES = 1 << 24  # token activations computed at once: 64 MB
 # Theta is calibrated on about this many tokens of the calibration texts, evenly spaced. The rule per_token keeps two
 # activations of each token, the quantile every positive one: so the latter takes fewer tokens.
 RANKED, POSITIVE = 16_384, 1024
+FACTS = ("fvu", "l0", "dead_share")  # of a SparseAutoencoder, which its tags hold too
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,30 @@ class SaeTags:
         Raises UserError if a published autoencoder has another width than the scorer, or if its layer is not known, or
         if its k is not known and the rule needs it.
         """
-        feature = self.bound(pool, context).compute(pool, context)
+        return self._logged(self.bound(pool, context).compute(pool, context), context)
+
+    def compute_shard(self, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+        """One shard of the tags; raises UserError as `compute` does."""
+        return compute_shard(self.bound(pool, context), pool, context, shard, of)
+
+    def merge_shards(self, shards: Sequence[Feature], pool: Pool, context: Context) -> Feature:
+        indptr, indices = merged_sparse_rows(shards)
+        tokens = merged_rows(shards, "text_tokens")
+        merged = {
+            "indptr": indptr,
+            "indices": indices,
+            "shape": np.array([len(tokens), shards[0]["shape"][1]]),
+            "theta": shards[0]["theta"],
+            "text_tokens": tokens,
+            "response_tokens": merged_rows(shards, "response_tokens"),
+            "length_correlation": np.array(pearson_correlation(np.diff(indptr), tokens)),
+            **{name: shards[0][name] for name in FACTS if name in shards[0]},
+        }
+        return self._logged(merged, context)
+
+    @staticmethod
+    def _logged(feature: Feature, context: Context) -> Feature:
+        """The tags, of which theta, the active latents and their correlation with length were logged."""
         active, length = float(np.diff(feature["indptr"]).mean()), float(feature["length_correlation"])
         context.log(sae_theta=float(feature["theta"]), sae_active_per_example=active)
         if np.isfinite(length):
@@ -109,6 +135,7 @@ class BoundTags:
     response = True
 
     def __init__(self, spec: SaeTags, arrays: Feature, context: Context) -> None:
+        self.calibrated = spec.threshold != "absolute"
         self.spec, self.arrays, self.positions = spec, arrays, spec.positions
         self.sample_seed = spec.sample_seed
         self.scorer = context.scorer
@@ -227,7 +254,7 @@ class _LatentTagCollector:
         sizes = np.array([len(row) for row in rows])
         tokens = self.counts[of]
         answers = np.array([int((text.roles == RESPONSE).sum()) for text in self.texts.distinct])[of]
-        facts = {name: self.bound.arrays[name] for name in ("fvu", "l0", "dead_share") if name in self.bound.arrays}
+        facts = {name: self.bound.arrays[name] for name in FACTS if name in self.bound.arrays}
         return {
             "indptr": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "indices": np.concatenate(rows),

@@ -112,7 +112,7 @@ class Grid:
         """Add the stages of a cell that is to be run."""
         run, pool = cell.run, cell.pool
         key = TokenCounts(pool, run.model).key
-        counted, label = self._is_cached(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
+        counted, label = self.has(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
         self._add(cell, Demand("tokens", key, label, run, cached=counted))
         self._add_leak_checks(cell)
         budget, exact = self._budget_of(cell)
@@ -120,7 +120,7 @@ class Grid:
             return self._add_evaluations(cell, fingerprint(run.model), True, 0)
         if is_fine_tuned(run):
             measured = TrainingLengths(pool, run.model).key
-            self._add(cell, Demand("lengths", measured, label, run, cached=self._is_cached(run, "lengths", measured)))
+            self._add(cell, Demand("lengths", measured, label, run, cached=self.has(run, "lengths", measured)))
         selection = self._add_selection(cell, budget, exact)
         positions = selection.positions if selection.cached else None
         if positions is not None:
@@ -149,7 +149,7 @@ class Grid:
         for name, suite in run.model_suites.items():
             for place, examples in {"": cell.pool, **{f" in target {one}": targets[one] for one in targets}}.items():
                 key = LeakStage(examples, suite).key
-                cached = self._is_cached(run, "leaks", key)
+                cached = self.has(run, "leaks", key)
                 self._add(cell, Demand("leaks", key, f"{name}{place}", run, suite, cached, picks=len(examples)))
 
     def _budget_of(self, cell: Cell) -> tuple[Budget | None, bool]:
@@ -173,7 +173,7 @@ class Grid:
         """N integers, the response tokens of the pool under this run's model; None if they have not been counted."""
         key = TokenCounts.of(run).key
         path = self.root / "tokens" / key / "tokens.npy"
-        return np.load(path) if self._is_cached(run, "tokens", key) else None
+        return np.load(path) if self.has(run, "tokens", key) else None
 
     def _add_selection(self, cell: Cell, budget: Budget, exact: bool) -> Demand:
         """Add the selection, and its features unless it is cached."""
@@ -218,7 +218,7 @@ class Grid:
         folder = self.root / "selection"
         lengths = sorted(int(path.name.partition("-")[2]) for path in folder.glob(f"{key}-*"))
         names = [f"{key}-{length}" for length in lengths if length >= least] if run.selector.nested else [key]
-        return next((name for name in names if self._is_cached(run, "selection", name)), None)
+        return next((name for name in names if self.has(run, "selection", name)), None)
 
     def _selected_positions(self, pool: Pool, name: str) -> np.ndarray | None:
         """The positions in the pool that a stored selection chose, best first; None if it cannot be read."""
@@ -232,7 +232,7 @@ class Grid:
             feature = FeatureStage(spec, cell.pool, scorer)
             stage, key = feature.kind, feature.key
             label = f"{type(spec).__name__} of {cell.pool.name}" + (f" through {scorer.name}" if scorer else "")
-            self._add(cell, Demand(stage, key, label, run, plugin=spec, cached=self._is_cached(run, stage, key)))
+            self._add(cell, Demand(stage, key, label, run, plugin=spec, cached=self.has(run, stage, key)))
 
     def _add_training(self, cell: Cell, selection: Demand, positions: np.ndarray | None, budget: Budget) -> None:
         """Add fine-tuning and evaluation; `positions` (sorted) are those of the selected examples, None if unknown."""
@@ -245,7 +245,7 @@ class Grid:
             key = TrainingStage(run.trainer, chosen, run.model, run.seed).key
         demand = Demand("training", key, cell.name, run, run.trainer, exact=exact, positions=positions, budget=budget)
         demand.picks = _expected_picks(budget) if positions is None else float(len(positions))
-        demand.cached = exact and self._is_cached(run, "training", key)
+        demand.cached = exact and self.has(run, "training", key)
         self._add(cell, demand)
         self._add_evaluations(cell, key, exact, run.seed)
 
@@ -257,7 +257,7 @@ class Grid:
     def _add_evaluation(self, cell: Cell, name: str, suite: Any, subject_key: str, exact: bool, seed: int) -> Demand:
         key = EvaluationStage(name, suite, subject_key, seed).key
         demand = Demand("evaluation", key if exact else f"?{key}", name, cell.run, suite, exact=exact)
-        demand.cached = exact and self._is_cached(cell.run, "evaluation", key)
+        demand.cached = exact and self.has(cell.run, "evaluation", key)
         return self._add(cell, demand)
 
     def _add(self, cell: Cell, demand: Demand) -> Demand:
@@ -266,7 +266,7 @@ class Grid:
         known.cells.append(cell.number)
         return known
 
-    def _is_cached(self, run: Run, stage: str, name: str) -> bool:
+    def has(self, run: Run, stage: str, name: str) -> bool:
         """Whether the run would find this stage in the store. Only the sizes of its files are looked at, not checksums."""
         path = stage_path(self.root, stage, name)
         manifest = read_json(path / MANIFEST) if run.reuse != "none" else None

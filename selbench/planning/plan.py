@@ -99,6 +99,7 @@ class Waves:
     stages_s: float
     cells: int  # of the second wave
     cells_s: float
+    shards: int = 0  # of features, among the stages of the first wave
 
 
 @dataclass(frozen=True)

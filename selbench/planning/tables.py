@@ -107,8 +107,9 @@ def needed_lines(plan: Plan) -> Iterator[str]:
 
 def _waves_text(waves: Waves) -> str:
     """`waves on 4 workers: 3 shared stages in 40 s, then 24 cells in 12 min; 13 min in all`."""
+    cut = f" ({counted_text(waves.shards, 'shard')} of features among them)" if waves.shards else ""
     first = (
-        f"{counted_text(waves.stages, 'shared stage')} in {duration_text(waves.stages_s)}, then "
+        f"{counted_text(waves.stages, 'shared stage')}{cut} in {duration_text(waves.stages_s)}, then "
         if waves.stages
         else ""
     )

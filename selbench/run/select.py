@@ -80,7 +80,9 @@ def selection_of(run: Run, tokens: np.ndarray, store: Store) -> Selected:
     budget = make_budget(run.selector, pool, run.budget, run.budget_unit, tokens)
     if budget is None:
         return Selected()
-    stage = SelectionStage(run.selector, pool, budget, run.scorer, load_target(run), run.seed)
+    stage = SelectionStage(
+        run.selector, pool, budget, run.scorer, load_target(run), run.seed, feature_shards=run.feature_shards
+    )
     return stage.result(store, shared=budgets_of_ranking(run, pool, tokens))
 
 
@@ -116,6 +118,7 @@ class SelectionStage(RunStage):
     scorer: ModelRef
     target: Mapping[str, Pool]  # capability -> the examples that a targeted selector may look at
     seed: int  # of the run
+    feature_shards: int = 1  # into how many its features are cut, which changes nothing in them
     kind: ClassVar[str] = "selection"
 
     @property
@@ -180,7 +183,7 @@ class SelectionStage(RunStage):
                 target=dict(self.target),
                 scratch=scratch,
                 checkpoint=kept,
-                feature_store=feature_provider(store, used),
+                feature_store=feature_provider(store, used, self.feature_shards),
                 selection_store=partial(self._of_other, store, used),
                 selector=self.selector,
             )
@@ -191,7 +194,7 @@ class SelectionStage(RunStage):
 
     def _of_other(self, store: Store, used: list[Stage], other: Any, budget: Budget) -> Selection:
         """What another selector chooses here: the stage that its own run has. It goes to `used`, with all its cost."""
-        stage = SelectionStage(other, self.pool, budget, self.scorer, self.target, self.seed)
+        stage = dataclasses.replace(self, selector=other, budget=budget)
         found = stage.result(store)
         key = found.stages["selection"]
         used.append(Stage(self.kind, key, store.root / self.kind / key, found.cost, found.logged, True))

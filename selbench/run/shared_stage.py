@@ -1,4 +1,4 @@
-"""Computes one stage that several runs share, by itself: what they would otherwise compute, or wait for, in turn."""
+"""Computes one stage that several runs share, or a shard of one: what they would otherwise compute, or wait for, in turn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from selbench.api import Context
 from selbench.declare import features_with_inner
-from selbench.run.features import FeatureStage, feature_provider
+from selbench.run.features import FeatureStage, feature_provider, shard_result
 from selbench.run.inputs import load_target, pool_of
 from selbench.run.leak_check import LeakStage
 from selbench.run.select import context_seed, selection_of
@@ -49,7 +49,13 @@ def _compute_feature(run: Run, key: str, store: Store) -> None:
     pool = pool_of(run).pool
     for spec in features_with_inner(run.selector, context_seed(run.selector, run.seed)):
         scorer = run.scorer if spec.needs_scorer else None
-        if FeatureStage(spec, pool, scorer).key == key:
-            feature_provider(store, [])(spec, pool, Context(pool, scorer=scorer))
+        feature, provide = FeatureStage(spec, pool, scorer), feature_provider(store, [], run.feature_shards)
+        if feature.key == key:
+            provide(spec, pool, Context(pool, scorer=scorer))
+            return
+        if shard := next((shard for shard in feature.shards(run.feature_shards) if shard.key == key), None):
+            # Another sweep may have finished the feature, and discarded its shards, since this one was planned.
+            if not store.finished(feature.kind, feature.key):
+                shard_result(feature, shard, store, provide)
             return
     raise ValueError(f"no feature with the key {key}")

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from selbench.errors import UserError, unknown
-from selbench.store.cost import FLOPS, Cost, device_kind, measure
+from selbench.store.cost import FLOPS, Cost, device_kind, measure, total_cost
 from selbench.store.files import checksums, damage, disk_error, is_disk_error, read_json, write_json, writing
 from selbench.store.keys import FORMAT, digest
 from selbench.store.locks import Locks
@@ -31,11 +31,19 @@ EXECUTED = "executed.jsonl"  # one line for each computed stage
 Reuse = Literal["missing", "verify", "none"]
 Compute = Callable[[Path], Mapping[str, float] | None]
 
-# The stages ("kind/name") that the stage being computed has asked for so far: its inputs.
-_asked: ContextVar[list[str] | None] = ContextVar("inputs of the stage being computed", default=None)
+# What the stage being computed has asked for so far.
+_asked: ContextVar[_Asked | None] = ContextVar("asked for by the stage being computed", default=None)
 # Called with ("asked", kind) when a stage is asked for, ("begun", kind) if it is then computed, and ("left", kind) once it
 # is there or has failed; calls for one stage enclose those for the stages that it asks for.
 observer: ContextVar[Callable[[str, str], None]] = ContextVar("of stages", default=lambda event, kind: None)
+
+
+@dataclass
+class _Asked:
+    """The stages that a stage asks for while it is computed."""
+
+    inputs: list[str] = field(default_factory=list)  # "kind/name"
+    parts: list[Cost] = field(default_factory=list)  # the costs of its parts
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,22 @@ class Store:
         cannot be written. If `compute` raises, its error passes through, and no stage is left behind.
         """
         key = self.key(kind, identity)
-        return self._stage(kind, key, lambda: [], key, identity, compute, inputs)
+        found = self._stage(kind, key, lambda: [], key, identity, compute, inputs)
+        if asked := _asked.get():
+            asked.inputs.append(f"{kind}/{key}")
+        return found
+
+    def part(self, kind: str, identity: Mapping[str, Any], compute: Compute) -> Stage:
+        """A stage like any other, but of use only to the one that asks for it, which takes over its inputs and its cost.
+
+        It may be discarded once that one is finished.
+        """
+        key = self.key(kind, identity)
+        found = self._stage(kind, key, lambda: [], key, identity, compute, ())
+        if asked := _asked.get():
+            asked.inputs += (read_json(found.path / MANIFEST) or {}).get("inputs", ())
+            asked.parts.append(found.cost)
+        return found
 
     def ranking(self, kind: str, identity: Mapping[str, Any], compute: Compute, *, least: int, reach: int) -> Stage:
         """A stage that comes in lengths: the shortest one at least `least` long, else a new one of length `reach`.
@@ -105,7 +128,10 @@ class Store:
             lengths = sorted(int(path.name.partition("-")[2]) for path in (self.root / kind).glob(f"{key}-*"))
             return [f"{key}-{length}" for length in lengths if length >= least]
 
-        return self._stage(kind, key, enough, f"{key}-{max(least, reach)}", identity, compute, ())
+        found = self._stage(kind, key, enough, f"{key}-{max(least, reach)}", identity, compute, ())
+        if asked := _asked.get():
+            asked.inputs.append(f"{kind}/{found.key}")
+        return found
 
     def _stage(
         self,
@@ -133,9 +159,6 @@ class Store:
                     found = self._make(kind, name, identity, compute, inputs)
         finally:
             tell("left", kind)
-        asked = _asked.get()
-        if asked is not None:
-            asked.append(f"{kind}/{found.key}")
         return found
 
     def _make(
@@ -146,18 +169,19 @@ class Store:
             for left in path.parent.glob(f".{name}.*"):  # of a process that was killed: we hold the lock
                 shutil.rmtree(left, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=path.parent))
-        asked: list[str] = []
+        asked = _Asked()
         token = _asked.set(asked)
         try:
             with measure() as cost:
                 logged = dict(compute(work) or {})
             if FLOPS in logged:  # the plugin's estimate
                 cost[FLOPS] = logged.pop(FLOPS)
+            cost = total_cost([cost, *asked.parts])
             manifest = {
                 "kind": kind,
                 "key": name,
                 "identity": identity,
-                "inputs": sorted({*asked, *inputs}),
+                "inputs": sorted({*asked.inputs, *inputs}),
                 "cost": cost,
                 "logged": logged,
                 "created": now(),
@@ -209,6 +233,16 @@ class Store:
                 shutil.rmtree(entry)
             elif entry.name != DROPPED:
                 entry.unlink()
+
+    def discard(self, kind: str, key: str) -> None:
+        """Delete a stage with its manifest, unless a process is at work on it."""
+        with self.locks.hold_if_free(f"{kind}-{key}") as got:
+            if got:
+                shutil.rmtree(self.root / kind / key, ignore_errors=True)
+
+    def finished(self, kind: str, key: str) -> bool:
+        """Whether the store has this stage, as `stage` would use it."""
+        return self._read(kind, key) is not None
 
     def recall(self, kind: str, name: str) -> Stage | None:
         """A stage that was computed once, whether or not its files are still there; None if it never was."""
