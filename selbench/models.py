@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -205,27 +205,56 @@ def plain_is_shorter(tokenizer: Any) -> bool:
     return other < own
 
 
-def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
-    """The causal language model in evaluation mode, with its adapter merged.
+# Called before a model is loaded: whoever keeps another one in memory may give it up.
+BEFORE_LOADING: list[Callable[[], None]] = []
 
+
+def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
+    """The causal language model in evaluation mode, with its adapter merged; loaded anew, and the caller's own.
+
+    Whoever only reads it takes `selbench.kept_model.borrowed_model`, which need not load it again.
     `device` is a GPU by default if there is one. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU.
     Raises UserError if the model cannot be loaded or the dtype is unknown.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    default = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
-    if dtype is None:
-        raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
-    model = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
+    for make_room in BEFORE_LOADING:
+        make_room()
+    device = device_for(device)
+    model: Any = load_base(ref, device)
     if ref.adapter:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
     ready: PreTrainedModel = model.to(device).eval()
     return ready
+
+
+def load_base(ref: ModelRef, device: str) -> PreTrainedModel:
+    """The model without its adapter, in host memory, with weights of the type that they have on this device.
+
+    Raises UserError as `load_model` does.
+    """
+    from transformers import AutoModelForCausalLM
+
+    base: PreTrainedModel = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype_for(ref, device))
+    return base
+
+
+def device_for(device: str | None) -> str:
+    """The device that is named; where none is, a GPU if there is one."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dtype_for(ref: ModelRef, device: str) -> Any:
+    """The type (of torch) of the weights on this device. Raises UserError for an unknown one."""
+    import torch
+
+    default = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
+    if dtype is None:
+        raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
+    return dtype
 
 
 @lru_cache(maxsize=1)
@@ -346,12 +375,21 @@ def fingerprint(ref: ModelRef) -> str:
     # The date is part of it only if it is another than the usual one, for templates that write none are most.
     if day_of_template(ref.template_date, ref.name).isoformat() != ModelRef.template_date:
         identity["template_date"] = ref.template_date
-    folder = local_folder(ref)
-    # A folder by its content, so that a moved copy has the same key and a changed file another one.
-    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]
+    found = weights_identity(ref)
+    identity["path"] = found[0] if len(found) == 1 else list(found)
     if ref.adapter:
         identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def weights_identity(ref: ModelRef) -> tuple[str] | tuple[str, str | None]:
+    """The content of a model's folder, as one hash, or the name and commit of a hub model; without its adapter.
+
+    A folder counts by its content, so that a moved copy has the same key and a changed file another one. Raises UserError
+    for a missing folder.
+    """
+    folder = local_folder(ref)
+    return (folder_hash(folder),) if folder else (ref.path, _commit_of(ref.path, ref.revision))
 
 
 def _commit_of(name: str, revision: str | None) -> str | None:

@@ -62,10 +62,18 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
     A feature has the same bits whether it is computed alone or with others, because batches depend on the texts only.
     The FLOPs of the passes are added to `flops` in the context's log.
     """
-    from selbench.models import load_model, load_tokenizer
+    from selbench.kept_model import borrowed_model
+
+    with borrowed_model(context.scorer) as model:
+        return _computed(model, specs, pool, context)
+
+
+def _computed(
+    model: PreTrainedModel, specs: Sequence[ExtractedSpec], pool: Pool, context: Context
+) -> list[Feature]:
+    from selbench.models import load_tokenizer
 
     tokenizer = load_tokenizer(context.scorer)
-    model = load_model(context.scorer)
     longest = min(
         context.scorer.max_length, getattr(model.config, "max_position_embeddings", context.scorer.max_length)
     )
