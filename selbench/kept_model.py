@@ -123,7 +123,8 @@ def _loaded(ref: ModelRef, device: str, base: tuple[str | None, ...]) -> tuple[P
         network = None
         _free_memory()
         return load_model(ref, device=device), None
-    return network.to(device).eval(), originals
+    moved: Any = network
+    return moved.to(device).eval(), originals
 
 
 def _taken(base: tuple[str | None, ...]) -> PreTrainedModel | None:

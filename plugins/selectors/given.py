@@ -19,8 +19,8 @@ from selbench.models import local_folder
 class Given:
     """The examples whose ids are in a file, best first: a selection made elsewhere, fine-tuned on here like any other.
 
-    With `tuned`, `adapter` or `served` it is also trained elsewhere: that model is evaluated as it is, and nothing is fine-tuned. The
-    budget is then the number of ids, and the arm stands on the board of every trainer, as `base` does.
+    With `tuned`, `adapter` or `served` it is also trained elsewhere: that model is evaluated as it is, and nothing is
+    fine-tuned. The budget is then the number of ids, and the arm stands on the board of every trainer, as `base` does.
 
     Options:
         ids: the file: one id a line (.txt), a JSON list or a mapping with `ids` (.json, as a record's selection.json), or
@@ -102,14 +102,14 @@ class Given:
         """
         if model.url and (self.tuned or self.adapter):
             raise UserError(
-                f"selector.given.{'tuned' if self.tuned else 'adapter'} is a model in files, and '{model.name}' is behind an endpoint "
-                f"({model.url}): name the tuned one as the server does, with selector.given.served=NAME."
+                f"selector.given.{'tuned' if self.tuned else 'adapter'} is a model in files, and '{model.name}' is behind an "
+                f"endpoint ({model.url}): name the tuned one as the server does, with selector.given.served=NAME."
             )
         if self.served:
             if not model.url:
                 raise UserError(
-                    f"selector.given.served={self.served} is a model on a server, and '{model.name}' is none: name the server with "
-                    "model=endpoint model.url=..., or files with tuned or adapter."
+                    f"selector.given.served={self.served} is a model on a server, and '{model.name}' is none: name the server "
+                    "with model=endpoint model.url=..., or files with tuned or adapter."
                 )
             return dataclasses.replace(model, name=self.served, revision=self.revision)
         if self.adapter:

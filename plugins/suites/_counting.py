@@ -98,7 +98,9 @@ def counting_vllm_class() -> type:
         @staticmethod
         def modify_gen_kwargs(gen_kwargs: dict[str, Any], *words: Any, **options: Any) -> Any:
             """Without special tokens in what the model writes, as where transformers runs it."""
-            kwargs, until, longest = VLLM.modify_gen_kwargs({"skip_special_tokens": True, **gen_kwargs}, *words, **options)
+            kwargs, until, longest = VLLM.modify_gen_kwargs(
+                {"skip_special_tokens": True, **gen_kwargs}, *words, **options
+            )
             return kwargs, until, longest
 
     return CountingVLLM
@@ -137,7 +139,9 @@ def counting_completions_class() -> type:
             """Raises UserError where lm-eval would take the log-probabilities of other tokens than those it sent, or of none."""
             answers = outputs if isinstance(outputs, list) else [outputs]
             try:
-                choices = [one for answer in answers for one in sorted(answer["choices"], key=lambda each: each["index"])]
+                choices = [
+                    one for answer in answers for one in sorted(answer["choices"], key=lambda each: each["index"])
+                ]
                 told = [len(choice["logprobs"]["token_logprobs"]) for choice in choices]
             except (KeyError, TypeError):
                 told = []

@@ -56,8 +56,8 @@ def check_endpoint(
     who = f"model '{model.name}' behind {model.url}"
     if model.chat and by_likelihood:
         raise UserError(
-            f"task '{by_likelihood[0]}' asks how likely given answers are, which a chat does not tell ({who}). Valid: tasks whose "
-            "output_type is generate_until, or model.chat=false where the server also has completions."
+            f"task '{by_likelihood[0]}' asks how likely given answers are, which a chat does not tell ({who}). Valid: tasks "
+            "whose output_type is generate_until, or model.chat=false where the server also has completions."
         )
     if model.chat and not apply_chat_template:
         raise UserError(f"{who}: a chat takes messages: set the suite's apply_chat_template=true, or model.chat=false.")
@@ -67,13 +67,13 @@ def check_endpoint(
             f'{"are" if len(absent) > 1 else "is"} not installed: pip install "selbench[endpoint]".'
         )
     check_served(str(model.url), model.name)
-    if not model.path and not model.chat and (by_likelihood or apply_chat_template):
-        if not serves_tokenizer(str(model.url)):
-            what = f"task '{by_likelihood[0]}'" if by_likelihood else "apply_chat_template"
-            raise UserError(
-                f"{what} needs the tokenizer of {who}, whose server has none (/tokenizer_info): set model.path to a folder that "
-                "holds it, or to its name on the hub."
-            )
+    tokenizes = not model.path and not model.chat and (by_likelihood or apply_chat_template)
+    if tokenizes and not serves_tokenizer(str(model.url)):
+        what = f"task '{by_likelihood[0]}'" if by_likelihood else "apply_chat_template"
+        raise UserError(
+            f"{what} needs the tokenizer of {who}, whose server has none (/tokenizer_info): set model.path to a folder that "
+            "holds it, or to its name on the hub."
+        )
 
 
 def _is_by_likelihood(config: Mapping[str, Any]) -> bool:

@@ -40,8 +40,8 @@ def check_vllm(options: Mapping[str, Any]) -> None:
     refuse_said_elsewhere(options, SAID_ELSEWHERE)
     if absent_modules(["vllm"]):
         raise NotAtHand(
-            'backend=vllm needs the Python module vllm, which is not installed: pip install "selbench[vllm]" (it needs a GPU), or '
-            "take backend=hf."
+            'backend=vllm needs the Python module vllm, which is not installed: pip install "selbench[vllm]" (it needs '
+            "a GPU), or take backend=hf."
         )
 
 

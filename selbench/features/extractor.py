@@ -68,9 +68,7 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
         return _computed(model, specs, pool, context)
 
 
-def _computed(
-    model: PreTrainedModel, specs: Sequence[ExtractedSpec], pool: Pool, context: Context
-) -> list[Feature]:
+def _computed(model: PreTrainedModel, specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
     from selbench.models import load_tokenizer
 
     tokenizer = load_tokenizer(context.scorer)

@@ -23,8 +23,8 @@ def check_endpoints(run: Run, at_hand: bool = True) -> None:
     chooses = run.selector.takes_budget and run.selector.uses_scorer
     if chooses and run.scorer.url and run.scorer != run.model:
         raise UserError(
-            f"scorer '{run.scorer.name}' is behind an endpoint ({run.scorer.url}), which does not show what a selector reads in "
-            "a model: name a folder or a hub model with scorer=."
+            f"scorer '{run.scorer.name}' is behind an endpoint ({run.scorer.url}), which does not show what a selector "
+            "reads in a model: name a folder or a hub model with scorer=."
         )
     if not run.model.url:
         return
@@ -37,14 +37,14 @@ def check_endpoints(run: Run, at_hand: bool = True) -> None:
         )
     if not run.selector.selects_nothing and not run.model.path:
         raise UserError(
-            f"model '{run.model.name}': set model.path to its tokenizer (a folder or a name on the hub), by which the tokens of what "
-            "was selected are counted."
+            f"model '{run.model.name}': set model.path to its tokenizer (a folder or a name on the hub), by which the tokens of "
+            "what was selected are counted."
         )
     for name, suite in run.suites.items():
         if not hasattr(suite, "check_endpoint"):
             raise UserError(
-                f"suite '{name}' ({suite.plugin_name}) reads more of a model than an endpoint shows, and '{model.name}' is behind "
-                f"one ({model.url}): take a suite of lm-eval's tasks."
+                f"suite '{name}' ({suite.plugin_name}) reads more of a model than an endpoint shows, and '{model.name}' is "
+                f"behind one ({model.url}): take a suite of lm-eval's tasks."
             )
         try:
             suite.check_endpoint(model)

@@ -51,8 +51,9 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     if tuned := trained_elsewhere(run):
         require_complete(tuned)
         if fingerprint(tuned) == fingerprint(run.model):
+            where = tuned.name if tuned.url else tuned.path
             raise UserError(
-                f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.name if tuned.url else tuned.path}) is '{run.model.name}' itself."
+                f"{arm_label(run.selector)}: the model that was trained elsewhere ({where}) is '{run.model.name}' itself."
             )
     elif not run.selector.selects_nothing:
         if hasattr(run.trainer, "check"):

@@ -8,7 +8,12 @@ from pathlib import Path
 from helpers.tiny_models import WORDS
 
 ROWS = [
-    {"id": f"q{i}", "question": f"which {WORDS[i]} is {WORDS[i + 3]}", "choices": WORDS[i + 1 : i + 5 : 2], "answer": i % 2}
+    {
+        "id": f"q{i}",
+        "question": f"which {WORDS[i]} is {WORDS[i + 3]}",
+        "choices": WORDS[i + 1 : i + 5 : 2],
+        "answer": i % 2,
+    }
     for i in range(10)
 ]
 TASKS = {
@@ -50,5 +55,8 @@ def write_tasks(folder: Path, rows: list[dict[str, object]] = ROWS) -> str:
 
 def expect_answers(folder: Path, answers: list[str]) -> None:
     """Makes what a model writes the right answer of every other item, so that a score is neither 0 nor 1."""
-    rows = [{**row, "choices": [answer, "none"] if i % 2 else row["choices"]} for i, (row, answer) in enumerate(zip(ROWS, answers))]
+    rows = [
+        {**row, "choices": [answer, "none"] if i % 2 else row["choices"]}
+        for i, (row, answer) in enumerate(zip(ROWS, answers))
+    ]
     (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

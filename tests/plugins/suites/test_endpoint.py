@@ -149,13 +149,17 @@ def test_a_busy_server_is_asked_again(tasks, tiny, served, server):
 @pytest.mark.parametrize("concurrent", [1, 2])
 def test_a_server_without_log_probabilities_of_prompts_is_named(tasks, served, server, concurrent):
     server.echoes = False
-    with pytest.raises(UserError, match=r"does not give the log-probabilities of the prompt.*output_type is generate_until"):
+    with pytest.raises(
+        UserError, match=r"does not give the log-probabilities of the prompt.*output_type is generate_until"
+    ):
         scores(tasks, served, tasks=["pick"], backend_options={"num_concurrent": concurrent, "max_retries": 1})
 
 
 def test_what_a_chat_cannot_tell_is_refused(tasks, served):
     chat = dataclasses.replace(served, chat=True)
-    with pytest.raises(UserError, match=r"task 'pick' asks how likely.*output_type is generate_until, or model.chat=false"):
+    with pytest.raises(
+        UserError, match=r"task 'pick' asks how likely.*output_type is generate_until, or model.chat=false"
+    ):
         LmEval(include_path=str(tasks), apply_chat_template=True).check_endpoint(chat)
     with pytest.raises(UserError, match=r"task 'mmlu_\w+' asks how likely"):
         LmEval(tasks=["mmlu"], apply_chat_template=True).check_endpoint(chat)
@@ -166,7 +170,9 @@ def test_what_a_chat_cannot_tell_is_refused(tasks, served):
 def test_a_server_that_is_not_there_or_has_another_model(tasks, served, server):
     suite = LmEval(include_path=str(tasks))
     server.also = ["tinier"]
-    with pytest.raises(UserError, match=r"unknown model \(set by model.name\) 'tinyer'\. Did you mean .* Valid: tinier, tiny"):
+    with pytest.raises(
+        UserError, match=r"unknown model \(set by model.name\) 'tinyer'\. Did you mean .* Valid: tinier, tiny"
+    ):
         suite.check_endpoint(dataclasses.replace(served, name="tinyer"))
     server.lists = False
     suite.check_endpoint(dataclasses.replace(served, name="tinyer"))
@@ -177,7 +183,9 @@ def test_a_server_that_is_not_there_or_has_another_model(tasks, served, server):
 
 def test_a_missing_client_is_named_with_its_extra(tasks, served, monkeypatch):
     monkeypatch.setattr(_endpoint, "absent_modules", lambda names: ["tenacity"])
-    with pytest.raises(NotAtHand, match=r'the Python module tenacity, which is not installed: pip install "selbench\[endpoint\]"'):
+    with pytest.raises(
+        NotAtHand, match=r'the Python module tenacity, which is not installed: pip install "selbench\[endpoint\]"'
+    ):
         LmEval(include_path=str(tasks)).check_endpoint(served)
 
 

@@ -81,7 +81,9 @@ def comparable(found: list[Score]) -> list[Score]:
     return sorted(found, key=lambda score: (score.task, score.metric))
 
 
-@pytest.mark.parametrize("options", [{}, {"apply_chat_template": True}, {"num_fewshot": 2}, {"limit": 4}, {"add_bos_token": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"apply_chat_template": True}, {"num_fewshot": 2}, {"limit": 4}, {"add_bos_token": True}]
+)
 def test_scores_are_those_of_hf(tasks, tiny, vllm, tmp_path, options):
     vllm.made.clear()
     ours, theirs = (scores(tasks, tiny, tmp_path / b, backend=b, **options) for b in ("hf", "vllm"))
@@ -117,7 +119,11 @@ def test_the_chat_template_in_force_is_the_one_of_the_model_reference(tasks, tin
 
 def test_what_does_not_fit_is_counted(tasks, tiny, vllm, tmp_path):
     """vLLM writes a token after each text that it scores: it reads two tokens less of one than hf."""
-    found = {(b, n): scores(tasks, tiny, tmp_path / f"{b}{n}", backend=b, max_length=n) for b in ("hf", "vllm") for n in (4, 5, 6)}
+    found = {
+        (b, n): scores(tasks, tiny, tmp_path / f"{b}{n}", backend=b, max_length=n)
+        for b in ("hf", "vllm")
+        for n in (4, 5, 6)
+    }
     cut = {key: {score.task: score.cut for score in part if score.headline} for key, part in found.items()}
     assert cut["vllm", 6]["pick"] == cut["hf", 4]["pick"]
     assert [cut["vllm", n]["write"] for n in (4, 5, 6)] == [cut["hf", n]["write"] for n in (4, 5, 6)]
