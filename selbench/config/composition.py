@@ -69,7 +69,7 @@ def to_run(config: DictConfig) -> Run:
     if not suites:
         raise UserError("no suite: name at least one, e.g. suite=planted or suite=[response_loss,arc_easy].")
     for ref, key in ((model, "model"), (scorer, "scorer")):
-        if ref.url:
+        if ref.url is not None:
             ref.url = base_address(ref.url, f"{key}.url")
             if resolved[key] is not None:
                 resolved[key]["url"] = ref.url

@@ -157,6 +157,10 @@ def test_a_chat_without_a_tokenizer(selbench, base, tmp_path, server, tiny):
             ["selector=base", "model.url=localhost:8000"],
             "is not the address of a server: write it as http://localhost:8000/v1",
         ),
+        (
+            ["selector=base", "model.url="],
+            "model.url= is not the address of a server: write it as http://localhost:8000/v1",
+        ),
         (["selector=base", "model.name="], "model.name is empty: it is the name under which"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
