@@ -59,7 +59,8 @@ def loads(monkeypatch) -> list[str]:
     load = models._load_pretrained
 
     def counted(how, ref, **options):
-        found.append(ref.name)
+        if how.__self__.__name__ == "AutoModelForCausalLM":
+            found.append(ref.name)
         return load(how, ref, **options)
 
     monkeypatch.setattr(models, "_load_pretrained", counted)
@@ -255,3 +256,24 @@ def test_without_memory_for_copies_the_base_is_loaded_anew(base, pair, monkeypat
     assert same(borrowed(pair[0])[1], fresh)
     borrowed(pair[0])
     assert len(loads) == 2  # the base once in vain
+
+
+def test_suites_and_seeds_of_one_tuned_model_need_one_load(base, pair, tmp_path, loads):
+    from helpers.choosing_tasks import write_tasks
+    from selbench_plugins.suites.lm_eval import LmEval
+    from selbench_plugins.suites.response_loss import ResponseLoss
+
+    from selbench.api import Context
+
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"id": "0", "instruction": "red green", "output": "blue one two"}\n')
+    suites = [ResponseLoss(sets={"a": str(file)}), LmEval(include_path=write_tasks(tmp_path / "tasks"), limit=2)]
+    apart = []
+    for suite in suites:
+        forget_model()
+        apart.append(suite.evaluate(pair[0], Context()))
+    forget_model()
+    loads.clear()
+    for seed in (0, 1):
+        assert [suite.evaluate(pair[0], Context(seed=seed)) for suite in suites] == apart
+    assert loads.count("llama") == 1
