@@ -77,8 +77,11 @@ def training_memory(trainer: Any, model: ModelRef, tokens: int, gpu: bool) -> Tr
 
 
 def reading_bytes(model: ModelRef) -> float | None:
-    """The bytes of a model that is only read: evaluated, or a scorer. Without activations; None if its shape is not known."""
-    decoder = Decoder.of(shape_of(model))
+    """The bytes of a model that is only read: evaluated, or a scorer. Without activations.
+
+    None if its shape is not known, and for one that is on a server.
+    """
+    decoder = None if model.url else Decoder.of(shape_of(model))
     size = 4.0 if model.dtype == "float32" else 2.0
     return size * decoder.parameters(decoder.experts) + PROCESS_BYTES if decoder else None
 

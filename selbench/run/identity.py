@@ -14,6 +14,7 @@ from selbench.api import name_and_options
 from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError, UserError
 from selbench.models import fingerprint, require_complete
+from selbench.run.endpoints import check_endpoints
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
@@ -43,14 +44,16 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     except NotAtHand:
         if at_hand:
             raise
+    check_endpoints(run, at_hand)
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
     pool = pool_of(run).pool
     if tuned := trained_elsewhere(run):
         require_complete(tuned)
         if fingerprint(tuned) == fingerprint(run.model):
+            where = tuned.name if tuned.url else tuned.path
             raise UserError(
-                f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
+                f"{arm_label(run.selector)}: the model that was trained elsewhere ({where}) is '{run.model.name}' itself."
             )
     elif not run.selector.selects_nothing:
         if hasattr(run.trainer, "check"):

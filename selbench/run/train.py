@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from selbench.api import Context, Example, ModelRef
 from selbench.errors import PluginError
+from selbench.kept_model import make_room
 from selbench.models import fingerprint
 from selbench.run.inputs import forget_pools
 from selbench.run.output_change import output_change
@@ -53,6 +54,7 @@ class TrainingStage(RunStage):
 
         def compute(folder: Path) -> Mapping[str, float]:
             say(f"fine-tuning on {len(self.examples)} examples")
+            make_room()  # a trainer that loads models by other means than ours cannot ask for it
             kept = store.checkpoint(self.kind, self.identity)
             context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
             given = [self.examples]
