@@ -290,6 +290,9 @@ class ModelRef:
     )
     dtype: str = "auto"  # of the weights, as transformers names it
     max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
+    # Where it is read, as a scorer or by a suite: null is one device; "auto", "balanced" and "sequential" spread its blocks over
+    # the GPUs, main memory and disk, as accelerate does; a mapping from modules to devices says it block by block.
+    device_map: Any = None
     # For plans where its config.json is not at hand; nothing that is computed depends on it.
     stated: StatedShape = field(default_factory=StatedShape)
 

@@ -13,7 +13,7 @@ from typing import Any
 from selbench.api import name_and_options
 from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError, UserError
-from selbench.models import fingerprint, require_complete
+from selbench.models import fingerprint, require_complete, require_device_map
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
@@ -45,6 +45,7 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
             raise
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
+        require_device_map(model)
     pool = pool_of(run).pool
     if tuned := trained_elsewhere(run):
         require_complete(tuned)

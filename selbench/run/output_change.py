@@ -14,7 +14,7 @@ import numpy as np
 from selbench.api import Example, ModelRef
 from selbench.errors import UserError
 from selbench.libraries import own_randomness
-from selbench.models import load_model, load_tokenizer, local_folder
+from selbench.models import input_device, load_model, load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def _logits(ref: ModelRef, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     gc.collect()  # what the trainer left
     network = load_model(ref)
     with torch.inference_mode():
-        found = [_row_logits(network, torch.as_tensor(row, device=network.device)) for row in rows]
+        found = [_row_logits(network, torch.as_tensor(row, device=input_device(network))) for row in rows]
     del network
     gc.collect()
     if torch.cuda.is_available():
