@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from selbench.api import ModelRef, UserError
+from selbench.errors import NotAtHand
 from selbench.models import gpu_is_here, gpus_here
 
 # What a config file says of where it runs, and nothing of what is computed.
@@ -50,7 +51,7 @@ def _of_sharding(options: Any) -> dict[str, Any]:
             "fsdp_state_dict_type": "FULL_STATE_DICT",
             "fsdp_offload_params": False,
             "fsdp_cpu_ram_efficient_loading": True,
-            "fsdp_activation_checkpointing": bool(options.gradient_checkpointing),
+            "fsdp_activation_checkpointing": recomputed_by_fsdp(options),
         }
         return {"distributed_type": "FSDP", "fsdp_config": config}
     if options.sharding.startswith("deepspeed"):
@@ -68,6 +69,14 @@ def _of_sharding(options: Any) -> dict[str, Any]:
     return {"distributed_type": "MULTI_GPU"}
 
 
+def recomputed_by_fsdp(options: Any) -> bool:
+    """Whether it is FSDP that computes activations twice, and not transformers, which would gather the weights once more.
+
+    Not under an adapter: FSDP's way gives the modules other names, by which PEFT does not find the adapter's weights.
+    """
+    return bool(options.gradient_checkpointing and options.sharding == "fsdp" and not options.lora_rank)
+
+
 def read_config(file: str) -> dict[str, Any]:
     """The content of a config file of accelerate's (YAML, or JSON by its ending). Raises UserError if it is none."""
     path, where = Path(file).expanduser(), f"trainer.accelerate={file}"
@@ -77,7 +86,8 @@ def read_config(file: str) -> dict[str, Any]:
         raise UserError(f"{where}: the file cannot be read ({error.strerror}).") from None
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{where} is no YAML or JSON: {str(error).splitlines()[0]}.") from None
-    kind = str(found.get("distributed_type", "")).upper() if isinstance(found, Mapping) else ""
+    kind = found.get("distributed_type", "") if isinstance(found, Mapping) else ""
+    kind = "NO" if kind is False else str(kind).upper()  # as YAML reads a NO without quotes
     if kind not in KINDS:
         raise UserError(
             f"{where} has distributed_type={kind or 'nothing'}. Valid: {', '.join(KINDS)} (`accelerate config` writes such "
@@ -152,14 +162,14 @@ def require_devices(options: Any, model: ModelRef) -> None:
                 "while the model is divided: merge it into the model first, or set trainer.sharding=none."
             )
         if kind.startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
-            raise UserError(f"{asked} requires the package deepspeed: pip install deepspeed")
+            raise NotAtHand(f"{asked} requires the package deepspeed: pip install deepspeed")
         if not gpu_is_here():
-            raise UserError(
+            raise NotAtHand(
                 f"{asked} requires GPUs, and there is none here: accelerate divides no model on a CPU. "
                 "trainer.processes alone works on a CPU too."
             )
     if options.processes > 1 and gpu_is_here() and options.processes > len(gpus_here()):
-        raise UserError(
+        raise NotAtHand(
             f"trainer.processes={options.processes} requires as many GPUs, one for each process, and this process has "
             f"{len(gpus_here())}. Under hydra/launcher=processes a cell has one GPU."
         )

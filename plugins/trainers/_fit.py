@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from selbench_plugins.trainers._accelerate import recomputed_by_fsdp
 from selbench_plugins.trainers._checkpoints import checkpoint_callback, latest_checkpoint, steps_done
 from selbench_plugins.trainers._order import Plan
 from selbench_plugins.trainers._quantization import bits_and_bytes
@@ -133,8 +134,7 @@ def sft_config(task: Task) -> Any:
         warmup_steps=int(options.warmup_ratio * steps),
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
-        # FSDP has a checkpointing of its own, which its config asks for: it gathers the weights once less.
-        gradient_checkpointing=options.gradient_checkpointing and options.sharding != "fsdp",
+        gradient_checkpointing=options.gradient_checkpointing and not recomputed_by_fsdp(options),
         bf16=cuda and precision_in_force(options, task.model) == "mixed",
         use_cpu=not cuda,
         max_length=None,

@@ -6,6 +6,7 @@ import importlib.util
 from typing import Any
 
 from selbench.api import ModelRef, UserError
+from selbench.errors import NotAtHand
 from selbench.models import gpu_is_here
 
 
@@ -60,6 +61,6 @@ def require_quantization(options: Any, model: ModelRef) -> None:
                 "would be merged into weights of 4 bits: merge it into the model first."
             )
     if not gpu_is_here():
-        raise UserError(f"{what} requires a GPU of NVIDIA's, and there is none here: use trainer=lora.")
+        raise NotAtHand(f"{what} requires a GPU of NVIDIA's, and there is none here: use trainer=lora.")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(f"{what} requires the package bitsandbytes: pip install bitsandbytes")
+        raise NotAtHand(f"{what} requires the package bitsandbytes: pip install bitsandbytes")

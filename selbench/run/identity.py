@@ -54,8 +54,7 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
                 f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
             )
     elif not run.selector.selects_nothing:
-        if hasattr(run.trainer, "check"):
-            run.trainer.check(run.model)
+        check_trainer(run)
         context_of(run)
         require_template_fits(run.model, pool)
     if run.selector.uses_scorer:
@@ -70,6 +69,19 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
         if budget and hasattr(run.selector, "check_budget"):
             run.selector.check_budget(budget)
     return record.key
+
+
+def check_trainer(run: Run) -> None:
+    """Raises the UserError that the `check` of the trainer finds; a trainer need not have one.
+
+    What this machine lacks (NotAtHand) is no mistake where the launcher may carry the run out on another.
+    """
+    if hasattr(run.trainer, "check"):
+        try:
+            run.trainer.check(run.model)
+        except NotAtHand:
+            if not run.elsewhere:
+                raise
 
 
 def check_selector(run: Run) -> None:
