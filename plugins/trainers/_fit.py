@@ -175,9 +175,7 @@ def _load_network(task: Task, arguments: Any) -> Any:
 
     options = task.options
     # Frozen weights need no float32 copy.
-    frozen = (
-        options.precision == "auto" and precision_in_force(options, task.model) == "mixed" and options.lora_rank
-    )
+    frozen = options.precision == "auto" and precision_in_force(options, task.model) == "mixed" and options.lora_rank
     low = options.precision == "bfloat16" or (frozen and torch.cuda.is_available()) or options.quantization != "none"
     ref = dataclasses.replace(task.model, dtype="bfloat16" if low else "float32", device_map=None)
     # A model that is divided goes to the devices piece by piece, when the trainer prepares it.

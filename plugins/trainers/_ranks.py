@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ WORKER = "selbench_plugins.trainers._rank_worker"
 LOG = "ranks.log"
 # Files in the folder of the processes.
 ABOUT, ROWS, OUTCOME, FAILURE, CONFIG = "task.json", "rows.npz", "outcome.json", "failure-{}.txt", "accelerate.yaml"
+KILLED = re.compile(r"rank +: (\d+) .*\n +exitcode +: -\d+ \(pid: \d+\) +\((SIG(?!TERM)\w+)\)")
 LINES = 12  # of a process's failure, in an error message
 
 
@@ -54,7 +56,7 @@ def fit_in_processes(task: Task, context: Context) -> Fitted:
         raise UserError(message)
     if failed := tool.failure():
         who = f"trainer 'trl': `accelerate launch` of {task.options.processes} processes {failed}."
-        raise UserError(f"{who} {_first_failure(folder) or tool.tail()}")
+        raise UserError(f"{who} {_killed(kept / LOG) or _first_failure(folder) or tool.tail()}")
     return Fitted(**outcome)
 
 
@@ -108,6 +110,18 @@ def _environment(processes: int) -> dict[str, str]:
     if not gpu_is_here() and sys.platform == "linux":
         env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine, whatever its name resolves to
     return env
+
+
+def _killed(log: Path) -> str:
+    """Which process was ended by a signal, by the summary of torchrun at the end of the log; the others lost it. Empty if none.
+
+    SIGTERM is what torchrun itself ends the others with.
+    """
+    found = KILLED.search(log.read_text(errors="replace"))
+    if not found:
+        return ""
+    memory = "; the system does that where memory has run out" if found[2] == "SIGKILL" else ""
+    return f"Process {found[1]} was ended by {found[2]}{memory}. The log: {log}"
 
 
 def _first_failure(folder: Path) -> str:

@@ -63,7 +63,9 @@ class TrainingStage(RunStage):
                 change = output_change(self.model, tuned, self.examples)
             if change is not None:
                 context.log(output_change=change, output_check_s=checking["wall_s"])
-            about = {name: value for name, value in dataclasses.asdict(tuned).items() if name not in ("stated", "device_map")}
+            about = {
+                name: value for name, value in dataclasses.asdict(tuned).items() if name not in ("stated", "device_map")
+            }
             write_json(folder / REF, _with_relative_paths(about, folder))
             return context.logged
 

@@ -50,9 +50,7 @@ def refusal(model: ModelRef | None = None, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("sharding", ["fsdp", "deepspeed_zero2", "deepspeed_zero3"])
-def test_dividing_a_model_requires_gpus_and_several_processes(
-    monkeypatch: pytest.MonkeyPatch, sharding: str
-) -> None:
+def test_dividing_a_model_requires_gpus_and_several_processes(monkeypatch: pytest.MonkeyPatch, sharding: str) -> None:
     with_packages(monkeypatch, "deepspeed")
     assert "set trainer.processes=2" in refusal(sharding=sharding)
     monkeypatch.setattr(_accelerate, "gpu_is_here", lambda: False)
@@ -211,7 +209,12 @@ def test_deepspeed_is_what_accelerates_plugin_makes_of_the_options(
     assert config["zero_optimization"]["stage"] == stage == plugin.zero_stage
     assert config["gradient_clipping"] == 0.7 and config["gradient_accumulation_steps"] in (1, "auto")
     assert plugin.zero3_init_flag is (stage == 3)
-    documented = {"train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping"}
+    documented = {
+        "train_batch_size",
+        "train_micro_batch_size_per_gpu",
+        "gradient_accumulation_steps",
+        "gradient_clipping",
+    }
     documented |= {"zero_optimization", "steps_per_print", "bf16", "fp16", "zero_allow_untested_optimizer"}
     assert set(config) <= documented
     parts = {"stage", "offload_optimizer", "offload_param", "stage3_gather_16bit_weights_on_model_save"}

@@ -68,7 +68,9 @@ def one_process(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[ModelR
     "options",
     [
         # Steps of 3 and of 2 examples, several passes in each, and gradients that are scaled down.
-        dict(match="tokens", tokens=90, batch_size=3, micro_batch_size=1, max_grad_norm=0.05, gradient_checkpointing=True),
+        dict(
+            match="tokens", tokens=90, batch_size=3, micro_batch_size=1, max_grad_norm=0.05, gradient_checkpointing=True
+        ),
         # The second process never has an example.
         dict(match="steps", steps=4, batch_size=1, lora_rank=2, lora_dropout=0.0),
     ],
@@ -88,17 +90,24 @@ def test_two_processes_learn_what_one_learns(monkeypatch: pytest.MonkeyPatch, op
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"lora_rank": 2, "lora_dropout": 0.0}], ids=["full", "adapter"])
-def test_a_model_that_fsdp_divides_learns_the_same(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("sharding", ["fsdp", "deepspeed_zero2", "deepspeed_zero3"])
+def test_a_model_that_is_divided_learns_the_same(
+    monkeypatch: pytest.MonkeyPatch, sharding: str, options: dict[str, Any]
+) -> None:
     options = dict(match="steps", steps=4, batch_size=3, learning_rate=1e-3, micro_batch_size=1, **options)
-    alone, _, losses = one_process(monkeypatch, **options)
-    monkeypatch.setattr(_ranks, "WORKER", "helpers.divided_on_cpu")
+    if sharding == "fsdp":
+        options["gradient_checkpointing"] = True
+        monkeypatch.setattr(_ranks, "WORKER", "helpers.divided_on_cpu")
+        monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    else:
+        pytest.importorskip("deepspeed", reason="deepspeed is not installed: dividing a model with it is not tested")
+        monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setattr(_accelerate, "gpu_is_here", lambda: True)
     monkeypatch.setattr(_accelerate, "gpus_here", lambda: ["0", "1"])
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
     context = Context(seed=1)
-    both = Trl(processes=2, sharding="fsdp", gradient_checkpointing=True, **options).train(
-        EXAMPLES, default_scorer(), context
-    )
+    both = Trl(processes=2, sharding=sharding, **options).train(EXAMPLES, default_scorer(), context)
+    monkeypatch.undo()
+    alone, _, losses = one_process(monkeypatch, **options)
     assert curve(context) == pytest.approx(losses, abs=2e-5)
     assert furthest(alone, both) < furthest(alone, default_scorer()) / 50
 
@@ -121,7 +130,9 @@ def test_a_process_that_breaks_off_ends_the_training_which_then_goes_on_from_its
         assert not left_of(first.scratch)
     said = str(raised.value)
     assert "`accelerate launch` of 2 processes ended with exit status 1" in said
-    assert ("the second process has had enough" in said) if how == "raises" else ("SIGKILL" in said or "-9" in said)
+    assert (
+        ("the second process has had enough" in said) if how == "raises" else ("Process 1 was ended by SIGKILL" in said)
+    )
     again = Context(seed=1, checkpoint=kept)
     resumed = trainer.train(EXAMPLES, default_scorer(), again)
     assert re.search(r"goes on after step [23] of 6", (kept / _ranks.LOG).read_text())
