@@ -123,6 +123,7 @@ def sft_config(task: Task) -> Any:
 
     options, steps = task.options, len(task.plan.steps)
     cuda = torch.cuda.is_available()
+    paged: dict[str, Any] = {"optim": "paged_adamw_32bit"} if options.optimizer == "paged_adamw" else {}
     arguments = SFTConfig(
         output_dir=str(task.checkpoints),
         seed=task.seed % 2**32,
@@ -148,7 +149,7 @@ def sft_config(task: Task) -> Any:
         disable_tqdm=True,
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,  # buffers hold constants, such as the frequencies of rotary positions
-        **({"optim": "paged_adamw_32bit"} if options.optimizer == "paged_adamw" else {}),
+        **paged,
     )
     # One process uses one device: `processes` says over how many a fine-tuning goes, Hydra's launcher spreads a grid.
     arguments._n_gpu = min(arguments.n_gpu, 1)

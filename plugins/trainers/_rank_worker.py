@@ -17,7 +17,6 @@ import numpy as np
 from selbench_plugins.trainers._fit import fit
 from selbench_plugins.trainers._ranks import ABOUT, FAILURE, OUTCOME, read_task
 
-import selbench.plugin_folders  # finds the classes of plugin folders  # noqa: F401
 from selbench.api import UserError
 from selbench.libraries import own_randomness, quiet
 from selbench.models import load_tokenizer

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @trainer("trl")
 class Trl:
-    """Supervised fine-tuning with TRL's SFTTrainer, loss on the responses only; full, or LoRA with lora_rank > 0, in one process or several.
+    """Supervised fine-tuning with TRL's SFTTrainer, loss on the responses only; full, or LoRA with lora_rank > 0.
 
     An epoch is ordered by a hash of seed, epoch and example id, so arms under one seed train on their common examples
     in the same relative order. A checkpoint is written every ten minutes, and an interrupted fine-tuning resumes from

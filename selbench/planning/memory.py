@@ -22,7 +22,7 @@ OPTIMISER = 2  # AdamW keeps two numbers per parameter that is trained
 # Bytes of a weight in NF4 with double quantization: 4 bits, an 8-bit constant for each 64 weights, and a float32 constant for
 # each 256 of those (Dettmers et al. 2023, arXiv 2305.14314, section 3): 4 + 8 / 64 + 32 / (64 * 256) bits.
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-# Whether each way of dividing a model divides weights, gradients and optimiser over the processes (Rajbhandari et al., section 5).
+# Whether each way of dividing a model divides its weights, gradients and optimiser (Rajbhandari et al., section 5).
 DIVIDED = {
     "deepspeed_zero1": (False, False, True),
     "deepspeed_zero2": (False, True, True),
