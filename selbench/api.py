@@ -306,6 +306,9 @@ class ModelRef:
     # is then that of its tokenizer, and `revision` whatever tells its versions apart.
     url: str | None = None  # as http://localhost:8000/v1, without a key
     chat: bool = False  # whether the server is asked for answers in a chat, and not for completions of a prompt
+    # Where it is read, as a scorer or by a suite: null is one device; "auto", "balanced" and "sequential" spread its blocks over
+    # the GPUs, main memory and disk, as accelerate does; a mapping from modules to devices says it block by block.
+    device_map: Any = None
     # For plans where its config.json is not at hand; nothing that is computed depends on it.
     stated: StatedShape = field(default_factory=StatedShape)
 

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -214,35 +215,53 @@ def plain_is_shorter(tokenizer: Any) -> bool:
 BEFORE_LOADING: list[Callable[[], None]] = []
 
 
-def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
+def load_model(ref: ModelRef, *, device: str | None = None, quantization: Any = None) -> PreTrainedModel:
     """The causal language model in evaluation mode, with its adapter merged; loaded anew, and the caller's own.
 
     Whoever only reads it takes `selbench.kept_model.borrowed_model`, which need not load it again.
-    `device` is a GPU by default if there is one. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU.
-    Raises UserError if the model cannot be loaded or the dtype is unknown.
+
+    Args:
+        ref: the model. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU. With a device_map, its blocks
+            are spread over devices by accelerate.
+        device: in place of `ref.device_map`, one device for the whole model; by default a GPU if there is one.
+        quantization: a configuration of transformers' with which the weights are loaded.
+
+    Raises UserError if the model cannot be loaded, or the dtype or the device_map is unknown.
     """
     for make_room in BEFORE_LOADING:
         make_room()
+    spread = ref.device_map if device is None else None
     device = device_for(device)
-    model: Any = load_base(ref, device)
+    if quantization is not None:  # quantized while it is loaded, on its device
+        options: dict[str, Any] = {"quantization_config": quantization, "device_map": {"": device}}
+    else:
+        options = _spread_options(ref) if spread else {}
+    given = {name: getattr(value, "name", value) for name, value in options.items()}  # a folder by its name
+    model: Any = load_base(ref, device, **given)
     if ref.adapter:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
-    ready: PreTrainedModel = model.to(device).eval()
+    # FSDP has loaded the weights in the first process alone: in the others they are on no device yet.
+    placed = bool(options) or any(parameter.is_meta for parameter in model.parameters())
+    ready: PreTrainedModel = (model if placed else model.to(device)).eval()
+    if "offload_folder" in options:
+        ready.offload_folder = options["offload_folder"]  # deleted with the model
     return ready
 
 
-def load_base(ref: ModelRef, device: str) -> PreTrainedModel:
+def load_base(ref: ModelRef, device: str, **options: Any) -> PreTrainedModel:
     """The model without its adapter, in host memory, with weights of the type that they have on this device.
 
-    Raises UserError as `load_model` does.
+    `options` are passed to transformers, and may place it elsewhere. Raises UserError as `load_model` does.
     """
     from transformers import AutoModelForCausalLM
 
     if ref.url:
         raise UserError(f"model '{ref.name}' is behind an endpoint ({ref.url}): its weights cannot be loaded.")
-    base: PreTrainedModel = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype_for(ref, device))
+    base: PreTrainedModel = _load_pretrained(
+        AutoModelForCausalLM.from_pretrained, ref, dtype=dtype_for(ref, device), **options
+    )
     return base
 
 
@@ -262,6 +281,36 @@ def dtype_for(ref: ModelRef, device: str) -> Any:
     if dtype is None:
         raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
     return dtype
+
+
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def require_device_map(ref: ModelRef) -> None:
+    """Raises UserError for a device_map that is neither a word of accelerate's nor a mapping from modules to devices."""
+    found = ref.device_map
+    if found is None or found in DEVICE_MAPS:
+        return
+    if isinstance(found, Mapping) and found and all(isinstance(device, str | int) for device in found.values()):
+        return
+    raise UserError(
+        f"model '{ref.name}': unknown device_map '{found}'. Valid: null, {', '.join(DEVICE_MAPS)}, or a mapping from modules to "
+        "devices such as {model.embed_tokens: 0, model.layers: 1, model.norm: 1, lm_head: 1}."
+    )
+
+
+def _spread_options(ref: ModelRef) -> dict[str, Any]:
+    """What `from_pretrained` is given for `ref.device_map`, with a folder for weights that fit into no memory."""
+    require_device_map(ref)
+    mapping = dict(ref.device_map) if isinstance(ref.device_map, Mapping) else ref.device_map
+    return {"device_map": mapping, "offload_folder": tempfile.TemporaryDirectory(prefix="selbench-offload-")}
+
+
+def input_device(model: PreTrainedModel) -> Any:
+    """The device that token ids go to: the model's, or the CPU where its embedding is read from disk when it is needed."""
+    import torch
+
+    return torch.device("cpu") if model.device.type == "meta" else model.device
 
 
 @lru_cache(maxsize=1)

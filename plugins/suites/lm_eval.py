@@ -26,7 +26,7 @@ from selbench_plugins.suites._vllm import check_vllm, vllm_model
 from selbench.api import Context, ModelRef, Score, UserError, suite
 from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_tokenizer, positions_in
+from selbench.models import input_device, load_tokenizer, positions_in
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
@@ -202,7 +202,7 @@ class LmEval:
                 tokenizer=load_tokenizer(model),
                 # Where the configuration names no end, lm-eval asks the tokenizer, and else takes 2,048.
                 max_length=min(filter(None, (self.max_length, known)), default=None),
-                batch_size=self.batch_size or (64 if network.device.type == "cpu" else "auto"),
+                batch_size=self.batch_size or (64 if input_device(network).type == "cpu" else "auto"),
                 add_bos_token=self.add_bos_token,
             )
 

@@ -100,7 +100,7 @@ class SparseAutoencoder:
         from selbench.features.architectures import blocks_of
         from selbench.features.forward import forward_flops
         from selbench.features.sae_train import reconstruction_quality, train_autoencoder
-        from selbench.models import load_tokenizer
+        from selbench.models import input_device, load_tokenizer
 
         tokenizer = load_tokenizer(context.scorer)
         limit = context.scorer.max_length
@@ -124,7 +124,7 @@ class SparseAutoencoder:
         # large pool is not read further than the training needs.
         capacity = min(BUFFER // (4 * width), 2 * size * recipe.steps)
         autoencoder, silent = train_autoencoder(
-            stream.batches(size, capacity), recipe, generator, model.device, context
+            stream.batches(size, capacity), recipe, generator, input_device(model), context
         )
         fvu, l0 = reconstruction_quality(
             autoencoder, _held_out_tokens(model, texts[:apart] or texts, layer, self.positions)

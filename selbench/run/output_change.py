@@ -15,7 +15,7 @@ from selbench.api import Example, ModelRef
 from selbench.errors import UserError
 from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness
-from selbench.models import load_tokenizer, local_folder
+from selbench.models import input_device, load_tokenizer, local_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +78,7 @@ def _logits(ref: ModelRef, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
 
     gc.collect()  # what the trainer left
     with borrowed_model(ref) as network, torch.inference_mode():
-        return [_row_logits(network, torch.as_tensor(row, device=network.device)) for row in rows]
+        return [_row_logits(network, torch.as_tensor(row, device=input_device(network))) for row in rows]
 
 
 def _row_logits(network: torch.nn.Module, ids: torch.Tensor) -> np.ndarray:
