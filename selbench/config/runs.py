@@ -48,10 +48,7 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     launcher = _launcher(cells, registry)
     # With a GPU here, bfloat16 is what a machine elsewhere would be given too.
     elsewhere = not launcher.stays_here and not gpu_is_here()
-    return [
-        Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere and cell.run.dtype_by_machine), launcher)
-        for cell in cells
-    ]
+    return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere), launcher) for cell in cells]
 
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:

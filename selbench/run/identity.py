@@ -13,7 +13,8 @@ from typing import Any
 from selbench.api import LoadedPool, name_and_options
 from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError, UserError
-from selbench.models import fingerprint, require_complete
+from selbench.models import fingerprint, require_complete, require_device_map
+from selbench.run.endpoints import check_endpoints
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
@@ -45,18 +46,20 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     except NotAtHand:
         if at_hand:
             raise
+    check_endpoints(run, at_hand)
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
+        require_device_map(model)
     pool = pool_of(run).pool
     if tuned := trained_elsewhere(run):
         require_complete(tuned)
         if fingerprint(tuned) == fingerprint(run.model):
+            where = tuned.name if tuned.url else tuned.path
             raise UserError(
-                f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
+                f"{arm_label(run.selector)}: the model that was trained elsewhere ({where}) is '{run.model.name}' itself."
             )
     elif is_fine_tuned(run):
-        if hasattr(run.trainer, "check"):
-            run.trainer.check(run.model)
+        check_trainer(run)
         context_of(run)
         require_template_fits(run.model, pool)
     if run.selector.uses_scorer:
@@ -78,6 +81,19 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
         if budget and hasattr(run.selector, "check_budget"):
             run.selector.check_budget(budget)
     return record.key
+
+
+def check_trainer(run: Run) -> None:
+    """Raises the UserError that the `check` of the trainer finds; a trainer need not have one.
+
+    What this machine lacks (NotAtHand) is no mistake where the launcher may carry the run out on another.
+    """
+    if hasattr(run.trainer, "check"):
+        try:
+            run.trainer.check(run.model)
+        except NotAtHand:
+            if not run.elsewhere:
+                raise
 
 
 def check_selector(run: Run) -> None:
