@@ -26,7 +26,7 @@ def check_endpoints(run: Run, at_hand: bool = True) -> None:
             f"scorer '{run.scorer.name}' is behind an endpoint ({run.scorer.url}), which does not show what a selector "
             "reads in a model: name a folder or a hub model with scorer=."
         )
-    if not run.model.url:
+    if not run.model.url or not run.model_suites:
         return
     model = served_model(run)
     if model is None:
@@ -40,7 +40,7 @@ def check_endpoints(run: Run, at_hand: bool = True) -> None:
             f"model '{run.model.name}': set model.path to its tokenizer (a folder or a name on the hub), by which the tokens of "
             "what was selected are counted."
         )
-    for name, suite in run.suites.items():
+    for name, suite in run.model_suites.items():
         if not hasattr(suite, "check_endpoint"):
             raise UserError(
                 f"suite '{name}' ({suite.plugin_name}) reads more of a model than an endpoint shows, and '{model.name}' is "
