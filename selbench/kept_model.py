@@ -20,7 +20,8 @@ from selbench.adapters import Originals, merge_undoably, put_back
 from selbench.api import ModelRef
 from selbench.free_memory import free_bytes
 from selbench.hashing import folder_hash
-from selbench.models import device_for, dtype_for, load_base, load_model, weights_identity
+from selbench.models import load_base, load_model, weights_identity
+from selbench.placement import device_for, dtype_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

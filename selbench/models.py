@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import hashlib
-import itertools
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +27,7 @@ from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
 from selbench.hashing import folder_hash
 from selbench.libraries import quiet
+from selbench.placement import device_for, dtype_for, resolved_dtype, spread_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -235,7 +231,7 @@ def load_model(ref: ModelRef, *, device: str | None = None, quantization: Any = 
     if quantization is not None:  # quantized while it is loaded, on its device
         options: dict[str, Any] = {"quantization_config": quantization, "device_map": {"": device}}
     else:
-        options = _spread_options(ref) if spread else {}
+        options = spread_options(ref) if spread else {}
     given = {name: getattr(value, "name", value) for name, value in options.items()}  # a folder by its name
     model: Any = load_base(ref, device, **given)
     if ref.adapter:
@@ -263,90 +259,6 @@ def load_base(ref: ModelRef, device: str, **options: Any) -> PreTrainedModel:
         AutoModelForCausalLM.from_pretrained, ref, dtype=dtype_for(ref, device), **options
     )
     return base
-
-
-def device_for(device: str | None) -> str:
-    """The device that is named; where none is, a GPU if there is one."""
-    import torch
-
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def dtype_for(ref: ModelRef, device: str) -> Any:
-    """The type (of torch) of the weights on this device. Raises UserError for an unknown one."""
-    import torch
-
-    default = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
-    if dtype is None:
-        raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
-    return dtype
-
-
-DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
-
-
-def require_device_map(ref: ModelRef) -> None:
-    """Raises UserError for a device_map that is neither a word of accelerate's nor a mapping from modules to devices."""
-    found = ref.device_map
-    if found is None or found in DEVICE_MAPS:
-        return
-    if isinstance(found, Mapping) and found and all(isinstance(device, str | int) for device in found.values()):
-        return
-    raise UserError(
-        f"model '{ref.name}': unknown device_map '{found}'. Valid: null, {', '.join(DEVICE_MAPS)}, or a mapping from modules to "
-        "devices such as {model.embed_tokens: 0, model.layers: 1, model.norm: 1, lm_head: 1}."
-    )
-
-
-def _spread_options(ref: ModelRef) -> dict[str, Any]:
-    """What `from_pretrained` is given for `ref.device_map`, with a folder for weights that fit into no memory."""
-    require_device_map(ref)
-    mapping = dict(ref.device_map) if isinstance(ref.device_map, Mapping) else ref.device_map
-    return {"device_map": mapping, "offload_folder": tempfile.TemporaryDirectory(prefix="selbench-offload-")}
-
-
-def input_device(model: PreTrainedModel) -> Any:
-    """The device that token ids go to: the model's, or the CPU where its embedding is read from disk when it is needed."""
-    import torch
-
-    return torch.device("cpu") if model.device.type == "meta" else model.device
-
-
-@lru_cache(maxsize=1)
-def gpu_is_here() -> bool:
-    """Whether PyTorch would find a GPU of NVIDIA's on this machine, without loading it: a plan may ask too."""
-    if "torch" in sys.modules:
-        return bool(sys.modules["torch"].cuda.is_available())
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() in ("", "-1") or version("torch").endswith(
-        "+cpu"
-    ):
-        return False
-    return _driver_gpus() > 0
-
-
-def gpus_here() -> list[str]:
-    """The GPUs that a command on this machine may use, as CUDA_VISIBLE_DEVICES names them; those it lists are believed."""
-    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        names = [name.strip() for name in listed.split(",")]
-        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
-    return [str(number) for number in range(_driver_gpus())] if gpu_is_here() else []
-
-
-def _driver_gpus() -> int:
-    """The number of GPUs that NVIDIA's driver has; 0 without a driver."""
-    try:
-        driver = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
-        count = ctypes.c_uint(0)
-        known = driver.nvmlInit_v2() == 0 and driver.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
-        return count.value if known else 0
-    except (OSError, AttributeError):  # no driver, or one without these functions
-        return 0
-
-
-def resolved_dtype(dtype: str) -> str:
-    """The type of weights that a dtype stands for: "auto" is bfloat16 where there is a GPU, else float32."""
-    return ("bfloat16" if gpu_is_here() else "float32") if dtype == "auto" else dtype
 
 
 def local_folder(ref: ModelRef) -> Path | None:

@@ -14,7 +14,8 @@ from selbench_plugins.suites._counting import counting_vllm_class
 from selbench.api import ModelRef
 from selbench.errors import NotAtHand, UserError
 from selbench.kept_model import borrowed_model, forget_model
-from selbench.models import device_for, dtype_for, load_tokenizer, local_folder, positions, weights_identity
+from selbench.models import load_tokenizer, local_folder, positions, weights_identity
+from selbench.placement import device_for, dtype_for
 
 # What the suite and the model say themselves, with the option for it; None: there is none, because selbench sets it.
 SAID_ELSEWHERE = {

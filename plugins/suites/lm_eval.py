@@ -26,7 +26,8 @@ from selbench_plugins.suites._vllm import check_vllm, vllm_model
 from selbench.api import Context, ModelRef, Score, UserError, suite
 from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness, quiet
-from selbench.models import input_device, load_tokenizer, positions_in
+from selbench.models import load_tokenizer, positions_in
+from selbench.placement import input_device
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234

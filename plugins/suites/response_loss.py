@@ -19,7 +19,8 @@ from selbench.data.pools import QUICK, FilePool, settings_named
 from selbench.hashing import file_hash
 from selbench.kept_model import borrowed_model
 from selbench.libraries import quiet
-from selbench.models import input_device, load_tokenizer, positions_in
+from selbench.models import load_tokenizer, positions_in
+from selbench.placement import input_device
 
 # Settings of model configurations that change the logits after the head. A model with one of them runs its own forward
 # pass, because applying the head alone would give other logits.

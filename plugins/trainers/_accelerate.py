@@ -13,7 +13,7 @@ import yaml
 
 from selbench.api import ModelRef, UserError
 from selbench.errors import NotAtHand
-from selbench.models import gpu_is_here, gpus_here
+from selbench.placement import gpu_is_here, gpus_here
 
 # What a config file says of where it runs, and nothing of what is computed.
 PLACES = ("num_processes", "main_process_port", "main_process_ip", "gpu_ids", "debug", "enable_cpu_affinity")

@@ -18,7 +18,8 @@ from selbench_plugins.trainers._sft import Batches, sft_trainer_class
 
 from selbench.api import ModelRef, UserError
 from selbench.data.chat import Encoded
-from selbench.models import load_model, resolved_dtype
+from selbench.models import load_model
+from selbench.placement import resolved_dtype
 
 
 @dataclass(frozen=True)

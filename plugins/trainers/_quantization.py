@@ -7,7 +7,7 @@ from typing import Any
 
 from selbench.api import ModelRef, UserError
 from selbench.errors import NotAtHand
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 
 
 def bits_and_bytes(quantization: str) -> Any:

@@ -24,7 +24,7 @@ from selbench_plugins.trainers._tool_process import ToolProcess
 
 from selbench.api import Context, ModelRef, UserError
 from selbench.data.chat import Encoded
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 
 WORKER = "selbench_plugins.trainers._rank_worker"
 LOG = "ranks.log"

@@ -18,7 +18,7 @@ from selbench.config.messages import explained
 from selbench.endpoint import base_address
 from selbench.errors import UserError
 from selbench.launch.isolation import check_isolation
-from selbench.models import resolved_dtype
+from selbench.placement import resolved_dtype
 from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
 from selbench.settings import PlainSettings, Run, amount_of, check_choices

@@ -17,7 +17,7 @@ from selbench.config.held_selectors import in_hydras_words, name_and_rest, selec
 from selbench.config.launchers import Launcher, launcher_of, require_one_launch
 from selbench.config.schemas import registered
 from selbench.errors import UserError
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 from selbench.plugins import Registry
 from selbench.presets import presets
 from selbench.settings import Run

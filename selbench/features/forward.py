@@ -18,7 +18,7 @@ from selbench.data.chat import Encoded
 from selbench.errors import UserError, unknown
 from selbench.features.architectures import blocks_of, part_of
 from selbench.features.reducers import POOLINGS, POSITIONS, Pooling, mask_of
-from selbench.models import input_device
+from selbench.placement import input_device
 
 if TYPE_CHECKING:
     from torch import Tensor

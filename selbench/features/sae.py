@@ -100,7 +100,8 @@ class SparseAutoencoder:
         from selbench.features.architectures import blocks_of
         from selbench.features.forward import forward_flops
         from selbench.features.sae_train import reconstruction_quality, train_autoencoder
-        from selbench.models import input_device, load_tokenizer
+        from selbench.models import load_tokenizer
+        from selbench.placement import input_device
 
         tokenizer = load_tokenizer(context.scorer)
         limit = context.scorer.max_length

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from selbench.api import ModelRef
 from selbench.errors import UserError
-from selbench.models import gpu_is_here
 from selbench.numbers import counted_text, size_text
+from selbench.placement import gpu_is_here
 from selbench.planning.demands import Demand, Grid
 from selbench.planning.devices import device_bytes
 from selbench.planning.measured import MeasuredPools

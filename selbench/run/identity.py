@@ -13,7 +13,8 @@ from typing import Any
 from selbench.api import LoadedPool, name_and_options
 from selbench.declare import drawn_once, held_selectors
 from selbench.errors import NotAtHand, PluginError, UserError
-from selbench.models import fingerprint, require_complete, require_device_map
+from selbench.models import fingerprint, require_complete
+from selbench.placement import require_device_map
 from selbench.run.endpoints import check_endpoints
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of

@@ -15,7 +15,8 @@ from selbench.api import Example, ModelRef
 from selbench.errors import UserError
 from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness
-from selbench.models import input_device, load_tokenizer, local_folder
+from selbench.models import load_tokenizer, local_folder
+from selbench.placement import input_device
 
 if TYPE_CHECKING:
     import torch

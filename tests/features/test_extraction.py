@@ -17,7 +17,8 @@ from selbench.features.architectures import ARCHITECTURES
 from selbench.features.embeddings import HiddenStates
 from selbench.features.extractor import compute_many
 from selbench.features.layers import resolve_layers
-from selbench.models import fingerprint, require_device_map
+from selbench.models import fingerprint
+from selbench.placement import require_device_map
 
 CAPTURES = ("ffn_gate", "ffn_prod", "ffn_up_abs", "resid")
 
