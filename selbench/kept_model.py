@@ -98,18 +98,15 @@ def _obtain(ref: ModelRef, device: str | None) -> _Kept:
     """The model that is kept, if it is this one or can be made it; else it is loaded, and kept from now on."""
     global _kept
     place = device_for(device)
-    spread = str(ref.device_map) if ref.device_map and device is None else ""
-    base = (*weights_identity(ref), str(dtype_for(ref, place)), spread or place)
+    base = (*weights_identity(ref), str(dtype_for(ref, place)), place)
     adapter = folder_hash(Path(ref.adapter).expanduser()) if ref.adapter else ""
     if _kept and (_kept.base, _kept.adapter) == (base, adapter):
         return _kept
+    if ref.device_map and device is None:  # its weights may be on a disk, from which nothing is put back
+        return _Kept(base, adapter, load_model(ref), None, None)
     if _kept and _kept.readers:  # somebody reads two models at once: this one is theirs alone
         return _Kept(base, adapter, load_model(ref, device=device), None, None)
-    if spread:  # its weights may be on a disk: an adapter is not taken out of them again
-        forget_model()
-        network, originals = load_model(ref), None
-    else:
-        network, originals = _loaded(ref, place, base)
+    network, originals = _loaded(ref, place, base)
     _kept = _Kept(base, adapter, network, originals, _state(network))
     return _kept
 

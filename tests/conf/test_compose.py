@@ -90,6 +90,7 @@ def test_selectors_without_presets(registry):
         ("nait_sensitivity", 51),
         ("nait_all_features", 15),
         ("nait_skills", 260),
+        ("scale", 1000),
     ],
 )
 def test_experiments(registry, name, cells):
