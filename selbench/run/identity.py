@@ -180,7 +180,7 @@ def new_record(run: Run) -> Record:
     suites = {name: hub.of(f"suite.{name}", partial(plugin_identity, suite)) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": pool.pool.fingerprint[:20],
-        "trainer_key": digest(trainer) if trainer else NOT_TRAINED if seeded else None,
+        "trainer_key": digest(trainer) if trainer else None if run.model_suites else NOT_TRAINED,
         "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
     identity = {
