@@ -98,7 +98,13 @@ def check_trainer(run: Run) -> None:
 
 
 def check_selector(run: Run) -> None:
-    """Raises the UserError that the `check` of the selector, or of one that it holds, finds; a selector need not have one."""
+    """Raises UserError for a targeted selector without a target, and the one that the `check` of the selector, or of one that
+    it holds, finds; a selector need not have one."""
+    if run.selector.targeted and not run.targets:
+        raise UserError(
+            f"selector '{run.selector.plugin_name}' selects towards target examples, and the run has none: name them with "
+            "target=, as in target=planted or target=file target.file.path=mine.jsonl."
+        )
     asked = [run.selector]
     while asked:
         selector = asked.pop()
