@@ -121,6 +121,9 @@ class Pool(Sequence[Example]):
         UserError: the pool is empty or an id occurs twice.
     """
 
+    whole: Pool | None = None  # the pool that this one is a part of, for a selector that is given such a part
+    examples_known: ClassVar[bool] = True  # False for the stand-in of a pool that is not at hand
+
     def __init__(self, examples: Iterable[Example], name: str = "pool") -> None:
         self.examples = tuple(examples)
         self.name = name
@@ -155,6 +158,12 @@ class Pool(Sequence[Example]):
     def position(self, id: str) -> int:
         """The position of the example with this id, from 0. Raises KeyError for an id that is not in the pool."""
         return self._positions[id]
+
+    def part(self, positions: Iterable[int]) -> Pool:
+        """The pool of the examples at these positions, in their order. Raises UserError if there are none."""
+        found = Pool((self.examples[position] for position in positions), self.name)
+        found.whole = self.whole or self
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -533,7 +542,8 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 class Selector(Protocol):
     """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()` (docs/plugins.md).
 
-    Mistakes that show before any work are raised by `check()` and `check_budget(budget)`, where it has them. One that brings
+    Mistakes that show before any work are raised by `check()`, `check_examples(pool)` and `check_budget(budget)`, where it
+    has them; `check_examples` may return sentences that warn. One that brings
     a model tuned elsewhere on what it selects has `trained_model(model) -> ModelRef | None`.
     """
 

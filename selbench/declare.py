@@ -161,6 +161,11 @@ def held_selectors(plugin: Any) -> list[Any]:
     return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
 
 
+def with_held(selector: Any) -> list[Any]:
+    """The selector, and all that it holds at any depth."""
+    return [selector, *(inner for held in held_selectors(selector) for inner in with_held(held))]
+
+
 def drawn_once(selector: Any, pool: Any, target: Mapping[str, Any]) -> tuple[str, ...]:
     """What this selector, or one that it holds, has drawn at random once for all seeds, as its fact `drawn_once` says.
 
