@@ -19,7 +19,7 @@ from selbench_plugins.selectors._listed_examples import (
     whole_text,
 )
 
-from selbench.api import Budget, Context, NotApplicable, Pool, Selection, UserError, selector
+from selbench.api import Budget, Context, Example, NotApplicable, Pool, Selection, UserError, selector
 from selbench.data.forms import expected_columns, resolve_columns
 from selbench.hashing import file_hash
 
@@ -61,12 +61,14 @@ class FromFile:
 
     @classmethod
     def check_options(cls, folder: Path) -> dict[str, Any]:
-        """For `selbench check`: scores of the examples that are generated."""
-        from selbench.testing.example_pools import make_pool
-
-        rows = [{"id": example.id, "score": len(example.response)} for example in make_pool(40)]
-        (folder / "scores.csv").write_text("id,score\n" + "".join(f"{row['id']},{row['score']}\n" for row in rows))
+        """For `selbench check`: scores of the examples of `check_pool`."""
+        rows = [f"check-{number},{number * 7 % 40}" for number in range(40)]
+        (folder / "scores.csv").write_text("\n".join(["id,score", *rows]))
         return {"file": str(folder / "scores.csv")}
+
+    def check_pool(self, size: int, seed: int) -> Pool:
+        """For `selbench check`: examples of which the file of `check_options` has scores."""
+        return Pool([Example(f"check-{i}", f"Count to {i}", "one " * (1 + i)) for i in range(min(size, 40))])
 
     def label(self) -> str:
         """`from_file longest_1k`."""
