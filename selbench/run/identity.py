@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from selbench.api import LoadedPool, name_and_options
-from selbench.declare import drawn_once, with_held
+from selbench.api import Budget, LoadedPool, name_and_options
+from selbench.declare import drawn_once
 from selbench.errors import NotAtHand, PluginError, UserError
+from selbench.held import inner_selections, with_held
 from selbench.models import fingerprint, require_complete
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
@@ -76,9 +77,18 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
         require_commits(record.hub)
     if run.budget_unit != "tokens":
         budget = make_budget(run.selector, pool, run.budget, run.budget_unit, None)
-        if budget and hasattr(run.selector, "check_budget"):
-            run.selector.check_budget(budget)
+        if budget:
+            check_budget(run.selector, budget)
     return record.key
+
+
+def check_budget(selector: Any, budget: Budget) -> None:
+    """Raises the UserError of the selector's `check_budget`, or of one of which it asks for a selection from the whole pool;
+    a selector need not have one."""
+    if hasattr(selector, "check_budget"):
+        selector.check_budget(budget)
+    for held, part in inner_selections(selector, budget):
+        check_budget(held, part)
 
 
 def check_selector(run: Run) -> None:
