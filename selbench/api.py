@@ -26,7 +26,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
@@ -36,6 +36,7 @@ from typing_extensions import dataclass_transform
 from selbench import declare
 from selbench.declare import name_and_options
 from selbench.errors import NotApplicable, NotAtHand, PluginError, UndeclaredError, UserError, unknown
+from selbench.held import Part, held_parts, held_selectors
 from selbench.stated import StatedShape
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "ModelRef",
     "NotApplicable",
     "NotAtHand",
+    "Part",
     "PluginError",
     "Pool",
     "PoolSource",
@@ -60,6 +62,7 @@ __all__ = [
     "Suite",
     "Trainer",
     "UserError",
+    "held_parts",
     "name_and_options",
     "pool",
     "selector",
@@ -121,6 +124,9 @@ class Pool(Sequence[Example]):
         UserError: the pool is empty or an id occurs twice.
     """
 
+    whole: Pool | None = None  # the pool that this one is a part of, for a selector that is given such a part
+    examples_known: ClassVar[bool] = True  # False for the stand-in of a pool that is not at hand
+
     def __init__(self, examples: Iterable[Example], name: str = "pool") -> None:
         self.examples = tuple(examples)
         self.name = name
@@ -155,6 +161,12 @@ class Pool(Sequence[Example]):
     def position(self, id: str) -> int:
         """The position of the example with this id, from 0. Raises KeyError for an id that is not in the pool."""
         return self._positions[id]
+
+    def part(self, positions: Iterable[int]) -> Pool:
+        """The pool of the examples at these positions, in their order. Raises UserError if there are none."""
+        found = Pool((self.examples[position] for position in positions), self.name)
+        found.whole = self.whole or self
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -236,6 +248,15 @@ class Budget:
         if self._one_cost:
             return min(len(self.ids), self.limit // int(self.costs[0]))
         return int(np.searchsorted(np.cumsum(np.sort(self.costs)), self.limit, side="right"))
+
+    def of_part(self, positions: Sequence[int] | np.ndarray, limit: int) -> Budget:
+        """The budget of the part of the pool with the examples at these positions, in their order; `limit` is its own.
+
+        It is cut to what the part has.
+        """
+        costs = np.broadcast_to(self.costs[:1], len(positions)) if self._one_cost else self.costs[np.asarray(positions)]
+        ids = tuple(self.ids[position] for position in positions)
+        return Budget(ids, costs, min(limit, int(costs.sum())), self.unit)
 
     def take(self, order: Iterable[int]) -> np.ndarray:
         """The longest prefix of `order` (positions in the pool, best first) that fits, as an array of positions."""
@@ -363,6 +384,8 @@ class FeatureSpec(Protocol):
     """A feature, computed over a pool and cached: a frozen dataclass whose fields are all that can change its values."""
 
     needs_scorer: ClassVar[bool]  # whether it is computed with the scorer, and so depends on it
+    # One whose rows each depend on their example alone, to the bit, has an attribute `per_example` that is True: a selector
+    # that sees a part of a pool gets the rows that were computed over the whole pool.
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Arrays by name, as a rule with N rows, one per example of the pool."""
@@ -479,11 +502,15 @@ class Context:
         found = self._feature_store(spec, pool, self) if self._feature_store else spec.compute(pool, self)
         return {name: _read_only(array) for name, array in found.items()}
 
-    def selection_of(self, other: Selector, budget: Budget) -> Selection:
+    def selection_of(self, other: Selector, budget: Budget, within: Pool | None = None) -> Selection:
         """What another selector selects from the pool, with the same seed, scorer and target; in a run computed once.
 
+        With `within`, a part of the pool (`pool.part(positions)`), it selects from that, each time anew: of features that are
+        `per_example` it gets the rows of the whole pool's, others are computed over the part.
+
         `other` is a value of the asking selector's options, so that its own options and code are in the key. Raises
-        PluginError if it is not, and if the asking selector is not declared to use what the other one uses.
+        PluginError if it is not, if the asking selector is not declared to use what the other one uses, and for a selection
+        from a part that breaks the contract.
         """
         if self._pool is None:
             raise UserError("this context has no pool: pass one, Context(pool).")
@@ -491,23 +518,35 @@ class Context:
         for fact, shared_by in (("stochastic", "seeds"), ("uses_scorer", "scorers"), ("targeted", "targets")):
             if getattr(other, fact):
                 self._require_declared(fact, f"{what}, which is {fact}", shared_by)
-        if self._selector is not None and not any(held is other for held in declare.held_selectors(self._selector)):
+        if self._selector is not None and not any(held is other for held in held_selectors(self._selector)):
             raise PluginError(
                 f"selector '{self._selector.plugin_name}' asks for {what}, which is no value of its options, and so not "
                 "in the key."
             )
-        if self._selection_store:
+        if self._selection_store and within is None:
             return self._selection_store(other, budget)
         inner = Context(
-            self._pool,
+            self._pool if within is None else within,
             seed=self._seed if getattr(other, "stochastic", False) else 0,
             scorer=self._scorer,
             target=self._target,
             scratch=self.scratch,
-            feature_store=self._feature_store,
+            feature_store=self._feature_store if within is None else partial(self._features_of_part, within),
             selector=other,
         )
-        return other.select(self._pool, budget, inner)
+        found = other.select(self._pool if within is None else within, budget, inner)
+        if within is not None:
+            _require_sound(found, other, budget)
+            if "flops" in inner.logged:
+                self.log(flops=self.logged.get("flops", 0.0) + inner.logged["flops"])
+        return found
+
+    def _features_of_part(self, part: Pool, spec: FeatureSpec, pool: Pool, context: Context) -> Feature:
+        """A feature for a selector that sees a part of the pool: over that, or over another pool that it names."""
+        if pool is part and declare.is_per_example(spec) and self._pool is not None:
+            rows = [self._pool.position(id) for id in part.ids]
+            return {name: array[rows] for name, array in self.features(spec).items()}
+        return self._feature_store(spec, pool, context) if self._feature_store else spec.compute(pool, context)
 
     def progress(self, items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
         """`items`, with a progress bar if the messages go to a terminal."""
@@ -533,6 +572,20 @@ class Context:
             )
 
 
+def _require_sound(found: Selection, selector: Any, budget: Budget) -> None:
+    """Raises PluginError for a selection from a part of a pool with foreign or repeated ids, or with too many or too few."""
+    who, ids = f"selector '{selector.plugin_name}'", found.ids
+    place = {id: position for position, id in enumerate(budget.ids)}
+    if len(set(ids)) != len(ids) or not set(ids) <= place.keys():
+        raise PluginError(f"{who} returned ids that are not in the part of the pool that it was given, or one twice.")
+    spent = int(budget.costs[[place[id] for id in ids]].sum())
+    slack = 0 if budget.unit == "examples" else int(budget.costs.max()) - 1
+    if spent > budget.limit or (spent < budget.limit - slack and not selector.may_stop_short):
+        raise PluginError(
+            f"{who} selected {spent} {budget.unit} of a part of the pool where the budget is {budget.limit}."
+        )
+
+
 def _read_only(array: np.ndarray) -> np.ndarray:
     view = np.asarray(array).view()
     view.flags.writeable = False
@@ -545,7 +598,8 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 class Selector(Protocol):
     """Chooses examples. It may also have `needs(seed) -> Sequence[FeatureSpec]` and `identity()` (docs/plugins.md).
 
-    Mistakes that show before any work are raised by `check()` and `check_budget(budget)`, where it has them. One that brings
+    Mistakes that show before any work are raised by `check()`, `check_examples(pool)` and `check_budget(budget)`, where it
+    has them; `check_examples` may return sentences that warn. One that brings
     a model tuned elsewhere on what it selects has `trained_model(model) -> ModelRef | None`.
     """
 

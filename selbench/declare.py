@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from selbench.errors import PluginError, UserError, unknown
+from selbench.held import Part, amount_word, held_selectors, sees_a_part
 
 # The group of entry points that packages name their plugins in.
 GROUP = "selbench.plugins"
@@ -102,7 +103,7 @@ def name_and_options(plugin: Any, name: str = "", but: Sequence[str] = ()) -> st
         but: options that the name shows already.
     """
     changed = [
-        f"{item.name}={_option_text(getattr(plugin, item.name))}"
+        f"{item.name}={_option_text(getattr(plugin, item.name), amount_word(item))}"
         for item in dataclasses.fields(plugin)
         if item.name not in but and getattr(plugin, item.name) != _default_value(item)
     ]
@@ -110,7 +111,12 @@ def name_and_options(plugin: Any, name: str = "", but: Sequence[str] = ()) -> st
     return f"{name}({','.join(changed)})" if changed else name
 
 
-def _option_text(value: Any) -> Any:
+def _option_text(value: Any, amount: str = "") -> Any:
+    if isinstance(value, list) and any(isinstance(each, Part) for each in value):
+        return f"[{','.join(str(_option_text(each, amount)) for each in value)}]"
+    if isinstance(value, Part):
+        number = "" if value.amount is None else f" {amount}={value.amount}"
+        return f"{_option_text(value.selector)}{number}"
     return name_and_options(value) if hasattr(value, "plugin_kind") else value
 
 
@@ -126,19 +132,37 @@ def features_needed(selector: Any, seed: int) -> Sequence[Any]:
     inner = [
         spec for held in held_selectors(selector) for spec in features_needed(held, seed if held.stochastic else 0)
     ]
+    return [*_own_features(selector, seed), *inner]
+
+
+def _own_features(selector: Any, seed: int) -> Sequence[Any]:
     needs = getattr(selector, "needs", None)
     if needs is None:
-        return inner
+        return []
     try:
         inspect.signature(needs).bind(seed)
     except TypeError:
-        return [*needs(), *inner]
-    return [*needs(seed), *inner]
+        return [*needs()]
+    return [*needs(seed)]
+
+
+def _features_of_pool(selector: Any, seed: int) -> list[Any]:
+    """As `features_needed`, without what a selector that sees parts of the pool only has computed over those."""
+    found = [*_own_features(selector, seed)]
+    for held in held_selectors(selector):
+        specs = _features_of_pool(held, seed if held.stochastic else 0)
+        found += [spec for spec in specs if not sees_a_part(selector, held) or is_per_example(spec)]
+    return found
+
+
+def is_per_example(spec: Any) -> bool:
+    """Whether a feature's row depends on its example alone, so that the rows of a part of a pool are those of the whole."""
+    return bool(getattr(spec, "per_example", False))
 
 
 def features_with_inner(selector: Any, seed: int) -> Iterator[Any]:
-    """The features that a selector says it needs, each after the features that it is built on and that are kept too."""
-    for spec in features_needed(selector, seed):
+    """The features over its pool that a selector says it needs, each after those that it is built on and that are kept too."""
+    for spec in _features_of_pool(selector, seed):
         yield from inner_features(spec)
         yield spec
 
@@ -147,18 +171,6 @@ def inner_features(spec: Any) -> list[Any]:
     """The features that a feature is built on; without one that looks through no model, which is computed with the outer one."""
     inner = [getattr(spec, item.name) for item in dataclasses.fields(spec)] if dataclasses.is_dataclass(spec) else []
     return [part for part in inner if getattr(part, "needs_scorer", False)]
-
-
-def held_selectors(plugin: Any) -> list[Any]:
-    """The selectors that are values of a plugin's options, as in `like` of `random`.
-
-    Such an option is a field with the metadata {"plugin": "selector"}; on the command line its value is a name, or a
-    mapping of `name` and options.
-    """
-    if not dataclasses.is_dataclass(plugin):
-        return []
-    values = [getattr(plugin, item.name) for item in dataclasses.fields(plugin)]
-    return [value for value in values if getattr(value, "plugin_kind", None) == "selector"]
 
 
 def drawn_once(selector: Any, pool: Any, target: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from selbench import console
 from selbench.cli.options import add_config_dir
 from selbench.errors import UserError, unknown
+from selbench.held import as_written
 from selbench.plugins import KINDS, Registry, discover, plugin_path
 from selbench.presets import choices
 
@@ -240,6 +241,5 @@ def _loaded(source: Any) -> Any:
 
 def _set_options(plugin: Any, typed: set[str]) -> dict[str, Any]:
     """The options of a composed plugin that were typed, or that differ from their defaults."""
-    plain = dataclasses.asdict(plugin)
-    defaults = dataclasses.asdict(type(plugin)())
+    plain, defaults = as_written(plugin), as_written(type(plugin)())
     return {name: value for name, value in plain.items() if name in typed or value != defaults[name]}

@@ -1,9 +1,9 @@
-"""Options of a selector whose value is a selector itself: `selector.like=mads`, `{name: mads, layers: all}`, or a preset."""
+"""Options of a selector whose value is a selector itself, or a list of them: `selector.like=mads`, `selector.steps=[...]`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -11,48 +11,101 @@ from omegaconf.errors import OmegaConfBaseException
 
 from selbench.config.messages import explain
 from selbench.errors import UserError, unknown
-from selbench.plugins import discover
+from selbench.held import Part, Written, amount_word, is_list, selector_fields, split_amount, written, written_list
+from selbench.plugins import Registry, discover
 from selbench.presets import choices
 
-
-def selector_options(cls: type | None) -> list[str]:
-    """The options of a plugin whose value is a selector."""
-    fields = dataclasses.fields(cls) if cls is not None and dataclasses.is_dataclass(cls) else ()
-    return [item.name for item in fields if item.metadata.get("plugin") == "selector"]
+Options = dict[str, Any]
+# The plugin of a preset of a selector and its options; None for a name that is no preset.
+Preset = Callable[[str], "tuple[str, Options] | None"]
 
 
-def name_and_rest(value: Any, option: str) -> tuple[str | None, dict[str, Any]]:
-    """Name and options of a selector that is the value of an option: of `mads`, or `{name: mads, layers: all}`."""
-    if value is None or isinstance(value, str):
-        return value, {}
-    options = dict(value) if isinstance(value, Mapping) else {}
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise UserError(
-            f"selector.{option} is a selector: its name, or with options {{name: mads, layers: all}}; not {value}."
-        )
-    return name, options
-
-
-def with_selectors_in_options(selector: Any, resolved: dict[str, Any], folders: Sequence[str]) -> Any:
-    """The selector with each option that names another one replaced by that one; `resolved` gets its name and options.
+def with_selectors_in_options(selector: Any, resolved: Options, folders: Sequence[str]) -> Any:
+    """The selector with each name of another one in its options replaced by that one; `resolved` gets names and options.
 
     Raises UserError for an unknown name or option.
     """
-    for option in selector_options(type(selector)):
-        name, options = name_and_rest(resolved.get(option), option)
-        if name is None:
-            continue
-        registry = discover(folders, anew=False)
-        if ("selector", name) not in registry.plugins:
-            raise UserError(unknown(f"selector.{option}", name, choices("selector", registry)))
-        try:
-            node = OmegaConf.merge(OmegaConf.structured(registry.get("selector", name).cls), options)
-        except OmegaConfBaseException as error:
-            raise UserError(f"selector.{option}={name}: {explain(error, registry)}") from error
-        selector = dataclasses.replace(selector, **{option: OmegaConf.to_object(node)})
-        resolved[option] = {"name": name, **OmegaConf.to_container(node)}  # type: ignore[dict-item]
+    if not selector_fields(type(selector)):
+        return selector
+    return _with_selectors(selector, resolved, discover(folders, anew=False))
+
+
+def _with_selectors(selector: Any, resolved: Options, registry: Registry) -> Any:
+    for item in selector_fields(type(selector)):
+        value, word = resolved.get(item.name), amount_word(item)
+        if is_list(item):
+            parts, plain = [], []
+            for where, found in written_list(value, item):
+                found = split_amount(found, _class_of(found.name, where, registry), word, where)
+                held, options = _built(found, where, registry)
+                parts.append(Part(held, found.amount))
+                plain.append({held.plugin_name: options, **({} if found.amount is None else {word: found.amount})})
+            selector = dataclasses.replace(selector, **{item.name: parts})
+            resolved[item.name] = plain
+        elif value is not None:
+            found = written(value, f"selector.{item.name}")
+            held, options = _built(found, f"selector.{item.name}", registry)
+            selector = dataclasses.replace(selector, **{item.name: held})
+            resolved[item.name] = {"name": held.plugin_name, **options}
     return selector
+
+
+def _class_of(name: str, where: str, registry: Registry) -> type:
+    if ("selector", name) not in registry.plugins:
+        raise UserError(unknown(where, name, choices("selector", registry)))
+    return registry.get("selector", name).cls
+
+
+def _built(found: Written, where: str, registry: Registry) -> tuple[Any, Options]:
+    """A selector with these options, those that it holds built too; and its options as plain values."""
+    cls = _class_of(found.name, where, registry)
+    try:
+        node = OmegaConf.merge(OmegaConf.structured(cls), found.options)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where}={found.name}: {explain(error, registry)}") from error
+    plain: Any = OmegaConf.to_container(node)
+    return _with_selectors(OmegaConf.to_object(node), plain, registry), plain
+
+
+def without_presets(cls: type | None, options: Mapping[str, Any], registry: Registry, preset: Preset) -> Options:
+    """The options of a selector whose selectors are named by presets, at any depth, with plugins and options instead.
+
+    Options without a preset in them are left out. Raises UserError for a value that is no selector.
+    """
+    changed: Options = {}
+    for item in selector_fields(cls):
+        value = options.get(item.name)
+        if is_list(item) and isinstance(value, list | tuple):
+            word = amount_word(item)
+            each = written_list(value, item)
+            now: Any = [_without_presets(raw, *one, word, registry, preset) for raw, one in zip(value, each)]
+        elif value is not None and not is_list(item):
+            where = f"selector.{item.name}"
+            now = _without_presets(value, where, written(value, where), "", registry, preset)
+        else:  # no list where one is due: that is said where the selector is built
+            continue
+        if now != value:
+            changed[item.name] = now
+    return changed
+
+
+def _without_presets(raw: Any, where: str, found: Written, amount: str, registry: Registry, preset: Preset) -> Any:
+    """The value of an option as it is, or written anew where it names a preset or holds one."""
+    known = ("selector", found.name) in registry.plugins
+    filled = None if known else preset(found.name)
+    if not known and filled is None:
+        return raw
+    name, under = (found.name, {}) if filled is None else filled
+    cls = registry.get("selector", name).cls
+    found = split_amount(found, cls, amount, where)
+    options = {**under, **found.options}
+    inner = without_presets(cls, options, registry, preset)
+    if filled is None and not inner:
+        return raw
+    options |= inner
+    if not amount:
+        return {"name": name, **options}
+    return {name: options, **({} if found.amount is None else {amount: found.amount})}
 
 
 def in_hydras_words(value: Any) -> str:

@@ -13,10 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from selbench.config.composition import compose_config, to_run
 from selbench.config.grids import expand, hydras_value, only_cell, single_cell
-from selbench.config.held_selectors import in_hydras_words, name_and_rest, selector_options
+from selbench.config.held_selectors import in_hydras_words, without_presets
 from selbench.config.launchers import Launcher, launcher_of, require_one_launch
 from selbench.config.schemas import registered
 from selbench.errors import UserError
+from selbench.held import selector_fields
 from selbench.placement import gpu_is_here
 from selbench.plugins import Registry
 from selbench.presets import presets
@@ -70,18 +71,24 @@ def compose_cell(overrides: Sequence[str], registry: Registry) -> Cell:
 
 
 def _presets_in_options(config: DictConfig, registry: Registry) -> dict[str, str]:
-    """`selector.OPTION` -> the value in Hydra's words, for each option whose value is a preset of a selector."""
-    found = {}
+    """`selector.OPTION` -> the value in Hydra's words, for each option whose value is, or holds, a preset of a selector."""
+    cls = OmegaConf.get_type(config.selector)
+    if not selector_fields(cls):
+        return {}
     folder = [f"hydra.searchpath=[file://{registry.config_dir}]"] if registry.config_dir else []
-    for option in selector_options(OmegaConf.get_type(config.selector)):
-        name, options = name_and_rest(config.selector[option], option)
-        if name in presets("selector", registry.config_dir) and ("selector", name) not in registry.plugins:
-            node = compose_config([*folder, f"selector={name}"], registry).selector
-            cls: Any = OmegaConf.get_type(node)
-            filled: Any = OmegaConf.to_container(node)
-            whole = {"name": cls.plugin_name, **filled, **options}
-            found[f"selector.{option}"] = in_hydras_words(whole)
-    return found
+    named = presets("selector", registry.config_dir)
+
+    def preset(name: str) -> tuple[str, dict[str, Any]] | None:
+        if name not in named:
+            return None
+        node = compose_config([*folder, f"selector={name}"], registry).selector
+        plugin: Any = OmegaConf.get_type(node)
+        filled: Any = OmegaConf.to_container(node)
+        return plugin.plugin_name, filled
+
+    options: Any = OmegaConf.to_container(config.selector)
+    changed = without_presets(cls, options, registry, preset)
+    return {f"selector.{option}": in_hydras_words(value) for option, value in changed.items()}
 
 
 def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:

@@ -14,6 +14,7 @@ class ResponseLength:
     """Tokens of each response under the scorer's tokenizer, without template and end token. Feature: `tokens` (N integers)."""
 
     needs_scorer: ClassVar[bool] = True
+    per_example: ClassVar[bool] = True
 
     def size(self, pool: PoolSize, model: ModelShape) -> FeatureSize:
         return FeatureSize(0.0, 8.0 * pool.examples)

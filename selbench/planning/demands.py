@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from selbench.api import Budget, Chosen, Pool
-from selbench.declare import features_with_inner, held_selectors
+from selbench.declare import features_with_inner
+from selbench.held import inner_selections
 from selbench.models import fingerprint
 from selbench.planning.stand_ins import StatedPool
 from selbench.run.evaluate import EvaluationStage, selection_key
@@ -207,9 +208,11 @@ class Grid:
 
     def _add_copied(self, cell: Cell, budget: Budget, exact: bool) -> None:
         """Add the selections that the selector itself asks for: of the selectors that it holds, as `random like mads`."""
-        for held in held_selectors(cell.run.selector):
+        for held, part in inner_selections(cell.run.selector, budget):
             copied = dataclasses.replace(cell.run, selector=held)
-            self._add_selection(dataclasses.replace(cell, run=copied), budget, exact)
+            if part is not budget:
+                copied = dataclasses.replace(copied, budget=part.limit, budget_unit=part.unit)
+            self._add_selection(dataclasses.replace(cell, run=copied), part, exact)
 
     def _cached_selection(self, run: Run, key: str, least: int) -> str | None:
         """The name of the stage in the store that holds this selection; None if there is none.

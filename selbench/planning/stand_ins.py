@@ -21,6 +21,8 @@ from selbench.store.keys import plugin_identity
 class StatedPool(Pool):
     """A pool of which only the size is known: each row has the stated mean length, and a text that nobody may read."""
 
+    examples_known: ClassVar[bool] = False
+
     def __init__(self, source: StatedSource) -> None:
         super().__init__([Example("0", "?", "?")], source.name)
         # One example stands for all rows, of which there may be millions: their ids alone differ, and are asked for.

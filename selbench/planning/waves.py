@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from selbench.declare import held_selectors, inner_features
+from selbench.declare import inner_features
+from selbench.held import held_selectors, inner_selections
 from selbench.planning.demands import Cell, Demand, Grid
 from selbench.planning.plan import Plan, Waves
 from selbench.run.features import FeatureStage
@@ -95,12 +96,10 @@ def _borrowed(cell: Cell) -> set[str]:
     run = cell.run
     if run.budget_unit != "examples" and held_selectors(run.selector):
         return set()
-    keys = set()
-    for held in held_selectors(run.selector):
-        budget = make_budget(run.selector, cell.pool, run.budget, run.budget_unit, None)
-        if budget is not None:
-            keys.add(SelectionStage(held, cell.pool, budget, run.scorer, load_target(run), run.seed).key)
-    return keys
+    budget = make_budget(run.selector, cell.pool, run.budget, run.budget_unit, None)
+    asked = inner_selections(run.selector, budget) if budget is not None else []
+    stages = (SelectionStage(held, cell.pool, part, run.scorer, load_target(run), run.seed) for held, part in asked)
+    return {stage.key for stage in stages}
 
 
 def _needs(grid: Grid, key: tuple[str, str], other: tuple[str, str], wanted: dict[tuple[str, str], list[int]]) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from selbench.api import LoadedPool, name_and_options
-from selbench.declare import drawn_once, held_selectors
+from selbench.api import Budget, LoadedPool, name_and_options
+from selbench.declare import drawn_once
 from selbench.errors import NotAtHand, PluginError, UserError
+from selbench.held import inner_selections, with_held
 from selbench.models import fingerprint, require_complete
 from selbench.placement import require_device_map
 from selbench.run.endpoints import check_endpoints
@@ -73,14 +74,15 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
             )
         if hasattr(suite, "check_pool"):
             suite.check_pool(LoadedPool(pool, pools_of(run)["pool"].labels))
+    example_warnings(run)
     drawn_once(run.selector, pool, load_target(run))
     record = new_record(run)
     if at_hand:
         require_commits(record.hub)
     if run.budget_unit != "tokens":
         budget = make_budget(run.selector, pool, run.budget, run.budget_unit, None)
-        if budget and hasattr(run.selector, "check_budget"):
-            run.selector.check_budget(budget)
+        if budget:
+            check_budget(run.selector, budget)
     return record.key
 
 
@@ -97,6 +99,15 @@ def check_trainer(run: Run) -> None:
                 raise
 
 
+def check_budget(selector: Any, budget: Budget) -> None:
+    """Raises the UserError of the selector's `check_budget`, or of one of which it asks for a selection from the whole pool;
+    a selector need not have one."""
+    if hasattr(selector, "check_budget"):
+        selector.check_budget(budget)
+    for held, part in inner_selections(selector, budget):
+        check_budget(held, part)
+
+
 def check_selector(run: Run) -> None:
     """Raises UserError for a targeted selector without a target, and the one that the `check` of the selector, or of one that
     it holds, finds; a selector need not have one."""
@@ -105,12 +116,21 @@ def check_selector(run: Run) -> None:
             f"selector '{run.selector.plugin_name}' selects towards target examples, and the run has none: name them with "
             "target=, as in target=planted or target=file target.file.path=mine.jsonl."
         )
-    asked = [run.selector]
-    while asked:
-        selector = asked.pop()
-        asked += held_selectors(selector)
+    for selector in with_held(run.selector):
         if hasattr(selector, "check"):
             selector.check()
+
+
+def example_warnings(run: Run) -> list[str]:
+    """What the selector's `check_examples`, and those of the selectors that it holds, warn of; a selector need not have one.
+
+    Raises their UserError for a pool that they cannot work with. Nothing is known of a pool that is not at hand.
+    """
+    pool = pool_of(run).pool
+    if not pool.examples_known:
+        return []
+    asked = [selector for selector in with_held(run.selector) if hasattr(selector, "check_examples")]
+    return [str(sentence) for selector in asked for sentence in selector.check_examples(pool) or ()]
 
 
 def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
@@ -122,7 +142,8 @@ def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     # commits of its data are known.
     check_suites(runs, at_hand)
     keys = [checked_key(run, at_hand) for run in runs]
-    for sentence in dict.fromkeys(sentence for run in runs for sentence in scorer_warnings(run, at_hand)):
+    said = (sentence for run in runs for sentence in (*scorer_warnings(run, at_hand), *example_warnings(run)))
+    for sentence in dict.fromkeys(said):
         log.warning(sentence)
     require_distinct_labels(run_axes(run) for run in runs)
     return keys
@@ -133,10 +154,8 @@ def scorer_warnings(run: Run, at_hand: bool = True) -> list[str]:
 
     Raises their UserError for a scorer that they cannot work with; with `at_hand` False, what cannot be looked up is passed over.
     """
-    found, asked = [], [run.selector]
-    while asked:
-        selector = asked.pop()
-        asked += held_selectors(selector)
+    found: list[str] = []
+    for selector in with_held(run.selector):
         if selector.uses_scorer and hasattr(selector, "check_scorer"):
             try:
                 found += [str(sentence) for sentence in selector.check_scorer(run.scorer) or ()]

@@ -12,6 +12,7 @@ from typing import Any
 
 from selbench.declare import features_needed
 from selbench.errors import UserError
+from selbench.held import Part
 from selbench.store.code import code_hash
 
 # Raised by hand when the meaning of a stage's files changes.
@@ -83,7 +84,9 @@ def _code(thing: Any) -> dict[str, Any]:
 
 def _parts(value: Any) -> Iterator[Any]:
     """The dataclass instances among values, at any depth of lists and mappings."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Part):  # which only carries a selector; its number is among the options
+        yield from _parts(value.selector)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for item in value.values() if isinstance(value, Mapping) else value:

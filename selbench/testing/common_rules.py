@@ -12,6 +12,7 @@ from typing import Any
 
 from selbench.declare import WORK
 from selbench.errors import NotApplicable
+from selbench.held import as_written
 from selbench.store.keys import digest, plugin_identity
 from selbench.testing.findings import Finding, NotTested, Raised, at_work, expect, shown
 from selbench.testing.subject import Subject
@@ -34,14 +35,14 @@ def options_round_trip(subject: Subject, scratch: Path) -> None:
     expect(not missing, "a default for every option", f"none for {', '.join(missing)}", where)
     with at_work(cls, "__init__", "an instance of the plugin with the options of the check"):
         built = subject.made(subject.all_options)
-    options = _as_typed(built)
+    options = as_written(built)
     try:
         plain = json.loads(json.dumps(options))
     except (TypeError, ValueError) as error:
         raise Finding("options of plain values: numbers, words, lists and mappings", str(error), where) from error
     with at_work(cls, "__init__", "an instance from the options of another"):
         again = subject.made(plain)
-    changed = [name for name, value in _as_typed(again).items() if value != options[name]]
+    changed = [name for name, value in as_written(again).items() if value != options[name]]
     expect(
         again == built and not changed,
         "options that are the same after a round trip through JSON",
@@ -56,16 +57,6 @@ def options_round_trip(subject: Subject, scratch: Path) -> None:
             label = built.label()
         good = isinstance(label, str) and label.strip() and len(label.splitlines()) == 1
         expect(bool(good), "one line of text from label()", repr(label), subject.place("label"))
-
-
-def _as_typed(plugin: Any) -> dict[str, Any]:
-    """The options of a plugin; one that is a selector itself as its name with its options."""
-    options = dataclasses.asdict(plugin)
-    for option in options:
-        held = getattr(plugin, option)
-        if hasattr(held, "plugin_kind"):
-            options[option] = {"name": held.plugin_name, **options[option]}
-    return options
 
 
 def _line(cls: type) -> int:

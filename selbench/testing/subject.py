@@ -14,6 +14,7 @@ from typing import Any
 
 from selbench.api import Context, Example, Feature, FeatureSpec, ModelRef, Pool
 from selbench.errors import NotApplicable, UserError
+from selbench.held import Part, Written, amount_word, split_amount, written, written_list
 from selbench.plugins import discover
 from selbench.testing.example_pools import make_pool, part_of
 from selbench.testing.findings import NotTested, at_work, place_of
@@ -97,8 +98,8 @@ class Subject:
             raise NotTested("it cannot be made with these options, as another check says") from error
 
     def made(self, options: Mapping[str, Any]) -> Any:
-        """An instance, with options as on the command line: one that is a selector itself is its name, or name and options;
-        one that is a dataclass is a mapping."""
+        """An instance, with options as on the command line: one that is a selector itself is its name, or name and options,
+        or a list of these; one that is a dataclass is a mapping."""
         fields = {item.name: item for item in dataclasses.fields(self.cls)}
         return self.cls(
             **{
@@ -109,14 +110,19 @@ class Subject:
 
     def _as_option(self, field: dataclasses.Field[Any], value: Any) -> Any:
         if field.metadata.get("plugin") == "selector":
-            return self._held_plugin(value)
+            return self._held(written(value, f"selector.{field.name}")) if value else None
+        if field.metadata.get("plugin") == "selectors":
+            word, parts = amount_word(field), []
+            for where, found in written_list(value, field):
+                found = split_amount(found, Subject(found.name, plugin_path=self.plugin_path).cls, word, where)
+                parts.append(Part(self._held(found), found.amount))
+            return parts
         if isinstance(value, dict) and dataclasses.is_dataclass(field.default_factory):
             return field.default_factory(**value)
         return value
 
-    def _held_plugin(self, value: Any) -> Any:
-        options = {"name": value} if isinstance(value, str) else dict(value or {})
-        return Subject(options.pop("name"), plugin_path=self.plugin_path).made(options) if options else None
+    def _held(self, found: Written) -> Any:
+        return Subject(found.name, plugin_path=self.plugin_path).made(found.options)
 
     def place(self, method: str) -> str:
         """Where a method of the plugin is written."""
