@@ -47,6 +47,7 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     require_one_launch(expanded)
     cells = _distinct(compose_cell(cell, registry) for cell in expanded)
     launcher = _launcher(cells, registry)
+    _require_gpus(cells, launcher)
     # With a GPU here, bfloat16 is what a machine elsewhere would be given too.
     elsewhere = not launcher.stays_here and not gpu_is_here()
     return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere), launcher) for cell in cells]
@@ -108,6 +109,16 @@ def _launcher(cells: Sequence[Cell], registry: Registry) -> Launcher:
     if not any(key.startswith(("hydra/", "hydra.", "experiment")) for key in keys) and not any(jobs.values()):
         return Launcher()
     return launcher_of(cells[0].overrides, registry, jobs)
+
+
+def _require_gpus(cells: Sequence[Cell], launcher: Launcher) -> None:
+    """Raises UserError for a fine-tuning over several GPUs in cells that are given one each."""
+    most = max(int(getattr(cell.run.trainer, "processes", 1)) for cell in cells)
+    if launcher.name == "processes" and most > 1 and gpu_is_here():
+        raise UserError(
+            f"hydra/launcher=processes gives each cell one GPU, and trainer.processes={most} takes {most}: leave the launcher "
+            f"out, or take hydra/launcher=slurm hydra.launcher.gpus_per_node={most}."
+        )
 
 
 def _distinct(cells: Iterable[Cell]) -> list[Cell]:
