@@ -26,6 +26,7 @@ ALLOWED = {
     "plugins": {"declare", "plugin_folders"},
     "features": {"api", "data", "models", "features"},
     "optimize": {"optimize"},
+    "parts": {"api", "data", "declare", "features", "models", "optimize", "parts"},
     "store": {"declare", "plugin_folders", "store"},
     "planted": {"api", "data", "models", "planted"},
     "settings": {"api", "declare"},
@@ -50,6 +51,7 @@ ALLOWED = {
         "inspection",
         "launch",
         "models",
+        "parts",
         "planning",
         "plugins",
         "report",
@@ -121,6 +123,7 @@ def test_plugins_import_only_what_a_stranger_could(path):
                 "libraries",
                 "models",
                 "optimize",
+                "parts",
                 "planted",
             }, f"{path}:{line}: {name}"
 

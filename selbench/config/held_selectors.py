@@ -35,7 +35,8 @@ def name_and_rest(value: Any, option: str) -> tuple[str | None, dict[str, Any]]:
 
 
 def with_selectors_in_options(selector: Any, resolved: dict[str, Any], folders: Sequence[str]) -> Any:
-    """The selector with each option that names another one replaced by that one; `resolved` gets its name and options.
+    """The selector with each option that names another one replaced by that one; `resolved` gets its name and options, and
+    those of the parts (spaces and rules) that the selector is made of.
 
     Raises UserError for an unknown name or option.
     """
@@ -52,6 +53,10 @@ def with_selectors_in_options(selector: Any, resolved: dict[str, Any], folders: 
             raise UserError(f"selector.{option}={name}: {explain(error, registry)}") from error
         selector = dataclasses.replace(selector, **{option: OmegaConf.to_object(node)})
         resolved[option] = {"name": name, **OmegaConf.to_container(node)}  # type: ignore[dict-item]
+    for item in dataclasses.fields(selector):
+        if "part" in item.metadata:  # the selector has made it, and refused what it cannot be
+            part = getattr(selector, item.name)
+            resolved[item.name] = {"name": part.plugin_name, **dataclasses.asdict(part)}
     return selector
 
 
