@@ -34,7 +34,7 @@ def spherical_clusters(points: np.ndarray, clusters: int, seed: int) -> Clustere
     """
     if clusters < 1:
         raise UserError(f"clusters={clusters}: there must be at least 1.")
-    space = unit_rows(points)
+    space = unit_rows(points).astype(np.float32)
     count = min(clusters, len(np.unique(space, axis=0)))
     import faiss
 

@@ -4,8 +4,8 @@ The objective is F(S) = sum over items v of max over s in S of sim(v, s), with s
 submodular, so an old gain is an upper bound, and an item needs to be evaluated again only when its bound is the largest
 (the lazy greedy of Minoux 1978). The picks are those of the plain greedy; their F is at least 1 - 1/e of the optimum.
 
-Similarities are stored as integers, in steps of 2^-20, about the error of products in float32. Sums of integers are equal in
-any order: the order of the pool changes no pick through rounding, and ties are ties.
+Similarities are computed in float64 and stored as integers, in steps of 2^-20. Sums of integers are equal in any order:
+neither the order of the pool nor the number of threads changes a pick through rounding, and ties are ties.
 
 Small pools hold all N x N similarities. For large ones an item is similar only to its nearest neighbours, which FAISS finds
 (nearest.py), and has similarity 0 to all others: another objective, near the first if the neighbours are many.
@@ -54,7 +54,7 @@ def facility_location(
     """Pick items in the order of the exact greedy, until the next pick would exceed the limit.
 
     Args:
-        points: N x d numbers, used in float32.
+        points: N x d numbers.
         limit: the largest total cost.
         costs: the cost of each item (N integers; ones by default).
         similarity: "cosine" (below 0 it counts as 0), or "euclidean": 1 / (1 + distance).
@@ -87,7 +87,8 @@ def facility_location(
     else:
         near = nearest_neighbours(space, wanted, "cosine" if similarity == "cosine" else "euclidean", index)
         recall = near.recall
-        indptr, indices, closeness = _covered_by(near.positions, _as_integers(near.closeness, similarity))
+        closeness = _closeness_of(space, near.positions, similarity)  # FAISS's are in float32
+        indptr, indices, closeness = _covered_by(near.positions, _as_integers(closeness, similarity))
         order, gains, values = lazy_sparse(indptr, indices, closeness, extra, alpha, prices, limit)
     return Located(order, gains / STEP, values if alpha else gains / STEP, wanted, recall)
 
@@ -95,7 +96,7 @@ def facility_location(
 def _all_similarities(space: np.ndarray, similarity: str) -> np.ndarray:
     """N x N integers: the similarities in steps of 2^-20."""
     n = len(space)
-    square = np.einsum("ij,ij->i", space, space, dtype=np.float64)
+    square = np.einsum("ij,ij->i", space, space)
     found = np.empty((n, n), np.int32)
     for start in range(0, n, CHUNK):
         product = space[start : start + CHUNK] @ space.T
@@ -105,6 +106,19 @@ def _all_similarities(space: np.ndarray, similarity: str) -> np.ndarray:
         found[start : start + CHUNK] = _as_integers(product, similarity)
     if similarity == "euclidean":
         np.fill_diagonal(found, int(STEP))
+    return found
+
+
+def _closeness_of(space: np.ndarray, positions: np.ndarray, similarity: str) -> np.ndarray:
+    """N x K numbers: the cosines of each item with its neighbours, or the distances."""
+    found = np.empty(positions.shape)
+    rows = max(1, CHUNK * 64 // positions.shape[1])  # 200 MB at width 384
+    for start in range(0, len(space), rows):
+        here, near = space[start : start + rows, None], space[positions[start : start + rows]]
+        if similarity == "cosine":
+            found[start : start + rows] = (here @ near.transpose(0, 2, 1))[:, 0]
+        else:
+            found[start : start + rows] = np.sqrt(((here - near) ** 2).sum(axis=2))
     return found
 
 

@@ -102,15 +102,18 @@ def nearest_neighbours(
 
 
 def finite_rows(points: np.ndarray) -> np.ndarray:
-    """The points in float32. Raises UserError if some are not finite."""
-    space = np.ascontiguousarray(points, np.float32)
+    """The points in float64. Raises UserError if some are not finite."""
+    space = np.ascontiguousarray(points, np.float64)
     if not np.isfinite(space).all():
         raise UserError("vectors need to be finite, but some are NaN or infinite.")
     return space
 
 
 def unit_rows(points: np.ndarray) -> np.ndarray:
-    """The points (N x d) in float32 scaled to length 1; a zero row stays zero. Raises UserError if some are not finite."""
+    """The points (N x d) scaled to length 1 in float64; a zero row stays zero. Raises UserError if some are not finite.
+
+    In float32 a product of rows depends, in its last digits, on how many threads compute it: enough to part near ties.
+    """
     space = finite_rows(points)
     lengths = np.sqrt(np.einsum("ij,ij->i", space, space))
     units: np.ndarray = space / np.where(lengths > 0, lengths, 1)[:, None]

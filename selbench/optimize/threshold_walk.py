@@ -39,7 +39,7 @@ def walk_apart(
     """Take items of `order` whose cosine to every taken item is at most the threshold, until the next would exceed the limit.
 
     Args:
-        points: N x d numbers, used in float32. A zero row has cosine 0 to every other.
+        points: N x d numbers. A zero row has cosine 0 to every other.
         limit: the largest total cost.
         order: the order in which items are walked (positions of the N).
         threshold: from -1 to 1.
@@ -52,7 +52,7 @@ def walk_apart(
         raise UserError(f"threshold={threshold} is no cosine: it must be from -1 to 1.")
     space = unit_rows(points)
     prices = np.ones(len(space), np.int64) if costs is None else costs
-    taken = np.empty((min(len(space), 1024), space.shape[1]), np.float32)
+    taken = np.empty((min(len(space), 1024), space.shape[1]))
     picks: list[int] = []
     closest: list[float] = []
     spent = 0
@@ -97,7 +97,7 @@ def cosine_quantile(points: np.ndarray, share: float, rng: np.random.Generator |
 
 def _largest_cosines(rows: np.ndarray, taken: np.ndarray) -> np.ndarray:
     """The largest cosine of each row to a taken item; -1 while none is taken."""
-    largest = np.full(len(rows), -1.0, np.float32)
+    largest = np.full(len(rows), -1.0)
     for start in range(0, len(taken), TAKEN):
         np.maximum(largest, (rows @ taken[start : start + TAKEN].T).max(axis=1), out=largest)
     return np.clip(largest, -1, 1)
