@@ -69,6 +69,7 @@ ALLOWED = {
 SAME_NAME = {
     "features": "the room, and the part of a run that asks it for features",
     "files": "writing files, reading a pool's files and the files of a stage",
+    "parts": "spaces and rules, of which selectors are made; the selectors, trainers ... that a cell is made of",
     "tables": "tables of a plan; tables of a board",
 }
 

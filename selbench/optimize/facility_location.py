@@ -99,11 +99,13 @@ def _all_similarities(space: np.ndarray, similarity: str) -> np.ndarray:
     square = np.einsum("ij,ij->i", space, space)
     found = np.empty((n, n), np.int32)
     for start in range(0, n, CHUNK):
-        product = space[start : start + CHUNK] @ space.T
+        stop = start + CHUNK
+        product = space[start:stop] @ space[start:].T  # the rest is symmetric
         if similarity == "euclidean":
-            apart = square[start : start + CHUNK, None] + square[None, :] - 2.0 * product
+            apart = square[start:stop, None] + square[None, start:] - 2.0 * product
             product = np.sqrt(np.maximum(apart, 0))
-        found[start : start + CHUNK] = _as_integers(product, similarity)
+        found[start:stop, start:] = _as_integers(product, similarity)
+        found[start:, start:stop] = found[start:stop, start:].T
     if similarity == "euclidean":
         np.fill_diagonal(found, int(STEP))
     return found

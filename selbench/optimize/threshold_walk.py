@@ -100,4 +100,5 @@ def _largest_cosines(rows: np.ndarray, taken: np.ndarray) -> np.ndarray:
     largest = np.full(len(rows), -1.0)
     for start in range(0, len(taken), TAKEN):
         np.maximum(largest, (rows @ taken[start : start + TAKEN].T).max(axis=1), out=largest)
-    return np.clip(largest, -1, 1)
+    clipped: np.ndarray = np.clip(largest, -1, 1)
+    return clipped

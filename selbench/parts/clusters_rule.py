@@ -58,7 +58,7 @@ class ClusterBalanced(ScoresOption, Rule):
         rankings = [some[np.argsort(-value[some], kind="stable")] for some in members]
         # The largest cluster first: where the budget is smaller than the number of clusters, those are represented. Of equal
         # ones chance decides: FAISS numbers clusters by the positions of their first centres.
-        turns = np.lexsort([context.rng.random(len(rankings)), [-len(some) for some in rankings]])
+        turns = np.lexsort((context.rng.random(len(rankings)), np.array([-len(some) for some in rankings])))
         rankings = [rankings[number] for number in turns]
         order, by = round_robin(rankings, budget.limit, budget.costs)
         context.log(clusters=found.clusters, empty_clusters=sum(not len(some) for some in members))

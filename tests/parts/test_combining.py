@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -16,6 +17,8 @@ from selbench_plugins.selectors.qdit import Qdit
 from selbench_plugins.selectors.repr_filter import ReprFilter
 
 from selbench.api import Budget, Context, Pool
+from selbench.cli.plugins import main as plugins_verb
+from selbench.declare import option_help
 from selbench.errors import PluginError, UserError
 from selbench.parts.part import Rule, Space, made_part, part_class, part_names, rule, space
 from selbench.run.select import check_selection
@@ -99,6 +102,24 @@ def test_facts_follow_from_the_parts():
     assert [type(spec).__name__ for spec in sae.needs(0)] == ["SaeTags"]
     duplicates = Parts(rule="semantic_duplicates"), Parts(rule={"name": "semantic_duplicates", "eps": 0.1})
     assert [one.may_stop_short for one in duplicates] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["sae_tags", "facility_location", "tfidf"])
+def test_the_help_of_a_part_is_shown(name, capsys):
+    assert plugins_verb([name]) == 0
+    said = capsys.readouterr().out
+    kind = "rule" if name in TAKES else "space"
+    assert f"{kind} {name}" in said
+    part = part_class(kind, name)
+    assert all(f"{item.name} = " in said for item in dataclasses.fields(part))
+    assert all(option_help(part).values())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("space", name) for name in GIVES] + [("rule", name) for name in TAKES])
+def test_every_option_of_a_part_is_explained(kind, name):
+    cls = part_class(kind, name)
+    assert cls.__doc__
+    assert all(option_help(cls).values())
 
 
 def test_equal_options_are_one_arm_however_they_are_written():
