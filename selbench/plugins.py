@@ -155,7 +155,7 @@ def _add_module(registry: Registry, name: str, origin: str, package: str, load: 
         registry.broken.append(Broken(name.rpartition(".")[2], origin, _error_with_line(error)))
         return
     for cls in vars(module).values():
-        if inspect.isclass(cls) and cls.__module__ == module.__name__ and "plugin_kind" in vars(cls):
+        if inspect.isclass(cls) and cls.__module__ == module.__name__ and vars(cls).get("plugin_kind") in KINDS:
             registry.add(cls, module, package)
 
 

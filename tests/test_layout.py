@@ -32,6 +32,7 @@ ALLOWED = {
     "plugins": {"declare", "plugin_folders"},
     "features": {"api", "data", "kept_model", "models", "placement", "features"},
     "optimize": {"optimize"},
+    "parts": {"api", "data", "declare", "features", "models", "optimize", "parts"},
     "store": {"held", "declare", "plugin_folders", "store"},
     "planted": {"api", "data", "models", "placement", "planted"},
     "settings": {"api", "declare"},
@@ -58,6 +59,7 @@ ALLOWED = {
         "launch",
         "models",
         "placement",
+        "parts",
         "planning",
         "plugins",
         "report",
@@ -75,6 +77,7 @@ ALLOWED = {
 SAME_NAME = {
     "features": "the room, and the part of a run that asks it for features",
     "files": "writing files, reading a pool's files and the files of a stage",
+    "parts": "spaces and rules, of which selectors are made; the selectors, trainers ... that a cell is made of",
     "tables": "tables of a plan; tables of a board",
 }
 
@@ -132,6 +135,7 @@ def test_plugins_import_only_what_a_stranger_could(path):
                 "models",
                 "placement",
                 "optimize",
+                "parts",
                 "planted",
             }, f"{path}:{line}: {name}"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 from typing import Any
 
 from selbench import console
 from selbench.declare import help_without_options, option_help
 from selbench.errors import UserError, unknown
+from selbench.parts.part import Kind, part_class, part_names
 from selbench.plugins import KINDS, Plugin, Registry, discover, plugin_path
 
 
@@ -17,8 +19,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="selbench plugins",
         description="List selectors, trainers, suites and pools with their origin and one line of help; broken ones with their "
-        "error. With a NAME: its full help and its options, with their help. Plugins are found through entry points of the group "
-        "'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
+        "error. With a NAME, also of a space or rule of selector=parts: its full help and its options. Plugins are found through "
+        "entry points of the group 'selbench.plugins' and in the folders of plugin_path (or SELBENCH_PLUGIN_PATH).",
     )
     parser.add_argument(
         "settings",
@@ -57,6 +59,7 @@ def _print_list(registry: Registry) -> None:
 
 def _print_help(name: str, registry: Registry) -> None:
     found = [plugin for (_, its_name), plugin in sorted(registry.plugins.items()) if its_name == name]
+    found += _parts_named(name)
     for broken in registry.broken:
         if broken.name == name:
             raise UserError(f"'{name}' is broken: {broken.origin}: {broken.error}")
@@ -64,6 +67,13 @@ def _print_help(name: str, registry: Registry) -> None:
         raise UserError(unknown("plugin", name, (its_name for _, its_name in registry.plugins)))
     for plugin in found:
         _print_plugin(plugin)
+
+
+def _parts_named(name: str) -> list[Plugin]:
+    """The space or rule of this name, described as a plugin is."""
+    kinds: tuple[Kind, ...] = ("space", "rule")
+    classes = [(kind, part_class(kind, name)) for kind in kinds if name in part_names(kind)]
+    return [Plugin(kind, name, cls, inspect.getfile(cls), cls.__module__.rpartition(".")[0]) for kind, cls in classes]
 
 
 def _print_plugin(plugin: Plugin) -> None:

@@ -25,9 +25,18 @@ def with_selectors_in_options(selector: Any, resolved: Options, folders: Sequenc
 
     Raises UserError for an unknown name or option.
     """
-    if not selector_fields(type(selector)):
-        return selector
-    return _with_selectors(selector, resolved, discover(folders, anew=False))
+    if selector_fields(type(selector)):
+        selector = _with_selectors(selector, resolved, discover(folders, anew=False))
+    _note_parts(selector, resolved)
+    return selector
+
+
+def _note_parts(selector: Any, resolved: Options) -> None:
+    """Put name and options of the spaces and rules that a selector is made of into `resolved`."""
+    for item in dataclasses.fields(selector):
+        if "part" in item.metadata:  # the selector has made it, and refused what it cannot be
+            part = getattr(selector, item.name)
+            resolved[item.name] = {"name": part.plugin_name, **dataclasses.asdict(part)}
 
 
 def _with_selectors(selector: Any, resolved: Options, registry: Registry) -> Any:

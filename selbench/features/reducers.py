@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Positions = Literal["prompt", "response", "all", "last", "every"]
-Pooling = Literal["mean", "max", "last", "last_minus_first", "mean_minus_first"]
+Pooling = Literal["mean", "max", "last", "last_minus_first", "mean_minus_first", "position_weighted"]
 POSITIONS = get_args(Positions)
 
 
@@ -68,6 +68,13 @@ def _mean_token(values: Tensor, mask: Tensor) -> Tensor:
     return (weights[:, None, :] @ values)[:, 0]
 
 
+def _position_weighted(values: Tensor, mask: Tensor) -> Tensor:
+    """The i-th counted token counts i times, from 1 (SGPT; RDS+, arXiv 2503.01807)."""
+    weights = mask.cumsum(1).to(values.dtype) * mask
+    weights /= weights.sum(1, keepdim=True)
+    return (weights[:, None, :] @ values)[:, 0]
+
+
 def _largest_values(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask[:, :, None], float("-inf")).amax(1)
 
@@ -98,4 +105,5 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "last": _last_token,
     "last_minus_first": _last_minus_first,
     "mean_minus_first": _mean_minus_first,
+    "position_weighted": _position_weighted,
 }

@@ -40,6 +40,7 @@ COUNTED = (
     "selbench.kept_model",
     "selbench.models",
     "selbench.optimize",
+    "selbench.parts",
 )
 BORROWED = 64  # modules that are followed in the packages of base classes, so that a large library stays cheap
 

@@ -76,6 +76,8 @@ def pooled(values, roles, positions, pooling):
         "last": part[:, -1],
         "last_minus_first": part[:, -1] - part[:, 0],
         "mean_minus_first": part.mean(1) - part[:, 0],
+        # RDS+: of 3 tokens 1/6, 2/6, 3/6.
+        "position_weighted": np.average(part, axis=1, weights=1 + np.arange(len(keep))),
     }[pooling]
 
 
@@ -95,7 +97,7 @@ def test_every_family_and_capture_point_against_plain_hooks(family, tmp_path, mo
 @pytest.mark.parametrize("positions", ["prompt", "response", "all", "last", "every"])
 def test_every_position_and_pooling_against_plain_hooks(positions, scorer):
     pool = make_pool(12, seed=1)
-    poolings = ("mean", "max", "last", "last_minus_first", "mean_minus_first")
+    poolings = ("mean", "max", "last", "last_minus_first", "mean_minus_first", "position_weighted")
     specs = [PooledActivations("resid", "0,2", positions, pooling, response=True) for pooling in poolings]
     found = compute_many(specs, pool, Context(pool, scorer=scorer))
     for row, (roles, values) in enumerate(naive(scorer, pool, response=True)):

@@ -9,6 +9,12 @@ from selbench.testing import Subject
 from selbench.testing.outcomes import run_checks
 
 VARIANTS = {
+    "facility location of neighbours": ("facility_location", {"space": "tfidf", "neighbours": 5}),
+    "repr filter by length": ("repr_filter", {"space": "tfidf", "order": "longest", "threshold": 0.3}),
+    "semdedup of an eps": ("semdedup", {"space": "tfidf", "eps": 0.6}),
+    "parts, tags as vectors": ("parts", {"space": "activation_tags", "rule": "facility_location"}),
+    "parts, tags in turns": ("parts", {"space": "activation_tags", "rule": "round_robin"}),
+    "parts, the middle": ("parts", {"space": "activation_tags", "rule": {"name": "by_score", "take": "middle"}}),
     "kcenter euclidean": ("kcenter", {"encoder": "tfidf", "metric": "euclidean", "first": "medoid"}),
     "mads rounds": ("mads", {"objective": "set_cover", "weights": "idf", "layers": "all"}),
     "random balanced": ("random", {"balanced": "category"}),

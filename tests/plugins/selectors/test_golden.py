@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 from helpers.golden_pool import golden_pool
 from helpers.tiny_models import make_model
+from selbench_plugins.selectors.d4 import D4
+from selbench_plugins.selectors.facility_location import FacilityLocation
+from selbench_plugins.selectors.instag_cover import InsTagCover
 from selbench_plugins.selectors.kcenter import KCenter
+from selbench_plugins.selectors.kmeans_balanced import KMeansBalanced
 from selbench_plugins.selectors.longest import Longest
 from selbench_plugins.selectors.mads import Mads
+from selbench_plugins.selectors.parts import Parts
 from selbench_plugins.selectors.random import Random
+from selbench_plugins.selectors.repr_filter import ReprFilter
+from selbench_plugins.selectors.semdedup import SemDeDup
 
 from selbench.api import Budget, Context, ModelRef
 
@@ -27,6 +34,18 @@ GOLDEN = [
         KCenter(encoder="tfidf", first="medoid", text="text", metric="euclidean"),
         "name3 longer3 add1 say3 say1 longer4 say5 longer1",
     ),
+    (FacilityLocation(space="tfidf"), "add4 longer4 say4 name4 longer2 name3 say2 longer3"),
+    (
+        FacilityLocation(space="tfidf", similarity="cosine", neighbours=4),
+        "add1 longer0 name3 say4 say2 longer4 name4 longer2",
+    ),
+    (ReprFilter(space="tfidf", threshold=0.3), "say0 add4 say3 name4"),
+    (ReprFilter(space="tfidf", order="longest", quantile=0.5), "say5 add5 say2 name2"),
+    (SemDeDup(space="tfidf", clusters=3), "longer3 say1 say2 add3 say3 name2 say0 longer2"),
+    (SemDeDup(space="tfidf", eps=0.5), "say3 say1 say5 add0 name2"),
+    (D4(space="tfidf", clusters=2), "say2 say1 add0 say3 name0 add3 longer5 name2"),
+    (KMeansBalanced(space="tfidf", clusters=4), "name3 add5 longer4 name4 name1 add4 longer0 longer3"),
+    (KMeansBalanced(space="tfidf", clusters=4, within="central"), "name3 add4 name5 longer4 name1 add1 name4 longer5"),
 ]
 GOLDEN_SCORER = [
     (Random(match="length", quantile=0.5), "say0 add4 say3 name4 name5 add2 say4 say5"),
@@ -39,6 +58,28 @@ GOLDEN_SCORER = [
     (
         Mads(threshold="top_m", top_m=4, weights="idf", capture="ffn_prod", response=True, positions="all"),
         "say3 name4 add4 name3 longer4 add2 say2 name5",
+    ),
+    (InsTagCover(), "name1 say0 name3 name4 name5 say3 say4 say5"),
+    (FacilityLocation(space="activation_tags"), "add0 say3 name4 name1 name3 say0 add1 add2"),
+    (
+        ReprFilter(space={"name": "hidden", "pooling": "last"}, threshold=0.99),
+        "say0 add4 say3 name4 name5 add2 say4 name0",
+    ),
+    (
+        Parts(space="hidden", rule={"name": "k_center", "first": "0"}),
+        "add0 name2 longer1 longer5 longer3 longer2 name5 longer0",
+    ),
+    (
+        Parts(space={"name": "activation_tags", "rho": 0.1}, rule="coverage"),
+        "name1 name4 say4 name0 say2 name5 say5 name3",
+    ),
+    (
+        Parts(space={"name": "activation_tags", "threshold": "top_m"}, rule="round_robin"),
+        "add1 name2 say3 say2 longer1 name1 say0 name4",
+    ),
+    (
+        Parts(space="activation_tags", rule={"name": "by_score", "take": "middle"}),
+        "longer3 longer4 longer2 longer5 longer1 say1 longer0 say2",
     ),
 ]
 
