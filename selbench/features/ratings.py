@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from selbench.api import Context, Example, Feature, ModelRef, Pool
+from selbench.api import Context, Example, Feature, ModelRef, NotAtHand, Pool
 from selbench.data.chat import TEMPLATE, Encoded
 from selbench.errors import UserError
 from selbench.features.extractor import compute_many, compute_shard
@@ -184,10 +184,18 @@ def _pieces(prompt: str) -> list[str]:
 
 
 def judge_problem(spec: DigitLogits, scorer: ModelRef) -> str:
-    """Why a scorer cannot be asked this rating prompt, as a sentence; empty if it can."""
-    from selbench.models import load_tokenizer
+    """Why a scorer cannot be asked this rating prompt, as a clause; empty if it can.
 
-    tokenizer, texts = load_tokenizer(scorer), spec.text_kind
+    Raises NotAtHand for a scorer of the hub whose tokenizer is neither here nor to be downloaded.
+    """
+    from selbench.models import load_tokenizer, local_folder
+
+    try:
+        tokenizer, texts = load_tokenizer(scorer), spec.text_kind
+    except UserError as error:
+        if local_folder(scorer):
+            raise
+        raise NotAtHand(str(error)) from error
     share = texts.unknown_share(tokenizer)
     if share > UNREADABLE:
         return f"the tokenizer of '{scorer.name}' knows only {1 - share:.0%} of the words of the rating prompt"

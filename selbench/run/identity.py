@@ -90,6 +90,15 @@ def check_selector(run: Run) -> None:
             selector.check()
 
 
+def selector_warnings(run: Run) -> list[str]:
+    """What the selector warns of before it works alone, without a model that is fine-tuned.
+
+    Raises the UserError that its `check` or its `check_scorer` finds.
+    """
+    check_selector(run)
+    return scorer_warnings(run)
+
+
 def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     """The keys of a grid's runs.
 

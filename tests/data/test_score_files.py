@@ -41,7 +41,9 @@ TYPED = [{**row, "id": str(row["id"]), "score": float(row["score"])} for row in 
 
 
 @pytest.mark.parametrize(
-    "name, rows", [("s.jsonl", ROWS), ("s.json", ROWS), ("s.csv", ROWS), ("s.parquet", TYPED)], ids=lambda value: str(value)[:9]
+    "name, rows",
+    [("s.jsonl", ROWS), ("s.json", ROWS), ("s.csv", ROWS), ("s.parquet", TYPED)],
+    ids=lambda value: str(value)[:9],
 )
 def test_rows_with_ids_in_any_order(name, rows, tmp_path):
     assert scores(written(tmp_path, name, rows)) == [1.5, 2, 3]
@@ -53,7 +55,11 @@ def test_ids_as_numbers_with_a_fraction_of_nothing(tmp_path):
 
 
 def test_row_numbers_and_the_order_of_the_pool(tmp_path):
-    assert scores(written(tmp_path, "r.jsonl", [{"row": 2, "s": 3}, {"row": 0, "s": 1}, {"row": 1, "s": 2}])) == [1, 2, 3]
+    assert scores(written(tmp_path, "r.jsonl", [{"row": 2, "s": 3}, {"row": 0, "s": 1}, {"row": 1, "s": 2}])) == [
+        1,
+        2,
+        3,
+    ]
     assert scores(written(tmp_path, "o.jsonl", [{"s": 1}, {"s": 2}, {"s": 3}])) == [1, 2, 3]
     assert scores(written(tmp_path, "o.npy", [1, 2, 3])) == [1, 2, 3]
 
@@ -77,7 +83,11 @@ def test_the_column_is_the_only_one_of_numbers_or_the_one_that_is_named(tmp_path
 
 NAN = float("nan")
 WRONG = {
-    "missing id": ("s.jsonl", [{"id": "a", "score": 1}], r"no score for 2 of the 3 examples of the pool, among them '7'; its ids"),
+    "missing id": (
+        "s.jsonl",
+        [{"id": "a", "score": 1}],
+        r"no score for 2 of the 3 examples of the pool, among them '7'; its ids",
+    ),
     "missing row": ("s.jsonl", [{"row": 0, "score": 1}], "no score for 2 of the 3 .* its last row is 0"),
     "nan": ("s.jsonl", [{"id": "a", "score": NAN}, {"id": "c", "score": 1}], "no column holds numbers"),
     "nan later": ("s.jsonl", [{"id": "a", "score": 1}, {"id": "c", "score": NAN}], "line 2: nan is no score"),
