@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from selbench.api import Budget, Context, Selection
-from selbench.numbers import count_text
 
 log = logging.getLogger("selbench")
 
@@ -53,8 +52,8 @@ def in_order(
         out |= mask
     context.log(**{f"left_out_{reason.replace(' ', '_')}": count for reason, count in counts.items()})
     if out.any():
-        said = ", ".join(f"{count_text(count)} {reason}" for reason, count in counts.items() if count)
-        log.info(f"{name} leaves out {count_text(int(out.sum()))} of {count_text(len(scores))} examples: {said}.")
+        said = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+        log.info(f"{name} leaves out {int(out.sum()):,} of {len(scores):,} examples: {said}.")
     kept = order[~out[order]]
     found = Selection.ordered(kept, budget, scores=scores, left_out=counts)
     if not ranked:
