@@ -14,15 +14,15 @@ from selbench.features.losses import ResponseLosses
     nested=True,
     may_stop_short=True,
     paper="Li et al. 2023, arXiv 2308.12032 (NAACL 2024)",
-    fidelity="formula and filters of the official code; another template and tokenisation",
+    fidelity="formula and filters of the official code; the scorer's own template",
 )
 class Ifd:
     """Hard to follow, but helped by the prompt: the highest ratio of losses that is at most 1.
 
     From the official code (tianyi-lab/Cherry_LLM): the mean loss of the response given the prompt, by that of the response after
     the response marker alone; a ratio above 1, an empty response and a text longer than `max_length` are left out.
-    Ours: the scorer's own template in place of Alpaca's, the same tokens of the response in both texts, and no scorer that is
-    first trained on a thousand examples (the official second version does without as well). See docs/methods/scores.md.
+    Ours: the scorer's own template in place of Alpaca's, and no scorer that is first trained on a thousand examples (the
+    official second version does without as well). See docs/methods/scores.md.
 
     Options:
         max_length: tokens of prompt and response; longer examples are left out. Official: 512 (Alpaca) and 1,024 (WizardLM).

@@ -20,8 +20,8 @@ class Superfilter:
     From the official code (tianyi-lab/Superfiltering): the perplexity of the response given the prompt, by that of the response
     alone, whose first token nothing predicts; no chat template, but a line each; a ratio of 1 or more is left out, and an empty
     response. The official scorer is GPT-2 with 124M parameters: scorer=gpt2.
-    Ours: an example of which a part of the response does not fit is left out (official: both texts are cut), and the tokens of
-    the response are the same in both texts. See docs/methods/scores.md.
+    Ours: an example of which a part of the response does not fit is left out (official: both texts are cut). See
+    docs/methods/scores.md.
 
     Options:
         max_length: tokens of prompt and response that are read at most; the scorer may read less.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from selbench.api import Context, Feature, Pool
-from selbench.data.chat import PROMPT, RESPONSE, TEMPLATE, Encoded
+from selbench.api import Context, Example, Feature, Pool
+from selbench.data.chat import PROMPT, RESPONSE, Encoded, encode_spans
 from selbench.errors import UserError, unknown
 from selbench.features.extractor import compute_many, compute_shard
 from selbench.features.head import TokenLosses
 from selbench.features.shards import merged_rows
-from selbench.features.texts import Conversations, TextKind, Texts, encode_pool
+from selbench.features.texts import Conversations, TextKind, Texts, encode_in_chunks, encode_pool
 from selbench.sizes import FeatureSize, ModelShape, PoolSize, read_tokens
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class ResponseLosses:
     """The scorer's losses on each example, in nats, summed over tokens.
 
     The scorer reads one of three texts: the conversation up to the end of the response, the response after what the template
-    puts before every answer (`### Response:`), or the response by itself. In the last two a response has the tokens that it has
-    in the conversation. A text begins with the BOS token if the conversation does.
+    puts before every answer (`### Response:`), or the response by itself. Each text is tokenised by itself, and begins with the
+    BOS token if the conversation does.
 
     Feature, N numbers each: `response_loss` and `response_tokens`, the sum over the tokens of the last response (without
     template and end token) and how many these are; `whole_loss` and `whole_tokens`, the same of all tokens, template included.
     Tokens that nothing stands before are not predicted and not counted: so a response of one token read by itself has none.
-    `cut` is whether a part of the response is beyond the tokens that the scorer reads.
+    `cut` is whether a part of the response is beyond the tokens that are read of this text.
 
     Raises UserError for an option that is not valid.
     """
@@ -116,20 +116,16 @@ class LossTexts:
 
     def encode(self, pool: Pool, tokenizer: PreTrainedTokenizerBase, max_length: int, context: Context) -> Texts:
         used = tokenizer if self.template == "scorer" else _without_template(tokenizer)
-        marker = _generation_prompt(used) if self.text == "marked_response" else np.zeros(0, np.int64)
-        bos = tokenizer.bos_token_id
-
-        def part(text: Encoded) -> Encoded:
-            if self.text == "conversation":
-                return text
-            answer = text.ids[last_response(text)]
-            first = text.ids[:1] if len(text.ids) and bos is not None and text.ids[0] == bos else text.ids[:0]
-            before = np.concatenate([first, marker])
-            roles = np.repeat(np.array([TEMPLATE, RESPONSE], np.uint8), [len(before), len(answer)])
-            return Encoded(np.concatenate([before, answer]), roles)
-
         limit = max_length if self.max_length is None else min(max_length, self.max_length)
-        return encode_pool(pool, used, max_length=limit, response=True, context=context, part=part)
+        if self.text == "conversation":
+            return encode_pool(pool, used, max_length=limit, response=True, context=context)
+        begin = _before_conversations(used) + (_before_answers(used) if self.text == "marked_response" else "")
+
+        def encode_some(examples: Sequence[Example]) -> list[Encoded]:
+            texts = [begin + example.response for example in examples]
+            return encode_spans([(text, [(len(begin), len(text), RESPONSE)]) for text in texts], used, max_length=limit)
+
+        return encode_in_chunks(pool, encode_some, context)
 
 
 def last_response(text: Encoded) -> np.ndarray:
@@ -150,14 +146,23 @@ def _without_template(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
     return bare
 
 
-def _generation_prompt(tokenizer: Any) -> np.ndarray:
-    """The tokens that the template puts before every answer; none for a template that puts none."""
-    turns = [{"role": "user", "content": "a", "instruction": "a", "input": ""}]
+PROBE = [{"role": "user", "content": "a", "instruction": "a", "input": ""}]
+
+
+def _before_conversations(tokenizer: Any) -> str:
+    """The BOS token, if a conversation in this template begins with it; else nothing."""
+    bos = str(tokenizer.bos_token or "")
+    begins = bos and str(tokenizer.apply_chat_template(PROBE, tokenize=False)).startswith(bos)
+    return bos if begins else ""
+
+
+def _before_answers(tokenizer: Any) -> str:
+    """What the template puts before every answer; nothing for a template that puts none."""
     without, added = (
-        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=a) for a in (False, True)
+        str(tokenizer.apply_chat_template(PROBE, tokenize=False, add_generation_prompt=asked))
+        for asked in (False, True)
     )
-    marker = added[len(without) :] if added.startswith(without) else ""
-    return np.asarray(tokenizer(marker, add_special_tokens=False)["input_ids"] if marker else [], np.int64)
+    return added[len(without) :] if added.startswith(without) else ""
 
 
 class _LossCollector:

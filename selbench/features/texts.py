@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from selbench.api import Context, Pool
+from selbench.api import Context, Example, Pool
 from selbench.data.chat import RESPONSE, Encoded, encode
 
 if TYPE_CHECKING:
@@ -121,23 +121,33 @@ def encode_pool(
     response: bool,
     context: Context,
     sample_seed: int | None = None,
-    part: Callable[[Encoded], Encoded] = lambda text: text,
 ) -> Texts:
     """Tokens and roles of all examples, as data.chat gives them; at most `max_length` tokens each.
 
-    `sample_seed` chooses another order of the distinct texts, and so another calibration sample. `part` takes from each
-    text what is to be read.
+    `sample_seed` chooses another order of the distinct texts, and so another calibration sample.
     """
+    prefix = b"" if sample_seed is None else f"{sample_seed}/".encode()
+
+    def encode_some(examples: Sequence[Example]) -> list[Encoded]:
+        return encode(examples, tokenizer, max_length=max_length, response=response)
+
+    return encode_in_chunks(pool, encode_some, context, prefix)
+
+
+def encode_in_chunks(
+    pool: Pool, encode_some: Callable[[Sequence[Example]], list[Encoded]], context: Context, prefix: bytes = b""
+) -> Texts:
+    """The texts that `encode_some` gives for the examples, a few at a time; `prefix` is as in `distinct_texts`."""
     cut: list[bool] = []
 
     def encoded() -> Iterable[Encoded]:
         starts: Any = context.progress(range(0, len(pool), CHUNK), "tokenise")
         for start in starts:
-            for text in encode(pool[start : start + CHUNK], tokenizer, max_length=max_length, response=response):
+            for text in encode_some(pool[start : start + CHUNK]):
                 cut.append(RESPONSE in text.lost)
-                yield part(text)
+                yield text
 
-    distinct, of = distinct_texts(encoded(), b"" if sample_seed is None else f"{sample_seed}/".encode())
+    distinct, of = distinct_texts(encoded(), prefix)
     return Texts(distinct, of, np.array(cut))
 
 
