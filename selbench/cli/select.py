@@ -34,15 +34,15 @@ def main(arguments: list[str]) -> int:
 
     from selbench.run.before_selecting import filter_sentences, target_leak_sentences
     from selbench.run.carry_out import open_store
-    from selbench.run.identity import check_selector
+    from selbench.run.identity import selector_warnings
     from selbench.run.inputs import pool_of
     from selbench.run.select import selection_alone, selection_facts
 
-    check_selector(run)
+    warnings = selector_warnings(run)
     pool = pool_of(run).pool
     for sentence in filter_sentences(run):
         console.say(sentence)
-    for sentence in target_leak_sentences([run]):
+    for sentence in [*warnings, *target_leak_sentences([run])]:
         console.warn(sentence)
     tokens, chosen = selection_alone(run, open_store(run, console.say), "export")
     positions = [pool.position(id) for id in chosen.ids]

@@ -92,7 +92,18 @@ def encode(
     Raises UserError for an example that the template refuses, or of which it moves, changes or leaves out a turn: its
     tokens could not be told apart.
     """
-    rendered = [_spans(example, tokenizer, response) for example in examples]
+    return encode_spans(
+        [_spans(example, tokenizer, response) for example in examples], tokenizer, max_length=max_length
+    )
+
+
+def encode_spans(
+    rendered: Sequence[tuple[str, list[tuple[int, int, int]]]], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> list[Encoded]:
+    """Tokens and roles of texts with spans (start, end, role) of their characters, as `encode` gives those of examples.
+
+    The tokenizer adds no special tokens; what stands in no span is TEMPLATE.
+    """
     if not rendered:
         return []
     batch = tokenizer(

@@ -1,8 +1,8 @@
 """Many features from one forward pass of the scorer over the pool.
 
-A spec takes part if it has a field `response` and a method `collector(texts, depth)`; one that has a field `sample_seed`
-chooses its calibration texts by it. The collector lists what is to be
-read (`readings`), receives every batch (`add`) and returns the feature (`result`).
+A spec takes part if it has a method `collector(texts, depth)` and says which texts are read: with a field `response` the
+examples in the scorer's template, where a field `sample_seed` chooses the calibration texts; or any others with `text_kind`. The
+collector lists what is to be read (`readings`), receives every batch (`add`) and returns the feature (`result`).
 
 The list of batches of the whole pool fixes the bits of a feature. A shard (`compute_shard`) reads some of these batches as they
 are, and so has the bits that one pass over the pool would give its examples.
@@ -10,34 +10,40 @@ are, and so has the bits that one pass over the pool would give its examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from selbench.api import Context, Feature, FeatureSpec, Pool
-from selbench.features.forward import Reading, batch_tokens, forward_flops, read_activations
+from selbench.features.forward import AnyReading, batch_tokens, forward_flops, read_activations
+from selbench.features.head import TokenLosses, head_flops
 from selbench.features.resume import Checkpoint
 from selbench.features.shards import EXAMPLES, empty_shard, shard_range
-from selbench.features.texts import Texts, encode_pool
+from selbench.features.texts import Conversations, TextKind, Texts
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Collector(Protocol):
     """Gathers one feature from the batches of distinct texts; the calibration texts come first."""
 
-    readings: list[Reading]  # the pooled activations that `add` receives
+    @property
+    def readings(self) -> Sequence[AnyReading]:
+        """What `add` receives."""
+        ...
 
     @property
     def kept(self) -> Sequence[str]:
         """Names of the attributes that `add` changes: they are saved so that an interrupted pass can be resumed."""
         ...
 
-    def add(self, batch: np.ndarray, pooled: dict[Reading, Tensor]) -> None:
-        """Take one batch: B positions in Texts.distinct, and a B x width float32 tensor for each reading."""
+    def add(self, batch: np.ndarray, pooled: dict[Any, Tensor]) -> None:
+        """Take one batch: B positions in Texts.distinct, and a float32 tensor with B rows for each reading."""
         ...
 
     def result(self) -> Feature:
@@ -48,13 +54,8 @@ class Collector(Protocol):
 class ExtractedSpec(FeatureSpec, Protocol):
     """A feature that this module can compute together with others."""
 
-    @property
-    def response(self) -> bool:
-        """Whether the scorer reads the response after the prompt."""
-        ...
-
     def collector(self, texts: Texts, depth: int) -> Collector:
-        """A new collector of this feature, for these texts and a scorer of `depth` blocks."""
+        """A new collector of this feature, for these texts and a scorer of `depth` blocks (0 if it reads no block)."""
         ...
 
 
@@ -70,37 +71,28 @@ class CalibratedSpec(ExtractedSpec, Protocol):
 def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -> list[Feature]:
     """The features of all specs, in the order of the specs.
 
-    Specs with the same `response`, and the same `sample_seed` where they have one, share one forward pass.
+    Specs whose texts are of one kind share one forward pass.
 
     A feature has the same bits whether it is computed alone or with others, because batches depend on the texts only.
     The FLOPs of the passes are added to `flops` in the context's log.
     """
-    from selbench.kept_model import borrowed_model
-
-    with borrowed_model(context.scorer) as model:
-        return _features_together(model, specs, pool, context)
-
-
-def _features_together(
-    model: PreTrainedModel, specs: Sequence[ExtractedSpec], pool: Pool, context: Context
-) -> list[Feature]:
-    encoded = _reader(model, pool, context)
-    groups: dict[tuple[bool, int | None], list[ExtractedSpec]] = {}
+    groups: dict[TextKind, list[ExtractedSpec]] = {}
     for spec in specs:
-        groups.setdefault((spec.response, getattr(spec, "sample_seed", None)), []).append(spec)
+        groups.setdefault(text_kind(spec), []).append(spec)
     results: dict[ExtractedSpec, Feature] = {}
-    tokens = 0
-    for (response, seed), members in groups.items():
-        texts = encoded(response, seed)
-        tokens += sum(len(text.ids) for text in texts.distinct)
-        name = f"{'texts' if response else 'prompts'}-{len(members)}" + ("" if seed is None else f"-{seed}")
-        results.update(
-            zip(
-                members, _features_of_one_pass(model, texts, texts.batches(batch_tokens(model)), members, context, name)
-            )
-        )
-    context.log(flops=context.logged.get("flops", 0.0) + forward_flops(model, tokens))
+    with _loaded_scorer(context) as scorer:
+        for kind, members in groups.items():
+            texts = kind.encode(pool, scorer.tokenizer, scorer.longest, context)
+            batches = texts.batches(batch_tokens(scorer.model))
+            name = f"{kind.name}-{len(members)}"
+            results.update(zip(members, _features_of_one_pass(scorer.model, texts, batches, members, context, name)))
     return [results[spec] for spec in specs]
+
+
+def text_kind(spec: ExtractedSpec) -> TextKind:
+    """Which texts of a pool a spec reads."""
+    named: TextKind | None = getattr(spec, "text_kind", None)
+    return named or Conversations(spec.response, getattr(spec, "sample_seed", None))  # type: ignore[attr-defined]
 
 
 def compute_shard(spec: CalibratedSpec, pool: Pool, context: Context, shard: int, of: int) -> Feature:
@@ -110,18 +102,13 @@ def compute_shard(spec: CalibratedSpec, pool: Pool, context: Context, shard: int
     wait for no other one and can be computed in any order. Their rows belong to the first. Without a batch of its own a shard
     reads nothing. The FLOPs of what it reads are added to `flops` in the context's log.
     """
-    from selbench.kept_model import borrowed_model
-
-    with borrowed_model(context.scorer) as model:
-        return _shard_of(model, spec, pool, context, shard, of)
+    with _loaded_scorer(context) as scorer:
+        return _shard_of(scorer, spec, pool, context, shard, of)
 
 
-def _shard_of(
-    model: PreTrainedModel, spec: CalibratedSpec, pool: Pool, context: Context, shard: int, of: int
-) -> Feature:
-    encoded = _reader(model, pool, context)
-    texts = encoded(spec.response, getattr(spec, "sample_seed", None))
-    batches = texts.batches(batch_tokens(model))
+def _shard_of(scorer: _Scorer, spec: CalibratedSpec, pool: Pool, context: Context, shard: int, of: int) -> Feature:
+    texts = text_kind(spec).encode(pool, scorer.tokenizer, scorer.longest, context)
+    batches = texts.batches(batch_tokens(scorer.model))
     first = _calibration_batches(texts, batches) if spec.calibrated else 0
     rest = shard_range(len(batches) - first, shard, of)
     own = [*(batches[:first] if shard == 0 else ()), *(batches[first + number] for number in rest)]
@@ -133,9 +120,13 @@ def _shard_of(
     place = np.full(len(texts.distinct), -1)
     place[positions] = np.arange(len(positions))
     examples = np.flatnonzero(np.isin(texts.of, np.concatenate(own)))
-    part = Texts([texts.distinct[position] for position in positions], place[texts.of[examples]])
-    context.log(flops=context.logged.get("flops", 0.0) + forward_flops(model, sum(len(t.ids) for t in part.distinct)))
-    (feature,) = _features_of_one_pass(model, part, [place[batch] for batch in read], [spec], context, "shard")
+    part = dataclasses.replace(
+        texts,
+        distinct=[texts.distinct[position] for position in positions],
+        of=place[texts.of[examples]],
+        cut=None if texts.cut is None else texts.cut[examples],
+    )
+    (feature,) = _features_of_one_pass(scorer.model, part, [place[batch] for batch in read], [spec], context, "shard")
     return {**feature, EXAMPLES: examples}
 
 
@@ -144,17 +135,23 @@ def _calibration_batches(texts: Texts, batches: Sequence[np.ndarray]) -> int:
     return int(np.searchsorted(np.cumsum([len(batch) for batch in batches]), texts.calibration)) + 1
 
 
-def _reader(model: PreTrainedModel, pool: Pool, context: Context) -> Callable[[bool, int | None], Texts]:
-    """What gives the pool's texts as the scorer reads them: with responses or without, and for a sample seed."""
+class _Scorer(NamedTuple):
+    """The scorer of a context, loaded, with its tokenizer and the tokens that it reads at most."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    longest: int
+
+
+@contextmanager
+def _loaded_scorer(context: Context) -> Iterator[_Scorer]:
+    from selbench.kept_model import borrowed_model
     from selbench.models import load_tokenizer
 
-    tokenizer, limit = load_tokenizer(context.scorer), context.scorer.max_length
-    longest = min(limit, getattr(model.config, "max_position_embeddings", limit))
-
-    def encoded(response: bool, seed: int | None) -> Texts:
-        return encode_pool(pool, tokenizer, max_length=longest, response=response, context=context, sample_seed=seed)
-
-    return encoded
+    limit = context.scorer.max_length
+    with borrowed_model(context.scorer) as model:
+        longest = min(limit, getattr(model.config, "max_position_embeddings", limit))
+        yield _Scorer(model, load_tokenizer(context.scorer), longest)
 
 
 def _features_of_one_pass(
@@ -167,8 +164,13 @@ def _features_of_one_pass(
 ) -> list[Feature]:
     from selbench.features.architectures import blocks_of
 
-    collectors = [spec.collector(texts, len(blocks_of(model))) for spec in specs]
+    # A spec that reads the head alone works with families whose blocks are not known here.
+    depth = len(blocks_of(model)) if any(getattr(spec, "reads_blocks", True) for spec in specs) else 0
+    collectors = [spec.collector(texts, depth) for spec in specs]
     readings = list(dict.fromkeys(reading for collector in collectors for reading in collector.readings))
+    tokens = sum(len(text.ids) for text in texts.distinct)
+    flops = forward_flops(model, tokens) + (head_flops(model, tokens) if TokenLosses() in readings else 0.0)
+    context.log(flops=context.logged.get("flops", 0.0) + flops)
     checkpoint = Checkpoint(context.checkpoint, name, collectors, len(batches))
     done = checkpoint.restore()
     left: Any = context.progress(batches[done:], "activations")

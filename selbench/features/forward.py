@@ -1,8 +1,9 @@
 """One forward pass over texts, from which any number of pooled activations are read.
 
 Texts are padded on the right and the model is causal: the activations of a text do not depend on the padding after it.
-So no attention mask is needed, and PyTorch can use its fastest attention kernel. The pass leaves out the language-model
-head, keeps no key-value cache, and stops inside the last block as soon as everything asked for is read.
+So no attention mask is needed, and PyTorch can use its fastest attention kernel. The pass keeps no key-value cache, stops
+inside the last block as soon as everything asked for is read, and leaves out the language-model head unless something is
+read from it (features/head.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -37,6 +38,17 @@ class Reading:
     layer: int  # the 0-based number of the block
     positions: str  # the tokens that count, one of reducers.POSITIONS
     pooling: str  # how they become one vector, a key of reducers.POOLINGS
+
+
+class HeadReading(Protocol):
+    """What to read from the language-model head; a frozen dataclass, as Reading is."""
+
+    def read(self, model: PreTrainedModel, hidden: Tensor, ids: Tensor, texts: Sequence[Encoded]) -> Tensor:
+        """A tensor with B rows, from the final hidden states (B x T x width) of B texts, padded on the right to T `ids`."""
+        ...
+
+
+AnyReading = Reading | HeadReading
 
 
 class _AllRead(Exception):
@@ -71,36 +83,45 @@ def forward_flops(model: PreTrainedModel, tokens: int) -> float:
 
 
 def read_activations(
-    model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[Reading]
-) -> Iterator[tuple[np.ndarray, dict[Reading, Tensor]]]:
+    model: PreTrainedModel, texts: Sequence[Encoded], batches: Iterable[np.ndarray], readings: Sequence[AnyReading]
+) -> Iterator[tuple[np.ndarray, dict[AnyReading, Tensor]]]:
     """Run the model over the batches, each given as B positions in `texts`.
 
-    Yields for every batch the batch itself and, for each reading, a B x width float32 tensor on the CPU.
+    Yields for every batch the batch itself and, for each reading, a float32 tensor with B rows on the CPU: B x width, or what
+    a reading of the head gives.
     """
     import torch
 
+    of_blocks = [reading for reading in readings if isinstance(reading, Reading)]
+    of_head = [reading for reading in readings if not isinstance(reading, Reading)]
     points: dict[tuple[str, int], list[Reading]] = {}
-    for reading in readings:
+    for reading in of_blocks:
         points.setdefault((reading.capture, reading.layer), []).append(reading)
-    state, device = _Batch(points), input_device(model)
+    state, device = _Batch(points, stops=not of_head), input_device(model)
     with _attached_hooks(model, state):
         for batch in batches:
             rows = [texts[i] for i in batch]
-            ids = padded_ids(rows)
+            padded = padded_ids(rows)
+            ids = torch.from_numpy(padded).to(device)
             state.begin(
-                {p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(device) for p in _distinct_positions(readings)}
+                {
+                    p: torch.from_numpy(mask_of(rows, p, padded.shape[1])).to(device)
+                    for p in _distinct_positions(of_blocks)
+                }
             )
             with torch.inference_mode(), suppress(_AllRead):
-                model.base_model(input_ids=torch.from_numpy(ids).to(device), use_cache=False)
+                final = model.base_model(input_ids=ids, use_cache=False)
+                for asked in of_head:
+                    state.pooled[asked] = asked.read(model, final.last_hidden_state, ids, rows).cpu()
             yield batch, state.pooled
 
 
 class _Batch:
     """The activations read so far from the current batch."""
 
-    def __init__(self, points: Mapping[tuple[str, int], list[Reading]]) -> None:
-        self.points = points
-        self.pooled: dict[Reading, Tensor] = {}
+    def __init__(self, points: Mapping[tuple[str, int], list[Reading]], stops: bool) -> None:
+        self.points, self.stops = points, stops
+        self.pooled: dict[AnyReading, Tensor] = {}
         self.masks: dict[str, Tensor] = {}
         self.left = 0
 
@@ -114,14 +135,14 @@ class _Batch:
             mask = self.masks[reading.positions].to(values.device)
             self.pooled[reading] = POOLINGS[reading.pooling](values, mask).cpu()
         self.left -= 1
-        if not self.left:
+        if self.stops and not self.left:
             raise _AllRead
 
 
 @contextmanager
 def _attached_hooks(model: PreTrainedModel, state: _Batch) -> Iterator[None]:
     """Attach the hooks that hand activations to `state`; remove them on leaving the context."""
-    blocks = blocks_of(model)
+    blocks = blocks_of(model) if state.points else []
     handles = [
         _attach_hook(model, blocks[layer], capture, lambda v, p=(capture, layer): state.take(p, v))  # type: ignore[misc]
         for capture, layer in state.points

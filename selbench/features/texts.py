@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from selbench.api import Context, Pool
-from selbench.data.chat import Encoded, encode
+from selbench.api import Context, Example, Pool
+from selbench.data.chat import RESPONSE, Encoded, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -52,6 +52,7 @@ class Texts:
 
     distinct: list[Encoded]  # D texts
     of: np.ndarray  # N integers: the position in `distinct` of each example's text
+    cut: np.ndarray | None = None  # N booleans: whether a part of the response did not fit; None where nobody asked
 
     @property
     def calibration(self) -> int:
@@ -74,6 +75,44 @@ class Texts:
         ]
 
 
+class TextKind(Protocol):
+    """Which texts of a pool are read: features whose texts are of one kind can come from one forward pass.
+
+    A kind is a frozen dataclass; equal ones give the same texts.
+    """
+
+    @property
+    def name(self) -> str:
+        """A name for files: of letters, digits and hyphens, another for each kind."""
+        ...
+
+    def encode(self, pool: Pool, tokenizer: PreTrainedTokenizerBase, max_length: int, context: Context) -> Texts:
+        """The texts as tokens; of a text that is longer, the first `max_length` tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """The examples in the scorer's chat template."""
+
+    response: bool  # with the response, or up to the generation prompt
+    sample_seed: int | None = None  # chooses another order of the distinct texts, and so another calibration sample
+
+    @property
+    def name(self) -> str:
+        return ("texts" if self.response else "prompts") + ("" if self.sample_seed is None else f"-{self.sample_seed}")
+
+    def encode(self, pool: Pool, tokenizer: PreTrainedTokenizerBase, max_length: int, context: Context) -> Texts:
+        return encode_pool(
+            pool,
+            tokenizer,
+            max_length=max_length,
+            response=self.response,
+            context=context,
+            sample_seed=self.sample_seed,
+        )
+
+
 def encode_pool(
     pool: Pool,
     tokenizer: PreTrainedTokenizerBase,
@@ -88,17 +127,41 @@ def encode_pool(
     `sample_seed` chooses another order of the distinct texts, and so another calibration sample.
     """
     prefix = b"" if sample_seed is None else f"{sample_seed}/".encode()
+
+    def encode_some(examples: Sequence[Example]) -> list[Encoded]:
+        return encode(examples, tokenizer, max_length=max_length, response=response)
+
+    return encode_in_chunks(pool, encode_some, context, prefix)
+
+
+def encode_in_chunks(
+    pool: Pool, encode_some: Callable[[Sequence[Example]], list[Encoded]], context: Context, prefix: bytes = b""
+) -> Texts:
+    """The texts that `encode_some` gives for the examples, a few at a time; `prefix` is as in `distinct_texts`."""
+    cut: list[bool] = []
+
+    def encoded() -> Iterable[Encoded]:
+        starts: Any = context.progress(range(0, len(pool), CHUNK), "tokenise")
+        for start in starts:
+            for text in encode_some(pool[start : start + CHUNK]):
+                cut.append(RESPONSE in text.lost)
+                yield text
+
+    distinct, of = distinct_texts(encoded(), prefix)
+    return Texts(distinct, of, np.array(cut))
+
+
+def distinct_texts(texts: Iterable[Encoded], prefix: bytes = b"") -> tuple[list[Encoded], np.ndarray]:
+    """The D distinct ones of N texts, ordered by a hash of `prefix` and their tokens, and the position of each text in them."""
     found: dict[bytes, Encoded] = {}
     keys: list[bytes] = []
-    starts: Any = context.progress(range(0, len(pool), CHUNK), "tokenise")
-    for start in starts:
-        for text in encode(pool[start : start + CHUNK], tokenizer, max_length=max_length, response=response):
-            key = hashlib.blake2b(prefix + text.ids.tobytes() + text.roles.tobytes(), digest_size=16).digest()
-            found.setdefault(key, text)
-            keys.append(key)
+    for text in texts:
+        key = hashlib.blake2b(prefix + text.ids.tobytes() + text.roles.tobytes(), digest_size=16).digest()
+        found.setdefault(key, text)
+        keys.append(key)
     ordered = sorted(found)
     position = {key: i for i, key in enumerate(ordered)}
-    return Texts([found[key] for key in ordered], np.array([position[key] for key in keys]))
+    return [found[key] for key in ordered], np.array([position[key] for key in keys])
 
 
 def _batches_within(order: np.ndarray, lengths: np.ndarray, tokens: int) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from selbench.inspection.view import View, read_diagnostics, read_features
 from selbench.numbers import count_text
 from selbench.run.before_selecting import filter_sentences, target_leak_sentences
 from selbench.run.carry_out import open_store
-from selbench.run.identity import run_axes
+from selbench.run.identity import run_axes, selector_warnings
 from selbench.run.inputs import pool_of
 from selbench.run.select import selection_alone, selection_facts
 from selbench.settings import Run
@@ -24,7 +24,8 @@ def view_of(run: Run, say: Callable[[str], None] = lambda message: None) -> tupl
     """
     loaded, store = pool_of(run), open_store(run, say)
     pool = loaded.pool
-    for sentence in [*filter_sentences(run), *(f"warning: {line}" for line in target_leak_sentences([run]))]:
+    warnings = [*selector_warnings(run), *target_leak_sentences([run])]
+    for sentence in [*filter_sentences(run), *(f"warning: {line}" for line in warnings)]:
         say(sentence)
     tokens, found = selection_alone(run, store, "inspect")
     labels = [loaded.labels[id] for id in pool.ids] if loaded.labels else []

@@ -133,6 +133,15 @@ def example_warnings(run: Run) -> list[str]:
     return [str(sentence) for selector in asked for sentence in selector.check_examples(pool) or ()]
 
 
+def selector_warnings(run: Run) -> list[str]:
+    """What the selector warns of before it works alone, without a model that is fine-tuned.
+
+    Raises the UserError that its `check` or its `check_scorer` finds.
+    """
+    check_selector(run)
+    return scorer_warnings(run)
+
+
 def checked_keys(runs: Sequence[Run], at_hand: bool = True) -> list[str]:
     """The keys of a grid's runs.
 

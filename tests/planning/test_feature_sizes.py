@@ -15,6 +15,7 @@ from selbench.features.cut import CutTexts
 from selbench.features.directions import Directions, Projections
 from selbench.features.embeddings import HiddenStates, TextEmbeddings
 from selbench.features.lengths import ResponseLength
+from selbench.features.losses import ResponseLosses
 from selbench.features.sae import SparseAutoencoder
 from selbench.planning.flops import model_shape
 from selbench.planning.planner import plan_of
@@ -32,6 +33,7 @@ SPECS = {
     "embeddings": (TextEmbeddings(dimension=4), 0.0),
     "lengths": (ResponseLength(), 0.0),
     "cut texts": (CutTexts(), 0.7),
+    "losses": (ResponseLosses(), 0.0),
     "directions": (Directions(layers="0,1"), 0.7),
     "projections": (Projections(np.ones((2, 3, 16), np.float32)), 0.05),
     "autoencoder": (SparseAutoencoder(latents=64, k=2, tokens=200), 0.15),
@@ -58,6 +60,7 @@ def test_tokens_are_those_of_the_texts_that_the_scorer_reads(scorer):
         return spec.size(PoolSize(ROWS, 100.0, 60.0), model_shape(scorer)).tokens
 
     assert tokens(PooledActivations(response=True)) == 160 and tokens(HiddenStates()) == 100
+    assert tokens(ResponseLosses()) == 160 and tokens(ResponseLosses("marked_response")) == 60
     assert tokens(ResponseLength()) == tokens(CutTexts()) == tokens(TextEmbeddings()) == 0
     autoencoder = SparseAutoencoder(latents=64, k=2, tokens=200, batch=50)
     said = autoencoder.size(PoolSize(ROWS, 100.0, 60.0), model_shape(scorer))

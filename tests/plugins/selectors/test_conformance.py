@@ -17,6 +17,8 @@ VARIANTS = {
     "parts, the middle": ("parts", {"space": "activation_tags", "rule": {"name": "by_score", "take": "middle"}}),
     "kcenter euclidean": ("kcenter", {"encoder": "tfidf", "metric": "euclidean", "first": "medoid"}),
     "mads rounds": ("mads", {"objective": "set_cover", "weights": "idf", "layers": "all"}),
+    "perplexity middle": ("perplexity", {"which": "middle", "over": "response"}),
+    "alpagasus top": ("alpagasus", {"rule": "top"}),
     "random balanced": ("random", {"balanced": "category"}),
     "random of a length": ("random", {"match": "length", "quantile": 0.8}),
     "random like longest": ("random", {"match": "length", "like": "longest"}),

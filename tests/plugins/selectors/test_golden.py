@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import pytest
 from helpers.golden_pool import golden_pool
-from helpers.tiny_models import make_model
+from helpers.tiny_models import make_byte_tokenizer, make_model
+from selbench_plugins.selectors.alpagasus import Alpagasus
 from selbench_plugins.selectors.d4 import D4
+from selbench_plugins.selectors.deita import Deita
 from selbench_plugins.selectors.facility_location import FacilityLocation
+from selbench_plugins.selectors.ifd import Ifd
 from selbench_plugins.selectors.instag_cover import InsTagCover
 from selbench_plugins.selectors.kcenter import KCenter
 from selbench_plugins.selectors.kmeans_balanced import KMeansBalanced
 from selbench_plugins.selectors.longest import Longest
 from selbench_plugins.selectors.mads import Mads
 from selbench_plugins.selectors.parts import Parts
+from selbench_plugins.selectors.perplexity import Perplexity
 from selbench_plugins.selectors.random import Random
 from selbench_plugins.selectors.repr_filter import ReprFilter
+from selbench_plugins.selectors.selectit import SelectIt
 from selbench_plugins.selectors.semdedup import SemDeDup
+from selbench_plugins.selectors.superfilter import Superfilter
 
 from selbench.api import Budget, Context, ModelRef
 
@@ -81,6 +87,19 @@ GOLDEN_SCORER = [
         Parts(space="activation_tags", rule={"name": "by_score", "take": "middle"}),
         "longer3 longer4 longer2 longer5 longer1 say1 longer0 say2",
     ),
+    (Perplexity(), "name3 say5 say4 say0 add0 name0 add2 add1"),
+    (Perplexity("low"), "longer2 name5 longer3 name4 say2 longer4 longer5 longer0"),
+    (Perplexity("middle", "response"), "add2 longer4 name2 say1 add0 longer5 add5 name0"),
+    (Ifd(), "add2 name1 name5 add5 say3 name2 name4 longer1"),
+    (Ifd(max_length=14), "name1 name5 say3 name2 name4 longer1 say4 longer2"),
+    (Superfilter(), "name1 name3 add0 longer2 say2 name5 name4 say0"),
+]
+# Through a model whose tokenizer has digits.
+GOLDEN_JUDGE = [
+    (Deita(), "add5 add4 add0 add1 add3 say1 name0 say0"),
+    (Alpagasus(rule="top"), "name2 name1 say0 add0 add1 add5 add3 say1"),
+    (SelectIt(), "name5 add0 name0 add4 add1 longer2 say1 add2"),
+    (SelectIt(level="token", chat=True), "longer2 say1 name0 longer1 add2 add5 say4 add0"),
 ]
 
 
@@ -97,3 +116,15 @@ def scorer(tmp_path_factory) -> ModelRef:
 @pytest.mark.parametrize(("method", "expected"), GOLDEN_SCORER, ids=[repr(method) for method, _ in GOLDEN_SCORER])
 def test_with_a_seeded_random_model(method, expected, scorer):
     assert chosen(method, scorer) == expected
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory) -> ModelRef:
+    folder = tmp_path_factory.mktemp("judge")
+    made = make_model(folder, seed=7, tokenizer=make_byte_tokenizer(), vocab_size=300, max_position_embeddings=1024)
+    return ModelRef(made.name, made.path, max_length=1024)
+
+
+@pytest.mark.parametrize(("method", "expected"), GOLDEN_JUDGE, ids=[repr(method) for method, _ in GOLDEN_JUDGE])
+def test_with_a_judge(method, expected, judge):
+    assert chosen(method, judge) == expected
