@@ -11,7 +11,7 @@ import torch
 from bench_facility import clustered_points
 from side_by_side import parse_options, time_ways
 
-from selbench.optimize.clusters import Clustered, members_of, spherical_clusters
+from selbench.optimize.kmeans import Clustered, members_of, spherical_clusters
 from selbench.optimize.semantic_duplicates import duplicate_cosines
 
 

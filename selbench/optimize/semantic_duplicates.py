@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selbench.optimize.clusters import Clustered, members_of
+from selbench.optimize.kmeans import Clustered, members_of
 from selbench.optimize.nearest import unit_rows
 
 CHUNK = 2048  # items of a cluster that are compared with all of it at once

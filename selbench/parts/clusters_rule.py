@@ -8,7 +8,7 @@ import numpy as np
 
 from selbench.api import Budget, Context, Pool, Selection
 from selbench.errors import UserError
-from selbench.optimize.clusters import members_of, round_robin, spherical_clusters
+from selbench.optimize.kmeans import members_of, round_robin, spherical_clusters
 from selbench.parts.part import Rule, View, rule
 from selbench.parts.walking_order import ScoresOption
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from selbench.api import Budget, Context, Pool, Selection
 from selbench.errors import UserError
-from selbench.optimize.clusters import spherical_clusters
+from selbench.optimize.kmeans import spherical_clusters
 from selbench.optimize.semantic_duplicates import duplicate_cosines
 from selbench.parts.part import Rule, View, rule
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from selbench.api import Budget, Context, Pool, Selection
-from selbench.optimize.clusters import members_of, round_robin
+from selbench.optimize.kmeans import members_of, round_robin
 from selbench.parts.part import Rule, View, rule
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selbench.errors import UserError
-from selbench.optimize.clusters import Clustered, members_of, round_robin, spherical_clusters
+from selbench.optimize.kmeans import Clustered, members_of, round_robin, spherical_clusters
 from selbench.optimize.semantic_duplicates import duplicate_cosines
 
 
