@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pages import write_between
 
 from selbench.report.build import build_board
 from selbench.statistics.cells import Cells
@@ -381,15 +382,6 @@ def _condition_figures(task: tuple[Condition, int, int, int, float]) -> dict[str
     limit_threads(1)
     condition, seeds, batch, rng_seed, enough = task
     return simulate_enough(condition, seeds, batch, rng_seed, enough)
-
-
-def write_between(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the comments `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    before, start, rest = path.read_text().partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {name} -->")
-    if not (start and end):
-        raise SystemExit(f"{path} has no place named {name}")
-    path.write_text(before + start + text + end + after)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from selbench.api import (
         Budget,
+        Chosen,
         Context,
         Example,
         Feature,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         PoolSource,
         Score,
         Selection,
+        SelectionSuite,
         Selector,
+        ShardedFeatureSpec,
         Suite,
         Trainer,
         UserError,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "Chosen",
     "Context",
     "Example",
     "Feature",
@@ -55,7 +59,9 @@ __all__ = [
     "PoolSource",
     "Score",
     "Selection",
+    "SelectionSuite",
     "Selector",
+    "ShardedFeatureSpec",
     "Suite",
     "Trainer",
     "UserError",

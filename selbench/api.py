@@ -335,15 +335,27 @@ class ModelRef:
     )
     dtype: str = "auto"  # of the weights, as transformers names it
     max_length: int = 2048  # the training context in tokens; of a scorer, what it reads at most
+    # A server that has the model, in OpenAI's protocol: it can be evaluated there under its `name`, and nothing else. `path`
+    # is then that of its tokenizer, and `revision` whatever tells its versions apart.
+    url: str | None = None  # as http://localhost:8000/v1, without a key
+    chat: bool = False  # whether the server is asked for answers in a chat, and not for completions of a prompt
+    # Where it is read, as a scorer or by a suite: null is one device; "auto", "balanced" and "sequential" spread its blocks over
+    # the GPUs, main memory and disk, as accelerate does; a mapping from modules to devices says it block by block.
+    device_map: Any = None
     # For plans where its config.json is not at hand; nothing that is computed depends on it.
     stated: StatedShape = field(default_factory=StatedShape)
 
     def __post_init__(self) -> None:
         if isinstance(self.stated, Mapping):  # as JSON has it
             self.stated = StatedShape(**self.stated)
-        if self.path and not self.name:
+        if self.path and not self.name and not self.url:  # a served model is asked for by its name
             where = Path(self.path).expanduser()
             self.name = where.name or where.resolve().name
+
+    @property
+    def hub_revision(self) -> str | None:
+        """The revision of what is at `path`: that of a served model says nothing of its tokenizer on the hub."""
+        return None if self.url else self.revision
 
 
 @dataclass(frozen=True)
@@ -604,7 +616,11 @@ class Trainer(Protocol):
 
 
 class Suite(Protocol):
-    """Scores a model. If it has `texts() -> {task: {item: text}}`, the leak check searches the pool for its items."""
+    """Scores a model. If it has `texts() -> {task: {item: text}}`, the leak check searches the pool for its items.
+
+    One that can score a model behind an endpoint (`model.url`) has `check_endpoint(model)`, which raises UserError for what
+    cannot be scored there.
+    """
 
     def evaluate(self, model: ModelRef, context: Context, /) -> Sequence[Score]: ...
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import hashlib
-import itertools
 import json
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +27,7 @@ from selbench.data.tokenizer_file import FILE, SETTINGS, TEMPLATE, TokenizerFile
 from selbench.errors import UserError
 from selbench.hashing import folder_hash
 from selbench.libraries import quiet
+from selbench.placement import device_for, dtype_for, resolved_dtype, spread_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -118,12 +115,14 @@ def config_of(ref: ModelRef) -> dict[str, Any] | None:
 
 def _file_at_hand(ref: ModelRef, name: str) -> Path | None:
     """A file of a model's folder, or of a hub model at its commit in the local cache."""
+    if not ref.path:  # a served model whose tokenizer is not named
+        return None
     if folder := local_folder(ref):
         return folder / name if (folder / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(ref.path, name, revision=_commit_of(ref.path, ref.revision))
+        found = try_to_load_from_cache(ref.path, name, revision=_commit_of(ref.path, ref.hub_revision))
     except ValueError:  # a path that is no name on the hub either: loading the model will say so
         return None
     return Path(found) if isinstance(found, str) else None
@@ -153,10 +152,13 @@ def _template_in_force(ref: ModelRef, of_tokenizer: Any) -> Any:
 
 
 def weights_missing(ref: ModelRef) -> str:
-    """Why the weights of a hub model cannot be had now, as a clause without an end; empty if they can, and for a folder."""
-    if local_folder(ref):
+    """Why the weights of a hub model cannot be had now, as a clause without an end; empty if they can, and for a folder.
+
+    Empty for a model behind an endpoint, too.
+    """
+    if ref.url or local_folder(ref):
         return ""
-    found = settled(Repository("model", ref.path, ref.revision))
+    found = settled(Repository("model", ref.path, ref.hub_revision))
     if not found.commit:
         return found.reason
     if found.asked or any(any(cached_folder(found).glob(f"*{ending}")) for ending in WEIGHTS):
@@ -205,67 +207,64 @@ def plain_is_shorter(tokenizer: Any) -> bool:
     return other < own
 
 
-def load_model(ref: ModelRef, *, device: str | None = None) -> PreTrainedModel:
-    """The causal language model in evaluation mode, with its adapter merged.
+# Called before a model is loaded: whoever keeps another one in memory may give it up.
+BEFORE_LOADING: list[Callable[[], None]] = []
 
-    `device` is a GPU by default if there is one. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU.
-    Raises UserError if the model cannot be loaded or the dtype is unknown.
+
+def load_model(ref: ModelRef, *, device: str | None = None, quantization: Any = None) -> PreTrainedModel:
+    """The causal language model in evaluation mode, with its adapter merged; loaded anew, and the caller's own.
+
+    Whoever only reads it takes `selbench.kept_model.borrowed_model`, which need not load it again.
+
+    Args:
+        ref: the model. With dtype "auto", weights are bfloat16 on a GPU and float32 on a CPU. With a device_map, its blocks
+            are spread over devices by accelerate.
+        device: in place of `ref.device_map`, one device for the whole model; by default a GPU if there is one.
+        quantization: a configuration of transformers' with which the weights are loaded.
+
+    Raises UserError if the model cannot be loaded, or the dtype or the device_map is unknown.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    default = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    dtype = default if ref.dtype == "auto" else getattr(torch, ref.dtype, None)
-    if dtype is None:
-        raise UserError(f"model '{ref.name}': unknown dtype '{ref.dtype}'. Valid: auto, float32, bfloat16, float16.")
-    model = _load_pretrained(AutoModelForCausalLM.from_pretrained, ref, dtype=dtype)
+    for make_room in BEFORE_LOADING:
+        make_room()
+    spread = ref.device_map if device is None else None
+    device = device_for(device)
+    if quantization is not None:  # quantized while it is loaded, on its device
+        options: dict[str, Any] = {"quantization_config": quantization, "device_map": {"": device}}
+    else:
+        options = spread_options(ref) if spread else {}
+    given = {name: getattr(value, "name", value) for name, value in options.items()}  # a folder by its name
+    model: Any = load_base(ref, device, **given)
     if ref.adapter:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, ref.adapter).merge_and_unload()
-    ready: PreTrainedModel = model.to(device).eval()
+    # FSDP has loaded the weights in the first process alone: in the others they are on no device yet.
+    placed = bool(options) or any(parameter.is_meta for parameter in model.parameters())
+    ready: PreTrainedModel = (model if placed else model.to(device)).eval()
+    if "offload_folder" in options:
+        ready.offload_folder = options["offload_folder"]  # deleted with the model
     return ready
 
 
-@lru_cache(maxsize=1)
-def gpu_is_here() -> bool:
-    """Whether PyTorch would find a GPU of NVIDIA's on this machine, without loading it: a plan may ask too."""
-    if "torch" in sys.modules:
-        return bool(sys.modules["torch"].cuda.is_available())
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() in ("", "-1") or version("torch").endswith(
-        "+cpu"
-    ):
-        return False
-    return _driver_gpus() > 0
+def load_base(ref: ModelRef, device: str, **options: Any) -> PreTrainedModel:
+    """The model without its adapter, in host memory, with weights of the type that they have on this device.
 
+    `options` are passed to transformers, and may place it elsewhere. Raises UserError as `load_model` does.
+    """
+    from transformers import AutoModelForCausalLM
 
-def gpus_here() -> list[str]:
-    """The GPUs that a command on this machine may use, as CUDA_VISIBLE_DEVICES names them; those it lists are believed."""
-    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        names = [name.strip() for name in listed.split(",")]
-        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
-    return [str(number) for number in range(_driver_gpus())] if gpu_is_here() else []
-
-
-def _driver_gpus() -> int:
-    """The number of GPUs that NVIDIA's driver has; 0 without a driver."""
-    try:
-        driver = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
-        count = ctypes.c_uint(0)
-        known = driver.nvmlInit_v2() == 0 and driver.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0
-        return count.value if known else 0
-    except (OSError, AttributeError):  # no driver, or one without these functions
-        return 0
-
-
-def resolved_dtype(dtype: str) -> str:
-    """The type of weights that a dtype stands for: "auto" is bfloat16 where there is a GPU, else float32."""
-    return ("bfloat16" if gpu_is_here() else "float32") if dtype == "auto" else dtype
+    if ref.url:
+        raise UserError(f"model '{ref.name}' is behind an endpoint ({ref.url}): its weights cannot be loaded.")
+    base: PreTrainedModel = _load_pretrained(
+        AutoModelForCausalLM.from_pretrained, ref, dtype=dtype_for(ref, device), **options
+    )
+    return base
 
 
 def local_folder(ref: ModelRef) -> Path | None:
     """The folder that `ref.path` names; None for the name of a hub model. Raises UserError for a missing folder."""
+    if not ref.path:
+        return None
     where = Path(ref.path).expanduser()
     local = where.is_absolute() or ref.path.startswith((".", "~")) or where.exists()
     if local and not where.is_dir():
@@ -281,7 +280,7 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
             if where:
                 return load(str(where), **options)
             with at_commit(
-                "model", ref.path, ref.revision
+                "model", ref.path, ref.hub_revision
             ) as commit:  # also if the branch has moved since its key was made
                 return load(ref.path, revision=commit, **options)
     except (OSError, ValueError) as error:
@@ -297,15 +296,16 @@ def _load_pretrained(load: Any, ref: ModelRef, **options: Any) -> Any:
 def require_complete(ref: ModelRef) -> None:
     """Raises UserError for a folder without a tokenizer, which every run needs, or with a configuration but no weights.
 
-    A folder of a tokenizer alone is let pass: a trainer and a suite of one's own may need no more.
+    A folder of a tokenizer alone is let pass: a trainer and a suite of one's own may need no more. So is one without
+    weights if the model is behind an endpoint.
     """
     folder = local_folder(ref)
-    missing = _what_is_missing(folder) if folder else ""
+    missing = _what_is_missing(folder, weights=not ref.url) if folder else ""
     if missing and missing != NO_CONFIG:
         raise UserError(f"model '{ref.name}': {folder} cannot be loaded by transformers: {missing}.")
 
 
-def _what_is_missing(folder: Path) -> str:
+def _what_is_missing(folder: Path, weights: bool = True) -> str:
     """What a folder lacks that a model and its tokenizer are loaded from, and where to get it; empty if nothing is known."""
     names = {path.name for path in folder.iterdir()}
     if "adapter_config.json" in names and "config.json" not in names:
@@ -319,7 +319,7 @@ def _what_is_missing(folder: Path) -> str:
         )
     if "config.json" not in names:
         return NO_CONFIG
-    if not any(name.endswith(WEIGHTS) for name in names):
+    if weights and not any(name.endswith(WEIGHTS) for name in names):
         return f"there are no weights in it (a file that ends in {' or '.join(WEIGHTS)})"
     return ""
 
@@ -334,8 +334,9 @@ def fingerprint(ref: ModelRef) -> str:
     """A hash of everything that can change what the model computes, for the keys of stages.
 
     A folder counts by the content of its files, a hub model by its name and commit; template (one of a file by its
-    content) and its date, dtype (what "auto" stands for here), max_length and the content of the adapter count as well. Raises
-    UserError for a missing folder or template.
+    content) and its date, dtype (what "auto" stands for here), max_length and the content of the adapter count as well. A model
+    behind an endpoint counts by its name and stated revision, wherever the server is. Raises UserError for a missing folder or
+    template.
     """
     template = template_identity(ref.template, ref.name)
     identity: dict[str, Any] = {
@@ -346,12 +347,24 @@ def fingerprint(ref: ModelRef) -> str:
     # The date is part of it only if it is another than the usual one, for templates that write none are most.
     if day_of_template(ref.template_date, ref.name).isoformat() != ModelRef.template_date:
         identity["template_date"] = ref.template_date
-    folder = local_folder(ref)
-    # A folder by its content, so that a moved copy has the same key and a changed file another one.
-    identity["path"] = folder_hash(folder) if folder else [ref.path, _commit_of(ref.path, ref.revision)]
+    if ref.url:
+        del identity["dtype"]
+        identity |= {"served": ref.name, "revision": ref.revision, "chat": ref.chat}
+    found = weights_identity(ref) if ref.path else ("",)
+    identity["path"] = found[0] if len(found) == 1 else list(found)
     if ref.adapter:
         identity["adapter"] = folder_hash(Path(ref.adapter).expanduser())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def weights_identity(ref: ModelRef) -> tuple[str] | tuple[str, str | None]:
+    """The content of a model's folder, as one hash, or the name and commit of a hub model; without its adapter.
+
+    A folder counts by its content, so that a moved copy has the same key and a changed file another one. Raises UserError
+    for a missing folder.
+    """
+    folder = local_folder(ref)
+    return (folder_hash(folder),) if folder else (ref.path, _commit_of(ref.path, ref.hub_revision))
 
 
 def _commit_of(name: str, revision: str | None) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from selbench_plugins.suites._endpoint import CLIENT
 from selbench_plugins.suites._task_needs import EXTRAS
 
 if sys.version_info >= (3, 11):
@@ -46,9 +47,21 @@ def test_what_is_imported_is_declared():
     imported = _imported("selbench", "plugins")
     assert {"numpy", "huggingface_hub"} <= imported
     distributions = {canonicalize_name(DISTRIBUTION.get(module, module)) for module in imported}
-    extras = [one for extra in ("sae", "ifeval", "ray", "slurm", "dev") for one in EXTRA[extra]]
+    extras = [one for extra in ("sae", "ifeval", "ray", "slurm", "endpoint", "dev") for one in EXTRA[extra]]
     assert distributions <= _names([*NEEDED, *extras])
-    assert distributions - _names(NEEDED) == {"sae-lens", "nltk", "ray", "submitit"}  # imported where they are there
+    assert distributions - _names(NEEDED) == {
+        "sae-lens",
+        "nltk",
+        "ray",
+        "submitit",
+        "aiohttp",
+        "requests",
+    }  # imported where they are there
+
+
+def test_the_extra_for_endpoints_is_what_the_client_is_looked_for_by():
+    assert _names(EXTRA["endpoint"]) == set(CLIENT) <= _names(EXTRA["dev"])
+    assert _names(EXTRA["vllm"]) == {"vllm"}
 
 
 def test_the_extras_that_messages_name_hold_the_modules():

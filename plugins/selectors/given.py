@@ -19,15 +19,16 @@ from selbench.models import local_folder
 class Given:
     """The examples whose ids are in a file, best first: a selection made elsewhere, fine-tuned on here like any other.
 
-    With `tuned` or `adapter` it is also trained elsewhere: that model is evaluated as it is, and nothing is fine-tuned. The
-    budget is then the number of ids, and the arm stands on the board of every trainer, as `base` does.
+    With `tuned`, `adapter` or `served` it is also trained elsewhere: that model is evaluated as it is, and nothing is
+    fine-tuned. The budget is then the number of ids, and the arm stands on the board of every trainer, as `base` does.
 
     Options:
         ids: the file: one id a line (.txt), a JSON list or a mapping with `ids` (.json, as a record's selection.json), or
             rows with a column `id` (.jsonl). A smaller budget takes the first ones.
         tuned: the model that was fine-tuned on these examples: a folder, or a name on the hub.
-        revision: of a `tuned` on the hub.
+        revision: of a `tuned` on the hub, or whatever tells the versions of a `served` one apart.
         adapter: or the folder of a LoRA adapter that was, for the model of the run.
+        served: or the name under which the server of `model=endpoint` has it.
         called: what the arm is called instead of `given FILE`.
     """
 
@@ -36,11 +37,14 @@ class Given:
     revision: Optional[str] = None  # noqa: UP045
     adapter: Optional[str] = None  # noqa: UP045
     called: str = ""
+    served: Optional[str] = None  # noqa: UP045
 
     def __post_init__(self) -> None:
         if self.tuned and self.adapter:
             raise UserError("selector.given: tuned is a whole model and adapter a part of one: name one of them.")
-        if self.revision and not self.tuned:
+        if self.served and (self.tuned or self.adapter):
+            raise UserError("selector.given: served is on a server, tuned and adapter are files: name one of them.")
+        if self.revision and not (self.tuned or self.served):
             raise UserError("selector.given.revision is that of a model on the hub: name it with tuned.")
 
     @classmethod
@@ -53,7 +57,7 @@ class Given:
     def label(self) -> str:
         """`given core`, `given core, trained elsewhere`."""
         name = self.called or f"given {Path(self.ids).name.partition('.')[0]}"
-        return f"{name}, trained elsewhere" if self.tuned or self.adapter else name
+        return f"{name}, trained elsewhere" if self._trained_elsewhere else name
 
     def check(self) -> None:
         """Raises UserError without a file of ids, or if it cannot be read."""
@@ -71,8 +75,8 @@ class Given:
             )
         place = {id: position for position, id in enumerate(budget.ids)}
         cost = int(budget.costs[[place[id] for id in self._listed]].sum())
-        if cost < budget.limit or (cost > budget.limit and (self.tuned or self.adapter)):
-            why = "the model was trained on all of them" if self.tuned or self.adapter else "it cannot select more"
+        if cost < budget.limit or (cost > budget.limit and self._trained_elsewhere):
+            why = "the model was trained on all of them" if self._trained_elsewhere else "it cannot select more"
             raise UserError(
                 f"selector.ids={self.ids} names {cost} {budget.unit}, and the budget is {budget.limit}: {why}; set budget={cost}."
             )
@@ -87,13 +91,27 @@ class Given:
             )
         if self.adapter:
             about["adapter"] = folder_hash(self._adapter_folder)
+        if self.served:
+            about["served"] = [self.served, self.revision]
         return about
 
     def trained_model(self, model: ModelRef) -> ModelRef | None:
         """The model that was trained on the examples elsewhere, with `model` as its base; None where there is none.
 
-        Raises UserError for a folder that holds no model, or no adapter.
+        Raises UserError for a folder that holds no model, or no adapter, and for a model on a server beside one in files.
         """
+        if model.url and (self.tuned or self.adapter):
+            raise UserError(
+                f"selector.given.{'tuned' if self.tuned else 'adapter'} is a model in files, and '{model.name}' is behind an "
+                f"endpoint ({model.url}): name the tuned one as the server does, with selector.given.served=NAME."
+            )
+        if self.served:
+            if not model.url:
+                raise UserError(
+                    f"selector.given.served={self.served} is a model on a server, and '{model.name}' is none: name the server "
+                    "with model=endpoint model.url=..., or files with tuned or adapter."
+                )
+            return dataclasses.replace(model, name=self.served, revision=self.revision)
         if self.adapter:
             if model.adapter:
                 raise UserError(
@@ -113,6 +131,10 @@ class Given:
     def select(self, pool: Pool, budget: Budget, context: Context) -> Selection:
         self.check_budget(budget)
         return Selection.ordered([pool.position(id) for id in self._listed], budget)
+
+    @property
+    def _trained_elsewhere(self) -> bool:
+        return bool(self.tuned or self.adapter or self.served)
 
     @property
     def _adapter_folder(self) -> Path:

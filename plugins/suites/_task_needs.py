@@ -35,7 +35,7 @@ def check_needs(names: Sequence[str], folder: str | None, unsafe_code: bool) -> 
         unsafe_code: whether code that the model writes may be run.
     """
     problems: dict[str, str] = {}  # what is missing -> the first task that needs it
-    for name, config in _configs(names, folder):
+    for name, config in configs_of(names, folder):
         if config.get("unsafe_code", False) is not False and not unsafe_code:
             raise UserError(unsafe_text(name))
         for problem in _missing(config):
@@ -83,7 +83,7 @@ def unsafe_text(name: str) -> str:
     )
 
 
-def _configs(names: Sequence[str], folder: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def configs_of(names: Sequence[str], folder: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name and configuration of every task that is meant, the members of groups and tags among them."""
     own = own_tasks(folder)
     yield from ((name, own[name]) for name in names or sorted(own) if name in own)

@@ -12,18 +12,22 @@ from collections.abc import Iterator
 from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from selbench_plugins.suites._counting import counting_model_class
+from selbench_plugins.suites._endpoint import check_endpoint, endpoint_model
 from selbench_plugins.suites._hub_data import data_commits
 from selbench_plugins.suites._scores import scores_of_results
 from selbench_plugins.suites._task_needs import check_needs, unsafe_text
 from selbench_plugins.suites._tasks import Changes, check_names, check_own_tasks, load_tasks, own_files
 from selbench_plugins.suites._texts import task_texts
+from selbench_plugins.suites._vllm import check_vllm, vllm_model
 
 from selbench.api import Context, ModelRef, Score, UserError, suite
+from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness, quiet
-from selbench.models import load_model, load_tokenizer, positions_in
+from selbench.models import load_tokenizer, positions_in
+from selbench.placement import input_device
 
 # The seed that draws the worked examples of prompts, so that every arm and seed gets the same ones; lm-eval's default.
 FEWSHOT_SEED = 1234
@@ -63,6 +67,9 @@ class LmEval:
             for. A longer prompt is cut on the left; such items are counted.
         add_bos_token: whether prompts begin with the BOS token; null leaves that to the tokenizer.
         unsafe_code: allow tasks that execute code which the model has written, on this machine and outside any sandbox.
+        backend: what runs the model: hf is transformers in this process, vllm is vLLM (docs/suites.md).
+        backend_options: arguments of lm-eval's class for vLLM (tensor_parallel_size, gpu_memory_utilization, ...), or for a
+            model behind an endpoint (num_concurrent, timeout, max_retries, ...).
     """
 
     tasks: list[str] = field(default_factory=list)
@@ -77,6 +84,8 @@ class LmEval:
     max_length: int | None = None
     add_bos_token: bool | None = None
     unsafe_code: bool = False
+    backend: Literal["hf", "vllm"] = "hf"
+    backend_options: dict[str, Any] = field(default_factory=dict)
 
     # Its version says the version of its own tasks too, and neither is to be had of the tasks without importing it.
     libraries = ("lm-eval",)
@@ -103,11 +112,26 @@ class LmEval:
         check_own_tasks(self.tasks, self.include_path, self.data_root)
         check_names(self.tasks, self.include_path)
         check_needs(self.tasks, self.include_path, self.unsafe_code)
+        if self.backend == "vllm":
+            check_vllm(self.backend_options)
+
+    def check_endpoint(self, model: ModelRef) -> None:
+        """Raises UserError for tasks or options that a model behind an endpoint cannot be scored with, and for its server.
+
+        NotAtHand if that does not answer now.
+        """
+        options, chat = self.backend_options, self.apply_chat_template
+        check_endpoint(model, self.tasks, self.include_path, apply_chat_template=chat, options=options)
 
     def identity(self) -> dict[str, Any]:
         """The options for the key: the content of task files and their data instead of the paths, commits of data on the hub."""
         options = dataclasses.asdict(self)
         folder, root = options.pop("include_path"), options.pop("data_root")
+        # Only where they are not the usual ones, so that the keys of evaluations from before there was a choice still hold.
+        if options["backend"] == "hf":
+            del options["backend"]
+        if not options["backend_options"]:
+            del options["backend_options"]
         about = {**options, "own": own_files(folder, root)}
         of_hub = data_commits(self.tasks, folder)
         return {**about, "hub": of_hub} if of_hub else about
@@ -119,26 +143,14 @@ class LmEval:
         model, and for a task that runs the model's code without `unsafe_code`.
         """
         with quiet(), own_randomness(context.seed), _silenced(), _code_execution(self.unsafe_code):
-            from lm_eval.evaluator import evaluate
-
             loaded = self._load_tasks()
             self._refuse_unsafe(loaded["tasks"])
             for task in loaded["tasks"].values():
                 task.set_fewshot_seed(FEWSHOT_SEED)
-            harness = self._harness_model(model)
-            try:
-                results: Any = evaluate(
-                    harness,
-                    loaded,
-                    limit=self.limit,
-                    bootstrap_iters=0,  # no standard errors: verdicts compute their own from items and seeds
-                    apply_chat_template=self.apply_chat_template,
-                    confirm_run_unsafe_code=self.unsafe_code,
-                )
-            except AssertionError as error:  # lm-eval asserts that prompt and answer fit into the model
-                raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
-        found = scores_of_results(results, self.tasks, self.metric, harness.cut)
-        context.log(items=sum(len(score.items) for score in found), cut=sum(map(len, harness.cut.values())))
+            with self._harness_model(model, context) as harness:
+                results, cut = self._results(harness, loaded), harness.cut
+        found = scores_of_results(results, self.tasks, self.metric, cut)
+        context.log(items=sum(len(score.items) for score in found), cut=sum(map(len, cut.values())))
         return found
 
     def texts(self) -> dict[str, dict[str, str]]:
@@ -156,17 +168,44 @@ class LmEval:
             if getattr(task, "UNSAFE_CODE", False) and not self.unsafe_code:
                 raise UserError(unsafe_text(name))
 
-    def _harness_model(self, model: ModelRef) -> Any:
-        network = load_model(model)
-        known = positions_in(network.config.to_dict())
-        return counting_model_class()(
-            pretrained=network,
-            tokenizer=load_tokenizer(model),
-            # Where the configuration names no end, lm-eval asks the tokenizer, and else takes 2,048.
-            max_length=min(filter(None, (self.max_length, known)), default=None),
-            batch_size=self.batch_size or (64 if network.device.type == "cpu" else "auto"),
-            add_bos_token=self.add_bos_token,
-        )
+    def _results(self, harness: Any, loaded: dict[str, Any]) -> Any:
+        from lm_eval.evaluator import evaluate
+
+        try:
+            return evaluate(
+                harness,
+                loaded,
+                limit=self.limit,
+                bootstrap_iters=0,  # no standard errors: verdicts compute their own from items and seeds
+                apply_chat_template=self.apply_chat_template,
+                confirm_run_unsafe_code=self.unsafe_code,
+            )
+        except AssertionError as error:  # lm-eval asserts that prompt and answer fit into the model
+            raise UserError(f"lm-eval: {error} Set the suite's max_gen_toks.") from error
+
+    @contextlib.contextmanager
+    def _harness_model(self, model: ModelRef, context: Context) -> Iterator[Any]:
+        """The model as lm-eval takes it."""
+        about: dict[str, Any] = {"max_length": self.max_length, "add_bos_token": self.add_bos_token}
+        if model.url:
+            about |= {"batch_size": self.batch_size, "options": self.backend_options}
+            with endpoint_model(model, context.scratch, **about) as harness:
+                yield harness
+            return
+        if self.backend == "vllm":
+            with vllm_model(model, context.scratch, options=self.backend_options, **about) as harness:
+                yield harness
+            return
+        with borrowed_model(model) as network:
+            known = positions_in(network.config.to_dict())
+            yield counting_model_class()(
+                pretrained=network,
+                tokenizer=load_tokenizer(model),
+                # Where the configuration names no end, lm-eval asks the tokenizer, and else takes 2,048.
+                max_length=min(filter(None, (self.max_length, known)), default=None),
+                batch_size=self.batch_size or (64 if input_device(network).type == "cpu" else "auto"),
+                add_bos_token=self.add_bos_token,
+            )
 
 
 @contextlib.contextmanager

@@ -17,8 +17,10 @@ from selbench.api import Context, Example, ModelRef, Pool, Score, UserError, sui
 from selbench.data.chat import RESPONSE, encode
 from selbench.data.pools import QUICK, FilePool, settings_named
 from selbench.hashing import file_hash
+from selbench.kept_model import borrowed_model
 from selbench.libraries import quiet
-from selbench.models import load_model, load_tokenizer, positions_in
+from selbench.models import load_tokenizer, positions_in
+from selbench.placement import input_device
 
 # Settings of model configurations that change the logits after the head. A model with one of them runs its own forward
 # pass, because applying the head alone would give other logits.
@@ -88,8 +90,8 @@ class ResponseLoss:
     def evaluate(self, model: ModelRef, context: Context) -> list[Score]:
         """The scores of every set. Raises UserError without sets, or if no response of a set fits."""
         examples = self._examples_by_set()
-        with quiet():
-            network, tokenizer = load_model(model), load_tokenizer(model)
+        with quiet(), borrowed_model(model) as network:
+            tokenizer = load_tokenizer(model)
             known = positions_in(network.config.to_dict()) or sys.maxsize
             limit = min(self.max_length or sys.maxsize, known)
             limit_text = (
@@ -188,7 +190,8 @@ def response_nats(network: Any, rows: Sequence[ScoredResponse]) -> np.ndarray:
         scored[i, row.start : len(row.ids)] = True
     if not scored.any():
         return np.zeros(len(rows))
-    tokens, mask = torch.from_numpy(ids).to(network.device), torch.from_numpy(scored).to(network.device)
+    device = input_device(network)
+    tokens, mask = torch.from_numpy(ids).to(device), torch.from_numpy(scored).to(device)
     with torch.inference_mode():
         logits = _logits_at(network, tokens[:, :-1], mask[:, 1:])
         losses = cross_entropy(logits.float(), tokens[:, 1:][mask[:, 1:]], reduction="none").double().cpu().numpy()

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from selbench_plugins.trainers._checkpoints import checkpoint_callback, latest_checkpoint, steps_done
-from selbench_plugins.trainers._order import Plan, plan_steps
-from selbench_plugins.trainers._sft import Batches, sft_trainer_class
+from selbench_plugins.trainers._accelerate import config_identity, divided_by, require_devices
+from selbench_plugins.trainers._fit import Task, fit, tuned_model
+from selbench_plugins.trainers._order import plan_steps
+from selbench_plugins.trainers._quantization import require_quantization
+from selbench_plugins.trainers._ranks import fit_in_processes
 
 from selbench.api import Context, Example, ModelRef, UserError, trainer
 from selbench.data.chat import Encoded, encode
 from selbench.libraries import own_randomness, quiet
-from selbench.models import (
-    load_model,
-    load_tokenizer,
-    plain_is_shorter,
-    resolved_dtype,
-    template_name,
-    training_context,
-)
+from selbench.models import load_tokenizer, plain_is_shorter, template_name, training_context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,6 +56,13 @@ class Trl:
         lora_alpha: the adapter is scaled by lora_alpha / lora_rank.
         lora_dropout: the dropout on the adapter's input.
         lora_targets: the modules that get an adapter: all-linear, or a regular expression that their names match.
+        quantization: nf4 = the frozen weights under an adapter take 4 bits (QLoRA); requires a GPU and bitsandbytes.
+        optimizer: adamw, or paged_adamw, whose state moves to main memory while the GPU's is full (bitsandbytes).
+        processes: how many processes train, each on a GPU of its own, or on a share of the CPU; `accelerate launch` starts
+            them. They share the examples of each step: batch_size stays that of a step.
+        sharding: what is divided over the processes: none = each has a whole copy; fsdp and deepspeed_zero3 = weights,
+            gradients and optimizer; deepspeed_zero2 = gradients and optimizer.
+        accelerate: in place of sharding, a config file of yours for `accelerate launch`.
     """
 
     match: Literal["epochs", "steps", "tokens"] = "epochs"
@@ -83,9 +83,14 @@ class Trl:
     lora_alpha: int = 16
     lora_dropout: float = 0.05
     lora_targets: str = "all-linear"
+    quantization: Literal["none", "nf4"] = "none"
+    optimizer: Literal["adamw", "paged_adamw"] = "adamw"
+    processes: int = 1
+    sharding: Literal["none", "fsdp", "deepspeed_zero2", "deepspeed_zero3"] = "none"
+    accelerate: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "tokens", "learning_rate", "batch_size", "micro_batch_size"):
+        for name in ("epochs", "steps", "tokens", "learning_rate", "batch_size", "micro_batch_size", "processes"):
             if not getattr(self, name) > 0:
                 raise UserError(f"trainer.{name}={getattr(self, name)} must be above 0.")
         if not 0 <= self.warmup_ratio < 1:
@@ -93,15 +98,48 @@ class Trl:
         if self.lora_rank < 0:
             raise UserError(f"trainer.lora_rank={self.lora_rank} must be 0 (full fine-tuning) or more.")
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the model is divided over the processes."""
+        return self.divided_by != "none"
+
+    @property
+    def divided_by(self) -> str:
+        """What divides the model over the processes: none, fsdp, deepspeed_zero2 or deepspeed_zero3."""
+        return divided_by(self)
+
+    def check(self, model: ModelRef) -> None:
+        """Raises UserError for what cannot work on this machine: devices, packages, options that exclude each other."""
+        require_devices(self, model)
+        require_quantization(self, model)
+
+    def identity(self) -> dict[str, Any]:
+        """The options that can change the model by more than the order in which numbers are added.
+
+        The number of processes counts only with dropout, which draws other numbers in each; what divides the model counts,
+        because each kind computes in mixed precision in its own way. Of a config file its content counts.
+        """
+        options = dataclasses.asdict(self)
+        processes, file = options.pop("processes"), options.pop("accelerate")
+        for name in ("sharding", "quantization", "optimizer"):
+            if options[name] == getattr(type(self), name):
+                del options[name]
+        if processes > 1 and self.lora_rank and self.lora_dropout:
+            options["processes"] = processes
+        if file:
+            options["accelerate"] = config_identity(file)
+        return options
+
     def train(self, examples: Sequence[Example], model: ModelRef, context: Context) -> ModelRef:
         """Fine-tune `model` on `examples`; the result is in `context.scratch / "model"`.
 
-        Raises UserError if no example has a token of its response within the length limit, or if training diverges.
+        Raises UserError if no example has a token of its response within the length limit, if training diverges, or if a
+        process of several fails.
         """
+        self.check(model)
         with quiet(), own_randomness(context.seed):
             tokenizer = load_tokenizer(model)
             kept, rows = self._encode_examples(examples, tokenizer, model, context)
-            network = self._load_network(model)
             # Without the first token, which a causal model does not predict.
             tokens = np.asarray([int(row.in_loss[1:].sum()) for row in rows])
             plan = plan_steps(
@@ -112,35 +150,26 @@ class Trl:
                 match=self.match,
                 amount=getattr(self, self.match),
             )
-            tuned, loss = self._fit_plan(network, tokenizer, rows, plan, context, self._precision(model))
-            seen = np.concatenate(plan.steps)
-            tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
-            context.log(
-                # Kaplan et al. 2020: 2 per parameter and token forward, 2 for activations and 2 for weights backward;
-                # frozen weights need no gradient of their own.
-                flops=(4.0 if self.lora_rank else 6.0) * sum(p.numel() for p in tuned.parameters()) * tokens_seen,
-                steps=len(plan.steps),
-                epochs=plan.epochs,
-                trained_examples=len(np.unique(seen)),
-                response_tokens_seen=tokens[seen].sum(),
-                tokens_seen=tokens_seen,
-                train_loss=loss,
-            )
-            return self._save_result(tuned, tokenizer, model, context.scratch / "model")
-
-    def _load_network(self, model: ModelRef) -> Any:
-        import torch
-
-        # Frozen weights need no float32 copy.
-        frozen = self.precision == "auto" and self._precision(model) == "mixed" and self.lora_rank
-        low = self.precision == "bfloat16" or (frozen and torch.cuda.is_available())
-        return load_model(dataclasses.replace(model, dtype="bfloat16" if low else "float32"))
-
-    def _precision(self, model: ModelRef) -> str:
-        """What `precision` is in force: auto depends on the model's dtype, which is in the key, not on the device."""
-        if self.precision != "auto":
-            return self.precision
-        return "float32" if resolved_dtype(model.dtype) == "float32" else "mixed"
+            result = context.scratch / "model"
+            task = Task(self, model, rows, plan, context.seed, context.checkpoint or result, result)
+            if self.processes > 1 or self.accelerate:
+                fitted = fit_in_processes(task, context)
+            else:
+                fitted = fit(task, tokenizer, lambda steps: context.progress(steps, "fine-tuning"))
+        seen = np.concatenate(plan.steps)
+        tokens_seen = np.asarray([len(row.ids) for row in rows])[seen].sum()
+        context.log(
+            # Kaplan et al. 2020: 2 per parameter and token forward, 2 for activations and 2 for weights backward;
+            # frozen weights need no gradient of their own.
+            flops=(4.0 if self.lora_rank else 6.0) * fitted.parameters * tokens_seen,
+            steps=len(plan.steps),
+            epochs=plan.epochs,
+            trained_examples=len(np.unique(seen)),
+            response_tokens_seen=tokens[seen].sum(),
+            tokens_seen=tokens_seen,
+            train_loss=fitted.loss,
+        )
+        return tuned_model(task)
 
     def _encode_examples(
         self,
@@ -161,103 +190,3 @@ class Trl:
                 f"({longest.limit}; template {template}): nothing to train on; {longest.advice(plain_is_shorter(tokenizer))}."
             )
         return [example for example, _ in pairs], [row for _, row in pairs]
-
-    def _fit_plan(
-        self,
-        network: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        rows: Sequence[Encoded],
-        plan: Plan,
-        context: Context,
-        precision: str,
-    ) -> tuple[Any, float]:
-        """The tuned network and the mean training loss after all steps of the plan. Raises UserError if it diverged."""
-        from datasets import Dataset
-        from transformers import PrinterCallback, ProgressCallback
-
-        folder = context.checkpoint or context.scratch / "model"
-        before = latest_checkpoint(folder)
-        batches = Batches(
-            rows,
-            context.progress(plan.steps[steps_done(before) :], "fine-tuning"),
-            len(plan.steps),
-            pad=tokenizer.pad_token_id,
-            most=self.micro_batch_size,
-            device=network.device.type,
-        )
-        run = sft_trainer_class()(
-            batches,
-            model=network,
-            args=self._sft_config(len(plan.steps), context.seed, folder, precision),
-            # TRL requires a data set; the examples come from `batches`.
-            train_dataset=Dataset.from_dict({"row": range(len(rows))}),
-            processing_class=tokenizer,
-            peft_config=self._lora_config(),
-        )
-        # transformers would print losses and draw a bar of its own; `context.progress` shows the one bar there is.
-        run.remove_callback(PrinterCallback)
-        run.remove_callback(ProgressCallback)
-        keeper = checkpoint_callback()(run, before)
-        run.add_callback(keeper)
-        run.train(resume_from_checkpoint=str(before) if before else None)
-        loss = keeper.total() / len(plan.steps)
-        if not math.isfinite(loss):
-            raise UserError(f"training diverged (loss {loss}): lower trainer.learning_rate={self.learning_rate}.")
-        return run.accelerator.unwrap_model(run.model, keep_torch_compile=False), loss
-
-    def _sft_config(self, steps: int, seed: int, folder: Path, precision: str) -> Any:
-        import torch
-        from trl import SFTConfig
-
-        cuda = torch.cuda.is_available()
-        arguments = SFTConfig(
-            output_dir=str(folder),
-            seed=seed % 2**32,
-            num_train_epochs=1,  # the plan spans all epochs
-            per_device_train_batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            lr_scheduler_type=self.schedule,
-            # Rounded down, so that a short training has steps after the warmup.
-            warmup_steps=int(self.warmup_ratio * steps),
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            gradient_checkpointing=self.gradient_checkpointing,
-            bf16=cuda and precision == "mixed",
-            use_cpu=not cuda,
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            save_strategy="no",  # the callback of _checkpoints decides when
-            save_total_limit=2,
-            ignore_data_skip=True,  # after an interruption, `batches` starts at the first step that is not done
-            logging_strategy="no",
-            logging_nan_inf_filter=False,  # transformers would replace NaN by the mean so far and hide that a run diverged
-            report_to="none",
-            disable_tqdm=True,
-        )
-        # One run uses one device; Hydra's launcher spreads a grid over devices.
-        arguments._n_gpu = min(arguments.n_gpu, 1)
-        return arguments
-
-    def _lora_config(self) -> Any:
-        if not self.lora_rank:
-            return None
-        from peft import LoraConfig
-
-        return LoraConfig(
-            r=self.lora_rank,
-            lora_alpha=self.lora_alpha,
-            lora_dropout=self.lora_dropout,
-            target_modules=self.lora_targets,
-            task_type="CAUSAL_LM",
-        )
-
-    def _save_result(self, tuned: Any, tokenizer: PreTrainedTokenizerBase, model: ModelRef, folder: Path) -> ModelRef:
-        """Write the tuned network with its tokenizer. An adapter of a model without one is written by itself, unmerged."""
-        apart = self.lora_rank and not model.adapter
-        if self.lora_rank and not apart:
-            tuned = tuned.merge_and_unload()  # a ModelRef names one adapter, and `model` has one already
-        tuned.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        if apart:
-            return dataclasses.replace(model, adapter=str(folder))
-        return dataclasses.replace(model, path=str(folder), revision=None, adapter=None, template="chat")

@@ -15,8 +15,8 @@ from selbench.errors import UserError
 from selbench.launch.isolation import is_isolated, limits_of
 from selbench.launch.kept_process import JobEndsError, KeptProcess, NotCarriedOutError, ProcessEndedError
 from selbench.launch.machine_share import take_gpu, threads_of, use_threads
-from selbench.models import gpus_here
 from selbench.numbers import digits_text
+from selbench.placement import gpus_here
 from selbench.settings import Run
 from selbench.store.outputs import Outputs
 from selbench.store.records import Record

@@ -34,9 +34,11 @@ def main(arguments: list[str]) -> int:
 
     from selbench.run.before_selecting import filter_sentences, target_leak_sentences
     from selbench.run.carry_out import open_store
+    from selbench.run.identity import check_selector
     from selbench.run.inputs import pool_of
     from selbench.run.select import selection_alone, selection_facts
 
+    check_selector(run)
     pool = pool_of(run).pool
     for sentence in filter_sentences(run):
         console.say(sentence)

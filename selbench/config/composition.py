@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from selbench.config.held_selectors import with_selectors_in_options
 from selbench.config.messages import explained
+from selbench.endpoint import base_address
 from selbench.errors import UserError
 from selbench.launch.isolation import check_isolation
-from selbench.models import resolved_dtype
+from selbench.placement import resolved_dtype
 from selbench.plugins import Registry, recorded_plugin_path
 from selbench.presets import CONFIG_MODULE
 from selbench.settings import PlainSettings, Run, amount_of, check_choices
@@ -69,7 +70,13 @@ def to_run(config: DictConfig) -> Run:
     if not suites:
         raise UserError("no suite: name at least one, e.g. suite=planted or suite=[response_loss,arc_easy].")
     for ref, key in ((model, "model"), (scorer, "scorer")):
-        if not ref.path:
+        if ref.url is not None:
+            ref.url = base_address(ref.url, f"{key}.url")
+            if resolved[key] is not None:
+                resolved[key]["url"] = ref.url
+            if not ref.name:
+                raise UserError(f"{key}.name is empty: it is the name under which {ref.url} serves the model.")
+        elif not ref.path:
             raise UserError(f"{key}.path is empty: name a folder or a hub model.")
     _drop_stated(resolved["pool"], objects["pool"])
     _drop_stated(resolved["model"], model)

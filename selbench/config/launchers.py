@@ -13,7 +13,7 @@ from selbench.config.composition import compose_config
 from selbench.config.held_selectors import in_hydras_words
 from selbench.config.messages import LAUNCHERS
 from selbench.errors import UserError
-from selbench.models import gpus_here
+from selbench.placement import gpus_here
 from selbench.plugins import Registry
 
 ENGINES = {

@@ -26,7 +26,7 @@ from selbench.config.grids import expand, single_cell
 from selbench.config.runs import Cell, with_presets_folder
 from selbench.config.schemas import registered
 from selbench.errors import UserError
-from selbench.models import resolved_dtype
+from selbench.placement import resolved_dtype
 from selbench.presets import CONFIG_MODULE
 from selbench.settings import Run
 

@@ -18,7 +18,7 @@ from selbench.config.launchers import Launcher, launcher_of, require_one_launch
 from selbench.config.schemas import registered
 from selbench.errors import UserError
 from selbench.held import selector_fields
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 from selbench.plugins import Registry
 from selbench.presets import presets
 from selbench.settings import Run
@@ -49,10 +49,7 @@ def composed(overrides: Sequence[str], multirun: bool = False, config_dir: Path 
     launcher = _launcher(cells, registry)
     # With a GPU here, bfloat16 is what a machine elsewhere would be given too.
     elsewhere = not launcher.stays_here and not gpu_is_here()
-    return [
-        Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere and cell.run.dtype_by_machine), launcher)
-        for cell in cells
-    ]
+    return [Cell(cell.overrides, dataclasses.replace(cell.run, elsewhere=elsewhere), launcher) for cell in cells]
 
 
 def compose_run(overrides: Sequence[str], registry: Registry) -> Run:

@@ -75,7 +75,16 @@ def compute_many(specs: Sequence[ExtractedSpec], pool: Pool, context: Context) -
     A feature has the same bits whether it is computed alone or with others, because batches depend on the texts only.
     The FLOPs of the passes are added to `flops` in the context's log.
     """
-    model, encoded = _loaded_scorer(pool, context)
+    from selbench.kept_model import borrowed_model
+
+    with borrowed_model(context.scorer) as model:
+        return _features_together(model, specs, pool, context)
+
+
+def _features_together(
+    model: PreTrainedModel, specs: Sequence[ExtractedSpec], pool: Pool, context: Context
+) -> list[Feature]:
+    encoded = _reader(model, pool, context)
     groups: dict[tuple[bool, int | None], list[ExtractedSpec]] = {}
     for spec in specs:
         groups.setdefault((spec.response, getattr(spec, "sample_seed", None)), []).append(spec)
@@ -101,7 +110,16 @@ def compute_shard(spec: CalibratedSpec, pool: Pool, context: Context, shard: int
     wait for no other one and can be computed in any order. Their rows belong to the first. Without a batch of its own a shard
     reads nothing. The FLOPs of what it reads are added to `flops` in the context's log.
     """
-    model, encoded = _loaded_scorer(pool, context)
+    from selbench.kept_model import borrowed_model
+
+    with borrowed_model(context.scorer) as model:
+        return _shard_of(model, spec, pool, context, shard, of)
+
+
+def _shard_of(
+    model: PreTrainedModel, spec: CalibratedSpec, pool: Pool, context: Context, shard: int, of: int
+) -> Feature:
+    encoded = _reader(model, pool, context)
     texts = encoded(spec.response, getattr(spec, "sample_seed", None))
     batches = texts.batches(batch_tokens(model))
     first = _calibration_batches(texts, batches) if spec.calibrated else 0
@@ -126,17 +144,17 @@ def _calibration_batches(texts: Texts, batches: Sequence[np.ndarray]) -> int:
     return int(np.searchsorted(np.cumsum([len(batch) for batch in batches]), texts.calibration)) + 1
 
 
-def _loaded_scorer(pool: Pool, context: Context) -> tuple[PreTrainedModel, Callable[[bool, int | None], Texts]]:
-    """The scorer, and what gives the pool's texts as it reads them: with responses or without, and for a sample seed."""
-    from selbench.models import load_model, load_tokenizer
+def _reader(model: PreTrainedModel, pool: Pool, context: Context) -> Callable[[bool, int | None], Texts]:
+    """What gives the pool's texts as the scorer reads them: with responses or without, and for a sample seed."""
+    from selbench.models import load_tokenizer
 
-    tokenizer, model, limit = load_tokenizer(context.scorer), load_model(context.scorer), context.scorer.max_length
+    tokenizer, limit = load_tokenizer(context.scorer), context.scorer.max_length
     longest = min(limit, getattr(model.config, "max_position_embeddings", limit))
 
     def encoded(response: bool, seed: int | None) -> Texts:
         return encode_pool(pool, tokenizer, max_length=longest, response=response, context=context, sample_seed=seed)
 
-    return model, encoded
+    return encoded
 
 
 def _features_of_one_pass(

@@ -18,6 +18,7 @@ from selbench.data.chat import Encoded
 from selbench.errors import UserError, unknown
 from selbench.features.architectures import blocks_of, part_of
 from selbench.features.reducers import POOLINGS, POSITIONS, Pooling, mask_of
+from selbench.placement import input_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,7 @@ def check_reading(capture: str, positions: str, pooling: str) -> None:
 
 def batch_tokens(model: PreTrainedModel) -> int:
     """Tokens per batch, padding included: enough to keep a GPU busy, and on a CPU few enough to suit its cache."""
-    return 4096 if model.device.type == "cpu" else 32768
+    return 4096 if input_device(model).type == "cpu" else 32768
 
 
 def forward_flops(model: PreTrainedModel, tokens: int) -> float:
@@ -81,19 +82,16 @@ def read_activations(
     points: dict[tuple[str, int], list[Reading]] = {}
     for reading in readings:
         points.setdefault((reading.capture, reading.layer), []).append(reading)
-    state = _Batch(points)
+    state, device = _Batch(points), input_device(model)
     with _attached_hooks(model, state):
         for batch in batches:
             rows = [texts[i] for i in batch]
             ids = padded_ids(rows)
             state.begin(
-                {
-                    p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(model.device)
-                    for p in _distinct_positions(readings)
-                }
+                {p: torch.from_numpy(mask_of(rows, p, ids.shape[1])).to(device) for p in _distinct_positions(readings)}
             )
             with torch.inference_mode(), suppress(_AllRead):
-                model.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
+                model.base_model(input_ids=torch.from_numpy(ids).to(device), use_cache=False)
             yield batch, state.pooled
 
 
@@ -112,7 +110,9 @@ class _Batch:
     def take(self, point: tuple[str, int], values: Tensor) -> None:
         values = values.float()
         for reading in self.points[point]:
-            self.pooled[reading] = POOLINGS[reading.pooling](values, self.masks[reading.positions]).cpu()
+            # The blocks of a model may be on several devices.
+            mask = self.masks[reading.positions].to(values.device)
+            self.pooled[reading] = POOLINGS[reading.pooling](values, mask).cpu()
         self.left -= 1
         if not self.left:
             raise _AllRead

@@ -20,6 +20,7 @@ from selbench.sizes import FeatureSize, ModelShape, PoolSize, read_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 log = logging.getLogger("selbench.features")
 
@@ -88,14 +89,21 @@ class SparseAutoencoder:
 
     def compute(self, pool: Pool, context: Context) -> Feature:
         """Train the autoencoder. Raises UserError if the pool has no token at `positions`, or if k exceeds the latents."""
+        from selbench.kept_model import borrowed_model
+
+        with borrowed_model(context.scorer) as model:
+            return self._trained(model, pool, context)
+
+    def _trained(self, model: PreTrainedModel, pool: Pool, context: Context) -> Feature:
         import torch
 
         from selbench.features.architectures import blocks_of
         from selbench.features.forward import forward_flops
         from selbench.features.sae_train import reconstruction_quality, train_autoencoder
-        from selbench.models import load_model, load_tokenizer
+        from selbench.models import load_tokenizer
+        from selbench.placement import input_device
 
-        tokenizer, model = load_tokenizer(context.scorer), load_model(context.scorer)
+        tokenizer = load_tokenizer(context.scorer)
         limit = context.scorer.max_length
         longest = min(limit, getattr(model.config, "max_position_embeddings", limit))
         texts = encode_pool(pool, tokenizer, max_length=longest, response=True, context=context).distinct
@@ -117,7 +125,7 @@ class SparseAutoencoder:
         # large pool is not read further than the training needs.
         capacity = min(BUFFER // (4 * width), 2 * size * recipe.steps)
         autoencoder, silent = train_autoencoder(
-            stream.batches(size, capacity), recipe, generator, model.device, context
+            stream.batches(size, capacity), recipe, generator, input_device(model), context
         )
         fvu, l0 = reconstruction_quality(
             autoencoder, _held_out_tokens(model, texts[:apart] or texts, layer, self.positions)

@@ -112,9 +112,10 @@ class Grid:
     def _add_run(self, cell: Cell) -> None:
         """Add the stages of a cell that is to be run."""
         run, pool = cell.run, cell.pool
-        key = TokenCounts(pool, run.model).key
-        counted, label = self.has(run, "tokens", key), f"{pool.name} as {run.model.name} reads it"
-        self._add(cell, Demand("tokens", key, label, run, cached=counted))
+        label = f"{pool.name} as {run.model.name} reads it"
+        if run.model.path:
+            key = TokenCounts(pool, run.model).key
+            self._add(cell, Demand("tokens", key, label, run, cached=self.has(run, "tokens", key)))
         self._add_leak_checks(cell)
         budget, exact = self._budget_of(cell)
         if budget is None:  # the arm `base`: nothing is selected and nothing trained

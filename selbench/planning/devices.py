@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 

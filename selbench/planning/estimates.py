@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selbench.models import gpu_is_here
+from selbench.placement import gpu_is_here
 from selbench.planning.flops import TRAINING
 from selbench.planning.past import Past, PastStage
 from selbench.planning.plan import Basis, Settings

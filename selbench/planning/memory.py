@@ -19,11 +19,21 @@ PROCESS_BYTES = 1e9
 # The share of a device that may be planned with: allocators keep some free blocks that fit nothing.
 USABLE = 0.95
 OPTIMISER = 2  # AdamW keeps two numbers per parameter that is trained
+# Bytes of a weight in NF4 with double quantization: 4 bits, an 8-bit constant for each 64 weights, and a float32 constant for
+# each 256 of those (Dettmers et al. 2023, arXiv 2305.14314, section 3): 4 + 8 / 64 + 32 / (64 * 256) bits.
+NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+# Whether each way of dividing a model divides its weights, gradients and optimiser (Rajbhandari et al., section 5).
+DIVIDED = {
+    "deepspeed_zero1": (False, False, True),
+    "deepspeed_zero2": (False, True, True),
+    "deepspeed_zero3": (True, True, True),
+    "fsdp": (True, True, True),
+}
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """The bytes that a fine-tuning holds at its peak."""
+    """The bytes that each process of a fine-tuning holds at its peak, and how many processes share a device."""
 
     weights: float
     gradients: float
@@ -31,6 +41,8 @@ class TrainingMemory:
     row: float  # activations of one row of the micro-batch
     micro_batch: int  # rows
     tokens: int  # of a row
+    processes: int = 1
+    on_device: int = 1  # processes that share the memory of one device: all of them on a CPU, one on a GPU
 
     @property
     def activations(self) -> float:
@@ -47,7 +59,7 @@ class TrainingMemory:
 
     def largest_micro_batch(self, device: float) -> int:
         """The largest number of rows with which it fits on a device of so many bytes; 0 if none does."""
-        return max(0, int((USABLE * device - self.fixed) // self.row))
+        return max(0, int((USABLE * device / self.on_device - self.fixed) // self.row))
 
     def fits(self, device: float) -> bool:
         return self.micro_batch <= self.largest_micro_batch(device)
@@ -57,28 +69,46 @@ def training_memory(trainer: Any, model: ModelRef, tokens: int, gpu: bool) -> Tr
     """The memory of a fine-tuning whose longest row has so many tokens.
 
     None if the model's shape is not known, or if the trainer does not say how it trains by the options `micro_batch_size`
-    and `precision` (and `lora_rank`, `lora_dropout`, `gradient_checkpointing`, which mean what they do in `trl`).
+    and `precision` (and `lora_rank`, `lora_dropout`, `gradient_checkpointing`, `quantization`, `processes`, and the property
+    `divided_by`, which mean what they do in `trl`).
     """
     decoder = Decoder.of(shape_of(model))
     if decoder is None or not hasattr(trainer, "micro_batch_size") or not hasattr(trainer, "precision"):
         return None
-    rank = int(getattr(trainer, "lora_rank", 0))
-    bytes_of = _Bytes.of(trainer.precision, model.dtype, bool(rank), gpu)
+    rank, processes = int(getattr(trainer, "lora_rank", 0)), int(getattr(trainer, "processes", 1))
+    nf4 = getattr(trainer, "quantization", "none") == "nf4"
+    # Weights of 4 bits are computed with in bfloat16, and TRL keeps an adapter on them in bfloat16 too.
+    bytes_of = _Bytes(2, 2, 2) if nf4 else _Bytes.of(trainer.precision, model.dtype, bool(rank), gpu)
     parameters = decoder.parameters(decoder.experts)
     trained = rank * _adapter_width(decoder) * decoder.layers if rank else parameters
+    frozen = bytes_of.weight * parameters - (2 - NF4) * _quantized(decoder) * nf4
+    parts = [processes if divided else 1 for divided in DIVIDED.get(getattr(trainer, "divided_by", ""), (False,) * 3)]
+    batch = -(-int(getattr(trainer, "batch_size", trainer.micro_batch_size)) // processes)
     return TrainingMemory(
-        weights=bytes_of.weight * parameters + (bytes_of.trained * trained if rank else 0),
-        gradients=bytes_of.trained * trained,
-        optimiser=OPTIMISER * bytes_of.trained * trained,
+        weights=(frozen + (bytes_of.trained * trained if rank else 0)) / parts[0],
+        gradients=bytes_of.trained * trained / parts[1],
+        optimiser=OPTIMISER * bytes_of.trained * trained / parts[2],
         row=float(tokens) * _row_bytes_per_token(decoder, trainer, bytes_of, gpu),
-        micro_batch=min(int(trainer.micro_batch_size), int(getattr(trainer, "batch_size", trainer.micro_batch_size))),
+        micro_batch=min(int(trainer.micro_batch_size), batch),
         tokens=tokens,
+        processes=processes,
+        on_device=1 if gpu else processes,
     )
 
 
+def _quantized(decoder: Decoder) -> int:
+    """The weights of the linear layers of all blocks, which are those that bitsandbytes quantizes: not embedding and head."""
+    attention = 2 * decoder.width * decoder.queries + 2 * decoder.width * decoder.keys
+    forward = (3 if decoder.gated else 2) * decoder.width * decoder.inner * decoder.experts
+    return decoder.layers * (attention + forward)
+
+
 def reading_bytes(model: ModelRef) -> float | None:
-    """The bytes of a model that is only read: evaluated, or a scorer. Without activations; None if its shape is not known."""
-    decoder = Decoder.of(shape_of(model))
+    """The bytes of a model that is only read: evaluated, or a scorer. Without activations.
+
+    None if its shape is not known, and for one that is on a server.
+    """
+    decoder = None if model.url else Decoder.of(shape_of(model))
     size = 4.0 if model.dtype == "float32" else 2.0
     return size * decoder.parameters(decoder.experts) + PROCESS_BYTES if decoder else None
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from selbench.api import ModelRef
 from selbench.errors import UserError
-from selbench.models import gpu_is_here
 from selbench.numbers import counted_text, size_text
+from selbench.placement import gpu_is_here
 from selbench.planning.demands import Demand, Grid
 from selbench.planning.devices import device_bytes
 from selbench.planning.measured import MeasuredPools
@@ -95,7 +95,7 @@ class GridMemory:
         for cell in self.grid.cells:
             device = Device.of(cell.run)
             for setting, ref in models_of(cell.run).items() if cell.runs else ():
-                size = reading_bytes(ref)
+                size = None if ref.device_map else reading_bytes(ref)  # spread, it need not fit into one device
                 if size and device.bytes and size > device.bytes:
                     yield _cannot_read(setting, ref, size, device)
 
@@ -115,12 +115,15 @@ def _too_much(memory: TrainingMemory, device: Device, who: str, demand: Demand) 
         ways.append("trainer.gradient_checkpointing=true")
     if not getattr(demand.plugin, "lora_rank", 1):
         ways.append("an adapter (trainer=lora)")
+    if memory.processes == 1 and hasattr(demand.plugin, "sharding"):
+        ways.append("several GPUs (trainer.processes=8 trainer.sharding=fsdp)")
     return f"{needs}; no micro-batch fits: take {' or '.join([*ways, 'a smaller model', 'a larger device'])}"
 
 
 def _parts(memory: TrainingMemory) -> str:
+    each = f" in each of {memory.processes} processes" if memory.processes > 1 else ""
     return (
-        f"{size_text(memory.total)} (weights {size_text(memory.weights)}, gradients {size_text(memory.gradients)}, "
+        f"{size_text(memory.total)}{each} (weights {size_text(memory.weights)}, gradients {size_text(memory.gradients)}, "
         f"optimiser {size_text(memory.optimiser)}, activations {size_text(memory.activations)} for "
         f"{counted_text(memory.micro_batch, 'row')} of {memory.tokens:,} tokens at once)"
     )

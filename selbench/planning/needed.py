@@ -13,6 +13,7 @@ from selbench.planning.flops import parameters, rests_on_stated
 from selbench.planning.measured import MeasuredPools
 from selbench.planning.plan import Needed
 from selbench.planning.stand_ins import StatedPool
+from selbench.run.endpoints import check_endpoints
 from selbench.run.hub_commits import is_needed, why_unknown
 from selbench.run.identity import check_selector
 from selbench.run.inputs import load_pool, pools_of
@@ -75,6 +76,10 @@ def _suites(run: Run) -> Iterator[Needed]:
             yield Needed(f"suite {name}", str(missing))
         except UserError:
             continue
+    try:
+        check_endpoints(run)
+    except NotAtHand as missing:
+        yield Needed(f"model {run.model.name}", str(missing))
 
 
 def _commits(cell: Cell) -> Iterator[Needed]:

@@ -85,7 +85,7 @@ def _task_tables(tasks: pd.DataFrame, baseline: str) -> tuple[Table, ...]:
     found = Tested(
         mean=oriented_values(arms, pairs, plain.mean), se=nothing, se_seed=nothing, se_item=nothing, seeds=plain.seeds,
         half=nothing, half_corrected=nothing, half_simultaneous=nothing, p=nothing, adjusted=nothing, verdict=tied,
-        detectable=nothing, seeds_needed=nothing, borrowed_df=nothing,
+        exact=tied > 0, detectable=nothing, seeds_needed=nothing, borrowed_df=nothing,
         tests=PairTests(pairs.a, pairs.b, pairs.table, pairs.primary, pairs.reference, nothing, nothing, nothing),
     )  # fmt: skip
     alone = differences.cell_means(arms.cells, "welch")

@@ -51,7 +51,12 @@ def board_notes(
     if len(found.mean):
         said.append(_population_sentence(found))
     unknown = ~np.isfinite(found.se_seed)
-    single = (found.seeds < 2) & np.isfinite(found.mean)
+    if found.exact.any():
+        said.append(
+            f"{counted_text(int(found.exact.sum()), 'difference')} without noise: neither arm has a seed, and the scores are of "
+            "the selection itself. It is exact on this pool; another pool may show another."
+        )
+    single = (found.seeds < 2) & np.isfinite(found.mean) & ~found.exact
     if (single & ~unknown).any():
         said.append(
             f"{counted_text(int((single & ~unknown).sum()), 'difference')} with one seed: the seed noise is borrowed from cells "

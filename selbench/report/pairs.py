@@ -51,6 +51,7 @@ class Tested:
     detectable: Floats  # the smallest difference that these seeds show, as the only one of its family
     seeds_needed: Floats  # seeds per arm that would show the difference found; NaN if unknown or too many
     borrowed_df: Floats  # degrees of freedom that come from other cells
+    exact: NDArray[np.bool_]  # whether the difference has no noise at all, see `exact_pairs`
 
 
 @dataclass(frozen=True)
@@ -141,24 +142,39 @@ def tested_pairs(
         2 * stats.t.sf(limit, np.maximum(df, 1.0)),
         samples=2 if test == "welch" else 1,
     )
+    exact = exact_pairs(arms, pairs, item) & (np.abs(mean) > 1e-12)
+    adjusted = np.where(exact, 0.0, after.p)
     found = Tested(
         mean=mean,
         se=se,
         se_seed=np.sqrt(seed.variance),
         se_item=np.sqrt(item.variance),
         seeds=seed.seeds,
-        half=differences.half_width(se, df, confidence),
-        half_corrected=after.limit * se,
-        half_simultaneous=after.simultaneous * se,
+        half=np.where(exact, 0.0, differences.half_width(se, df, confidence)),
+        half_corrected=np.where(exact, 0.0, after.limit * se),
+        half_simultaneous=np.where(exact, 0.0, after.simultaneous * se),
         tests=tests,
-        p=p,
-        adjusted=after.p,
-        verdict=np.where(after.p < alpha, np.sign(mean), 0).astype(np.int64),
+        p=np.where(exact, 0.0, p),
+        adjusted=adjusted,
+        verdict=np.where(adjusted < alpha, np.sign(mean), 0).astype(np.int64),
+        exact=exact,
         detectable=power.detectable_effect(df, limit) * se,
         seeds_needed=needed,
         borrowed_df=seed.prior_df,
     )
     return found, _measured_arms(arms, test, borrowed, own_item, confidence)
+
+
+def exact_pairs(arms: Arms, pairs: Pairs, item: ItemNoise) -> NDArray[np.bool_]:
+    """Which differences have no noise at all: neither arm has a seed, and the scores are no means over test items.
+
+    Such are the scores of two selections that do not depend on a seed: every seed shows the same difference.
+    """
+    fixed = arms.cells.fixed
+    found: NDArray[np.bool_] = (
+        fixed[arms.unit[pairs.a]] & fixed[arms.unit[pairs.b]] & ~(np.nan_to_num(item.variance) > 0)
+    )
+    return found
 
 
 def _measured_arms(arms: Arms, test: Test, borrowed: SeedNoise | None, item: ItemNoise, confidence: float) -> Measured:

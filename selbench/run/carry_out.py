@@ -169,9 +169,11 @@ def _run_stages(run: Run, record: Record, folder: Path, store: Store, say: Say) 
         for sentence in about.target_sentences(suite):
             say(f"warning: leak check: {sentence}.")
 
-    counted = TokenCounts(pool, run.model)
-    tokens = counted.result(store)
-    record.stages[counted.kind] = counted.key
+    tokens = np.zeros(len(pool), np.int64)
+    if run.model.path:  # else it is a served model without a tokenizer here, and nothing is selected
+        counted = TokenCounts(pool, run.model)
+        tokens = counted.result(store)
+        record.stages[counted.kind] = counted.key
 
     say("selecting")
     selected = selection_of(run, tokens, store)

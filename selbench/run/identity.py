@@ -15,6 +15,8 @@ from selbench.declare import drawn_once
 from selbench.errors import NotAtHand, PluginError, UserError
 from selbench.held import inner_selections, with_held
 from selbench.models import fingerprint, require_complete
+from selbench.placement import require_device_map
+from selbench.run.endpoints import check_endpoints
 from selbench.run.hub_commits import HubNotes, require_commits
 from selbench.run.inputs import filtered_targets, load_pool, load_target, pool_of, pools_of
 from selbench.run.select import make_budget
@@ -46,18 +48,20 @@ def checked_key(run: Run, at_hand: bool = True) -> str:
     except NotAtHand:
         if at_hand:
             raise
+    check_endpoints(run, at_hand)
     for model in (run.model, *([run.scorer] if run.selector.uses_scorer else [])):
         require_complete(model)
+        require_device_map(model)
     pool = pool_of(run).pool
     if tuned := trained_elsewhere(run):
         require_complete(tuned)
         if fingerprint(tuned) == fingerprint(run.model):
+            where = tuned.name if tuned.url else tuned.path
             raise UserError(
-                f"{arm_label(run.selector)}: the model that was trained elsewhere ({tuned.path}) is '{run.model.name}' itself."
+                f"{arm_label(run.selector)}: the model that was trained elsewhere ({where}) is '{run.model.name}' itself."
             )
     elif is_fine_tuned(run):
-        if hasattr(run.trainer, "check"):
-            run.trainer.check(run.model)
+        check_trainer(run)
         context_of(run)
         require_template_fits(run.model, pool)
     if run.selector.uses_scorer:
@@ -91,8 +95,27 @@ def check_budget(selector: Any, budget: Budget) -> None:
         check_budget(held, part)
 
 
+def check_trainer(run: Run) -> None:
+    """Raises the UserError that the `check` of the trainer finds; a trainer need not have one.
+
+    What this machine lacks (NotAtHand) is no mistake where the launcher may carry the run out on another.
+    """
+    if hasattr(run.trainer, "check"):
+        try:
+            run.trainer.check(run.model)
+        except NotAtHand:
+            if not run.elsewhere:
+                raise
+
+
 def check_selector(run: Run) -> None:
-    """Raises the UserError that the `check` of the selector, or of one that it holds, finds; a selector need not have one."""
+    """Raises UserError for a targeted selector without a target, and the one that the `check` of the selector, or of one that
+    it holds, finds; a selector need not have one."""
+    if run.selector.targeted and not run.targets:
+        raise UserError(
+            f"selector '{run.selector.plugin_name}' selects towards target examples, and the run has none: name them with "
+            "target=, as in target=planted or target=file target.file.path=mine.jsonl."
+        )
     for selector in with_held(run.selector):
         if hasattr(selector, "check"):
             selector.check()
@@ -182,7 +205,7 @@ def new_record(run: Run) -> Record:
     suites = {name: hub.of(f"suite.{name}", partial(plugin_identity, suite)) for name, suite in run.suites.items()}
     setting: dict[str, Any] = {
         "pool_key": pool.pool.fingerprint[:20],
-        "trainer_key": digest(trainer) if trainer else NOT_TRAINED if seeded else None,
+        "trainer_key": digest(trainer) if trainer else None if run.model_suites else NOT_TRAINED,
         "suite_keys": {name: digest(suite) for name, suite in suites.items()},
     }
     identity = {

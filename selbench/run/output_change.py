@@ -13,8 +13,10 @@ import numpy as np
 
 from selbench.api import Example, ModelRef
 from selbench.errors import UserError
+from selbench.kept_model import borrowed_model
 from selbench.libraries import own_randomness
-from selbench.models import load_model, load_tokenizer, local_folder
+from selbench.models import load_tokenizer, local_folder
+from selbench.placement import input_device
 
 if TYPE_CHECKING:
     import torch
@@ -72,18 +74,12 @@ def _token_rows(ref: ModelRef, examples: Sequence[Example]) -> list[np.ndarray]:
 
 
 def _logits(ref: ModelRef, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For each row its logits, tokens x vocabulary; the model is gone from memory afterwards."""
+    """For each row its logits, tokens x vocabulary."""
     import torch
 
     gc.collect()  # what the trainer left
-    network = load_model(ref)
-    with torch.inference_mode():
-        found = [_row_logits(network, torch.as_tensor(row, device=network.device)) for row in rows]
-    del network
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return found
+    with borrowed_model(ref) as network, torch.inference_mode():
+        return [_row_logits(network, torch.as_tensor(row, device=input_device(network))) for row in rows]
 
 
 def _row_logits(network: torch.nn.Module, ids: torch.Tensor) -> np.ndarray:

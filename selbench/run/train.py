@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from selbench.api import Context, Example, ModelRef
 from selbench.errors import PluginError
+from selbench.kept_model import make_room
 from selbench.models import fingerprint
 from selbench.run.inputs import forget_pools
 from selbench.run.output_change import output_change
@@ -53,6 +54,7 @@ class TrainingStage(RunStage):
 
         def compute(folder: Path) -> Mapping[str, float]:
             say(f"fine-tuning on {len(self.examples)} examples")
+            make_room()  # a trainer that loads models by other means than ours cannot ask for it
             kept = store.checkpoint(self.kind, self.identity)
             context = Context(seed=derive_seed(self.seed, "training"), scratch=folder, checkpoint=kept)
             given = [self.examples]
@@ -63,12 +65,15 @@ class TrainingStage(RunStage):
                 change = output_change(self.model, tuned, self.examples)
             if change is not None:
                 context.log(output_change=change, output_check_s=checking["wall_s"])
-            about = {name: value for name, value in dataclasses.asdict(tuned).items() if name != "stated"}
+            about = {
+                name: value for name, value in dataclasses.asdict(tuned).items() if name not in ("stated", "device_map")
+            }
             write_json(folder / REF, _with_relative_paths(about, folder))
             return context.logged
 
         stage = store.stage(self.kind, self.identity, compute, inputs=inputs)
-        return ModelRef(**_with_absolute_paths(json.loads((stage.path / REF).read_text()), stage.path))
+        found = ModelRef(**_with_absolute_paths(json.loads((stage.path / REF).read_text()), stage.path))
+        return dataclasses.replace(found, device_map=self.model.device_map)  # of this run, not of the one that trained
 
     def recall(self, store: Store) -> Stage | None:
         """The finished stage, with what it cost and logged, also when its weights have been dropped; None if never made."""

@@ -18,10 +18,13 @@ def trained_elsewhere(run: Run) -> ModelRef | None:
 
 
 def has_seed(run: Run) -> bool:
-    """Whether the run's result depends on its seed: not where nothing is selected, or the model was trained elsewhere."""
-    return not run.selector.selects_nothing and trained_elsewhere(run) is None
+    """Whether the run's result depends on its seed: by the fine-tuning, or where only the selection is scored by that."""
+    return is_fine_tuned(run) or (not run.model_suites and bool(run.selector.stochastic))
 
 
 def is_fine_tuned(run: Run) -> bool:
-    """Whether the run fine-tunes the model, and so has a trainer: not where all its suites score the selection."""
-    return has_seed(run) and bool(run.model_suites)
+    """Whether the run fine-tunes the model, and so has a trainer.
+
+    Not where nothing is selected, the model was trained elsewhere, or all suites score the selection.
+    """
+    return bool(run.model_suites) and not run.selector.selects_nothing and trained_elsewhere(run) is None

@@ -36,6 +36,8 @@ COUNTED = (
     "selbench.data.forms",
     "selbench.data.pools",
     "selbench.features",
+    "selbench.adapters",
+    "selbench.kept_model",
     "selbench.models",
     "selbench.optimize",
 )

@@ -321,3 +321,13 @@ def test_a_selection_of_a_wrong_type_is_refused(selbench, settings, tmp_path, gi
     )
     ran = selbench(f"plugin_path=[{TOYS},{tmp_path}]", *settings[1:], "selector=ill_typed", "budget=4")
     assert ran.status == 1 and says in ran.err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("verb", [["-m"], [], ["plan", "-m"], ["plan"], ["select"]], ids=" ".join)
+def test_a_targeted_method_without_a_target_is_refused_before_any_cell(selbench, settings, tmp_path, verb):
+    arms = "selector=random,nait" if "-m" in verb else "selector=nait"
+    ran = selbench(*verb, *settings, arms, "budget=5")
+    assert ran.status == 2 and "selector 'nait' selects towards target examples, and the run has none" in ran.err, (
+        ran.err
+    )
+    assert not list((tmp_path / "outputs").glob("runs/*"))

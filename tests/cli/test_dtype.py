@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers.toy_runs import toy_model, toy_pool, toy_settings
 
-from selbench import models
+from selbench import models, placement
 from selbench.api import ModelRef
 from selbench.config import program, runs
 from selbench.config.runs import composed
@@ -20,7 +20,7 @@ def gpu(monkeypatch):
     """`gpu(True)`: this machine has a GPU, or not."""
 
     def there(is_there: bool) -> None:
-        for module in (models, runs):
+        for module in (placement, runs):
             monkeypatch.setattr(module, "gpu_is_here", lambda: is_there)
 
     return there
@@ -110,6 +110,6 @@ def test_whether_there_is_a_gpu_is_known_without_torch_and_as_torch_knows_it(mon
 
     known = torch.cuda.is_available()
     monkeypatch.delitem(sys.modules, "torch")
-    assert models.gpu_is_here.__wrapped__() == known
+    assert placement.gpu_is_here.__wrapped__() == known
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not models.gpu_is_here.__wrapped__()
+    assert not placement.gpu_is_here.__wrapped__()

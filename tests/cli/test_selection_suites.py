@@ -24,18 +24,32 @@ def test_a_grid_scores_selections_and_trains_nothing(truth, selbench, tmp_path):
     ran = truth("selector=random,longest", "seed=0,1")
     assert ran.status == 0, ran.err
     found = records(tmp_path / "outputs")
-    assert len(found) == 4 and all(set(one["cost"]) == {"selection", "evaluation"} for one in found)
+    # The selection of longest has no seed, and nothing else is scored: one run stands for all seeds.
+    assert len(found) == 3 and all(set(one["cost"]) == {"selection", "evaluation"} for one in found)
     assert not (tmp_path / "outputs" / "store" / "training").exists()
-    scores = {(one["axes"]["selector"], one["axes"]["seed"]): one["scores"] for one in found}
-    assert {row["task"] for row in scores["random", 0]} == {"faults", "repeats", "skills"}
-    # One selection of longest serves both seeds, and so does its score; random draws anew.
     keys = {(one["axes"]["selector"], one["axes"]["seed"]): one["stages"]["evaluation/planted_truth"] for one in found}
-    assert keys["longest", 0] == keys["longest", 1] and keys["random", 0] != keys["random", 1]
+    assert set(keys) == {("random", 0), ("random", 1), ("longest", None)} and keys["random", 0] != keys["random", 1]
+    assert all({row["task"] for row in one["scores"]} == {"faults", "repeats", "skills"} for one in found)
     assert "planted_truth: mean" in ran.out and "e+" not in ran.out and "000,000" not in ran.out
     again = selbench("rerun", found[0]["key"], "--outputs", str(tmp_path / "outputs"))
     assert again.status == 0, again.err
     done = truth("selector=random,longest", "seed=0,1", verb=["plan", "-m"])
     assert "4 cells: 4 done, 0 to run" in done.out
+
+
+def test_arms_without_a_seed_are_told_apart_exactly_and_from_others_by_their_noise(truth, selbench, tmp_path):
+    """Two arms that choose the same under every seed: no test is needed, and no noise is borrowed for them."""
+    ran = truth("selector=random,longest,mads", "seed=0,1,2")
+    assert ran.status == 0, ran.err
+    assert "1 difference without noise: neither arm has a seed" in ran.out and "borrowed from cells" not in ran.out
+    (table,) = json.loads(selbench("leaderboard", "--outputs", str(tmp_path / "outputs"), "--json").out)["tables"]
+    pairs = {frozenset((pair["a"], pair["b"])): pair for pair in table["pairs"]}
+    exact = next(pair for names, pair in pairs.items() if not any("random" in name for name in names))
+    assert exact["p"] == exact["p_adjusted"] == 0 and exact["low_corrected"] == exact["high_corrected"] == exact["mean"]
+    assert exact["mean"] > 0 and exact["verdict"] == "better"
+    for names, pair in pairs.items():
+        if any("random" in name for name in names):
+            assert pair["p"] > 0 and pair["se_seed"] > 0
 
 
 def test_another_suite_beside_it_is_scored_after_training(selbench, settings, tmp_path):

@@ -30,8 +30,12 @@ def test_pools(registry, name):
 @pytest.mark.parametrize("name", _choices("model"))
 def test_models_and_scorers(registry, name):
     extra = ["model.path=/m", "scorer.path=/s"] if name == "local" else []
+    if name == "endpoint":
+        extra = [f"{one}.{word}" for one in ("model", "scorer") for word in ("url=http://h:1/v1/", f"name={one[0]}")]
     run = compose_run([f"model={name}", f"scorer={name}", *extra], registry)
-    assert run.model.path and (run.model.name, run.scorer.name) == (("m", "s") if extra else (run.model.name,) * 2)
+    assert (run.model.path or run.model.url == "http://h:1/v1") and (run.model.name, run.scorer.name) == (
+        ("m", "s") if extra else (run.model.name,) * 2
+    )
 
 
 @pytest.mark.parametrize("name", _choices("trainer"))
@@ -86,6 +90,7 @@ def test_selectors_without_presets(registry):
         ("nait_sensitivity", 51),
         ("nait_all_features", 15),
         ("nait_skills", 260),
+        ("scale", 1000),
     ],
 )
 def test_experiments(registry, name, cells):

@@ -37,8 +37,9 @@ def test_pool(path: Path) -> None:
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_model(path: Path) -> None:
     fields = _read(path)
-    assert fields["name"] == ("" if path.stem == "local" else path.stem)  # a local one is named after its folder
-    assert fields["path"]
+    # A local one is named after its folder, a served one as its server names it.
+    assert fields["name"] == ("" if path.stem in ("local", "endpoint") else path.stem)
+    assert fields["path"] or path.stem == "endpoint"
     assert fields["template"] in ("auto", "alpaca", "chat")
     assert set(fields) <= {field.name for field in dataclasses.fields(ModelRef)}
     OmegaConf.merge(OmegaConf.structured(ModelRef), OmegaConf.create(fields))

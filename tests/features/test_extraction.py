@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.tiny_models import FAMILIES, make_model, make_pool, make_tokenizer
@@ -15,6 +17,8 @@ from selbench.features.architectures import ARCHITECTURES
 from selbench.features.embeddings import HiddenStates
 from selbench.features.extractor import compute_many
 from selbench.features.layers import resolve_layers
+from selbench.models import fingerprint
+from selbench.placement import require_device_map
 
 CAPTURES = ("ffn_gate", "ffn_prod", "ffn_up_abs", "resid")
 
@@ -98,6 +102,42 @@ def test_every_position_and_pooling_against_plain_hooks(positions, scorer):
         for pooling, feature in zip(poolings, found):
             expected = pooled(values["resid"][[0, 2]], roles, positions, pooling)
             np.testing.assert_allclose(feature["values"][row], expected, rtol=1e-4, atol=1e-4)
+
+
+# The blocks of a model on the CPU, and some of them on disk: then accelerate's hooks bring weights and inputs together.
+MAPS = [
+    "auto",
+    "sequential",
+    {"": "cpu"},
+    {
+        "model.embed_tokens": "cpu",
+        "model.layers.0": "disk",
+        "model.layers.1": "cpu",
+        "model.layers.2": "disk",
+        "model.norm": "cpu",
+        "model.rotary_emb": "cpu",
+        "lm_head": "cpu",
+    },
+    {"model": "disk", "lm_head": "disk"},
+]
+
+
+@pytest.mark.parametrize("device_map", MAPS, ids=["auto", "sequential", "cpu", "split", "disk"])
+def test_a_scorer_that_is_spread_gives_the_same_bits(scorer, device_map):
+    pool = make_pool(30, seed=1)
+    specs = [PooledActivations(capture, "all") for capture in CAPTURES] + [ActivationTags(layers="all", level=0.05)]
+    plain = compute_many(specs, pool, Context(pool, scorer=scorer))
+    context = Context(pool, scorer=replace(scorer, device_map=device_map))
+    for one, other in zip(plain, compute_many(specs, pool, context)):
+        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+    assert context.logged["flops"] > 0
+
+
+def test_where_a_scorer_is_spread_is_in_no_key_and_a_wrong_word_is_refused(scorer):
+    assert fingerprint(replace(scorer, device_map="auto")) == fingerprint(scorer)
+    for wrong in ("everywhere", {}, {"model": None}, ["cpu"]):
+        with pytest.raises(UserError, match=r"unknown device_map .* Valid: null, auto, balanced"):
+            require_device_map(replace(scorer, device_map=wrong))
 
 
 def test_batch_composition_changes_values_only_by_rounding(scorer, monkeypatch):

@@ -13,7 +13,7 @@ from helpers.launchers import run_command, with_launchers
 from helpers.toy_runs import TOYS
 
 from selbench.launch.machine_share import GPUS, THREADS, threads_of
-from selbench.models import gpus_here
+from selbench.placement import gpus_here
 
 TAKE = """
 import os, sys, time

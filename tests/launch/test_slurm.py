@@ -15,7 +15,8 @@ from helpers.recorded import records
 from helpers.slurm_cluster import WITH_PARENT, SlurmCluster, slurm_cluster, wait_until
 from helpers.toy_sweeps import ARMS, CELLS, board, toy_sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, *with_launchers("submitit_local")[0].marks]
+# `make test-long` runs all of them; CI the first, the short form.
+pytestmark = [pytest.mark.slow, *with_launchers("submitit_local")[0].marks]
 LIMIT_S = 480.0  # of one sweep on a busy machine; the longest took 230 s on one with two cores and a load of 12
 SMALL = ["cpus_per_task=1", "gpus_per_node=null", "mem_gb=1"]
 ON_SLURM = ["hydra/launcher=slurm", "shared_store=true", *(f"hydra.launcher.{option}" for option in SMALL)]
@@ -110,6 +111,7 @@ def test_two_waves_give_the_board_of_one_process(cluster, site, toy_model, toy_p
     assert "hostname=n1" in logs and "hostname=n2" in logs
 
 
+@pytest.mark.long
 def test_a_node_that_is_lost_costs_no_cell(cluster, sweep, expected, started, tmp_path):
     with started([*sweep("slurm"), *ON_SLURM]) as running:
         node = running.first_call()
@@ -124,6 +126,7 @@ def test_a_node_that_is_lost_costs_no_cell(cluster, sweep, expected, started, tm
     assert running.calls()[0] == node and set(running.calls()[1:]) == {next(n for n in cluster.nodes if n != node)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("again", [0, 1])
 def test_a_job_at_its_time_limit_fails_its_cell_or_is_started_again(cluster, sweep, expected, started, tmp_path, again):
     limits = ["timeout_min=1", "signal_delay_s=20", f"max_num_timeout={again}"]
@@ -140,6 +143,7 @@ def test_a_job_at_its_time_limit_fails_its_cell_or_is_started_again(cluster, swe
     assert failed["reason"].endswith(", in the step: selecting")
 
 
+@pytest.mark.long
 def test_a_job_that_is_cancelled_fails_its_cell_without_accounting_too(cluster, sweep, started, tmp_path):
     with started([*sweep("slurm"), *ON_SLURM]) as running:
         (job,) = cluster.jobs_on(running.first_call())
@@ -152,6 +156,7 @@ def test_a_job_that_is_cancelled_fails_its_cell_without_accounting_too(cluster, 
     assert again.returncode == 0 and f"{CELLS} finished" in again.stderr, again.stderr
 
 
+@pytest.mark.long
 def test_a_job_that_is_preempted_goes_on(cluster, sweep, expected, started, tmp_path):
     with started([*sweep("slurm"), *ON_SLURM]) as running:
         (job,) = cluster.jobs_on(running.first_call())

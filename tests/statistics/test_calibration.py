@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
+import bench_calibration as bench
 import pytest
-
-_PATH = Path(__file__).parents[2] / "benchmarks" / "bench_calibration.py"
-_SPEC = importlib.util.spec_from_file_location("bench_calibration", _PATH)
-assert _SPEC and _SPEC.loader
-bench = importlib.util.module_from_spec(_SPEC)
-sys.modules["bench_calibration"] = bench  # dataclasses look their module up
-_SPEC.loader.exec_module(bench)
 
 CONDITIONS = {condition.name: condition for condition in (*bench.CONDITIONS, *bench.KINDS)}
 BOARDS = 25

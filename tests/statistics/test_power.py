@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 
+import bench_detectable as bench
 import numpy as np
 import pytest
 from scipy import stats
 
 from selbench.statistics.foreseen import foreseen_effect
 from selbench.statistics.power import MOST_SEEDS, chance_to_show, detectable_effect, seeds_needed
-
-
-def _benchmark(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "benchmarks" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up, and one benchmark imports another
-    spec.loader.exec_module(module)
-    return module
-
-
-_benchmark("bench_calibration")
-bench = _benchmark("bench_detectable")
 
 
 @pytest.mark.parametrize("df", [1.5, 4.0, 20.0])

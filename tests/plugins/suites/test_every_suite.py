@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,7 +141,7 @@ def test_a_suite_is_built_prompted_and_scored(name, registry, hub, metric_code, 
 
     suite.limit = 2
     answer = "    return 1\n" if name == "humaneval" else "Oslo. So the answer is 1."
-    monkeypatch.setattr(LmEval, "_harness_model", lambda *_: model_that_says(answer, asked))
+    monkeypatch.setattr(LmEval, "_harness_model", lambda *_: nullcontext(model_that_says(answer, asked)))
     scores = suite.evaluate(ModelRef(name="said", path="/none"), Context())
     heads = [score for score in scores if score.headline]
     assert len(heads) == expected.headlines
@@ -177,7 +178,7 @@ def test_what_is_right_and_what_is_wrong_score_so(registry, hub, metric_code, tm
     ]:
         suite = suite_of(name, registry, tmp_path)
         suite.limit, suite.unsafe_code = 2, True
-        monkeypatch.setattr(LmEval, "_harness_model", lambda *_, said=answer: model_that_says(said, []))
+        monkeypatch.setattr(LmEval, "_harness_model", lambda *_, said=answer: nullcontext(model_that_says(said, [])))
         scores = [score for score in suite.evaluate(ModelRef(name="said", path="/none"), Context()) if score.headline]
         assert [score.value for score in scores] == pytest.approx([value] * len(scores)), name
 

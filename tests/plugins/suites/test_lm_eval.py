@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -234,9 +235,9 @@ def test_the_batch_size_is_looked_for_at_lengths_that_occur(tiny: ModelRef, fold
 
     monkeypatch.setattr(HFLM, "_detect_batch_size", detect)
     suite = LmEval(tasks=["copy"], include_path=str(folder), data_root=str(folder.parent))
-    model = suite._harness_model(tiny)
-    monkeypatch.setattr(model, "batch_size_per_gpu", "auto")
-    monkeypatch.setattr(suite.__class__, "_harness_model", lambda self, ref: model)
+    with suite._harness_model(tiny, Context()) as model:
+        monkeypatch.setattr(model, "batch_size_per_gpu", "auto")
+    monkeypatch.setattr(suite.__class__, "_harness_model", lambda self, ref, context: nullcontext(model))
     suite.evaluate(tiny, Context())
     assert tried == [5 + 4 + 1]
 

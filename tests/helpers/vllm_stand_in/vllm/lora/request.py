@@ -1,0 +1,3 @@
+class LoRARequest:
+    def __init__(self, name, number, path):
+        self.path = path
