@@ -39,10 +39,10 @@ class Union(SetComposition):
         """Raises UserError for a `keep` that does not fit the pool, and if all parts together keep less than the budget."""
         super().check_budget(budget)
         kept = [count_of(part.amount, len(budget.ids)) for part in self.parts if part.amount is not None]
-        least = budget.unit == "examples" and len(kept) == len(self.parts) and sum(kept)
-        if least and least < budget.limit < len(budget.ids):
+        most = sum(kept) if budget.unit == "examples" and len(kept) == len(self.parts) else len(budget.ids)
+        if most < budget.limit < len(budget.ids):
             raise UserError(
-                f"selector '{self.label()}' has {least:,} examples at most, fewer than the budget of {budget.limit:,}: keep "
+                f"selector '{self.label()}' has {most:,} examples at most, fewer than the budget of {budget.limit:,}: keep "
                 "more, or budget=all takes what there is."
             )
 

@@ -27,6 +27,19 @@ VARIANTS = {
         {"match": "length", "like": {"name": "kcenter", "encoder": "tfidf", "first": "medoid"}},
     ),
 }
+VARIANTS |= {
+    "chain of three": (
+        "chain",
+        {
+            "steps": [
+                {"mix": {"of": ["random", {"longest": {"share": 0.5}}], "keep": 0.6}},
+                {"longest": {"keep": 20}},
+                {"kcenter": {"encoder": "tfidf"}},
+            ]
+        },
+    ),
+    "stratified in equal parts": ("stratified", {"of": {"chain": {"steps": ["random"]}}, "quotas": "equal"}),
+}
 SUBJECTS = {plugin.name: (plugin.name, {}) for plugin in discover().of_kind("selector")} | VARIANTS
 
 

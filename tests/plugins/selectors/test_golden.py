@@ -6,24 +6,32 @@ import pytest
 from helpers.golden_pool import golden_pool
 from helpers.tiny_models import make_byte_tokenizer, make_model
 from selbench_plugins.selectors.alpagasus import Alpagasus
+from selbench_plugins.selectors.chain import Chain
 from selbench_plugins.selectors.d4 import D4
 from selbench_plugins.selectors.deita import Deita
 from selbench_plugins.selectors.facility_location import FacilityLocation
 from selbench_plugins.selectors.ifd import Ifd
 from selbench_plugins.selectors.instag_cover import InsTagCover
+from selbench_plugins.selectors.intersection import Intersection
 from selbench_plugins.selectors.kcenter import KCenter
 from selbench_plugins.selectors.kmeans_balanced import KMeansBalanced
 from selbench_plugins.selectors.longest import Longest
 from selbench_plugins.selectors.mads import Mads
+from selbench_plugins.selectors.mix import Mix
 from selbench_plugins.selectors.parts import Parts
 from selbench_plugins.selectors.perplexity import Perplexity
 from selbench_plugins.selectors.random import Random
 from selbench_plugins.selectors.repr_filter import ReprFilter
 from selbench_plugins.selectors.selectit import SelectIt
 from selbench_plugins.selectors.semdedup import SemDeDup
+from selbench_plugins.selectors.stratified import Stratified
 from selbench_plugins.selectors.superfilter import Superfilter
+from selbench_plugins.selectors.union import Union
 
 from selbench.api import Budget, Context, ModelRef
+from selbench.held import Part
+
+TFIDF, CHARACTERS = KCenter(encoder="tfidf", first="0"), Longest(unit="characters")
 
 
 def chosen(method, scorer: ModelRef | None = None, seed: int = 0) -> str:
@@ -52,6 +60,12 @@ GOLDEN = [
     (D4(space="tfidf", clusters=2), "say2 say1 add0 say3 name0 add3 longer5 name2"),
     (KMeansBalanced(space="tfidf", clusters=4), "name3 add5 longer4 name4 name1 add4 longer0 longer3"),
     (KMeansBalanced(space="tfidf", clusters=4, within="central"), "name3 add4 name5 longer4 name1 add1 name4 longer5"),
+    (Chain([Part(CHARACTERS, 0.5), TFIDF]), "add0 name1 say4 say2 add2 add3 name2 add4"),
+    (Mix([Part(Random(), 0.5), TFIDF]), "say0 add0 add4 name1 say3 longer2 name4 say4"),
+    (Union([CHARACTERS, TFIDF]), "say5 add0 add2 name1 say4 longer2 add5 say3"),
+    (Intersection([Part(CHARACTERS, 0.5), Part(TFIDF, 0.5)]), "add2 say4 add3 name2 name1 add0"),
+    (Stratified(TFIDF, by="category"), "add0 longer0 name0 say0 add2 longer3 name2 say1"),
+    (Stratified(Random(), quotas="equal"), "say3 name3 longer3 add2 name2 longer2 say1 name5"),
 ]
 GOLDEN_SCORER = [
     (Random(match="length", quantile=0.5), "say0 add4 say3 name4 name5 add2 say4 say5"),
@@ -59,6 +73,7 @@ GOLDEN_SCORER = [
     (Random(match="length", like=KCenter(encoder="tfidf", first="0")), "say5 say0 longer5 name5 say3 say4 name2 name4"),
     (Longest(), "add2 add5 add1 add4 add0 add3 say2 say5"),
     (KCenter(space="hidden", first="0"), "add0 say2 say4 name2 name4 longer1 name1 say3"),
+    (Chain([Part(Longest(), 0.5), KCenter(space="hidden", first="0")]), "add0 say2 say4 name2 name5 say1 add3 add4"),
     (Mads(rho=0.1), "name1 name4 say4 name0 say2 name5 say5 name3"),
     (Mads(rho=0.1, objective="set_cover", layers="all"), "say1 name1 name4 say3 say0 name0 name2 longer0"),
     (
