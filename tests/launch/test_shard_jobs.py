@@ -178,7 +178,7 @@ def test_the_plan_shows_the_shards_and_their_time(selbench, grid):
     assert [waves[of, 4]["shards"] for of in (1, 4)] == [0, 4]
     assert waves[4, 4]["stages"] == waves[1, 4]["stages"] + 4
     (feature,) = [stage for stage in json.loads(shown.out)["stages"] if stage["stage"] == "features"]
-    assert feature["seconds"] > 100
+    assert feature["seconds"] > 50
     saved = waves[1, 4]["stages_s"] - waves[4, 4]["stages_s"]
     assert saved == pytest.approx(feature["seconds"] * 3 / 4, abs=6)
     assert waves[4, 1]["stages_s"] > waves[4, 2]["stages_s"] > waves[4, 4]["stages_s"]
