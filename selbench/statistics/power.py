@@ -97,7 +97,8 @@ def _relative_errors(df: Floats, differs: Floats) -> Floats:
 
     They are spread wider for what else `differs` (a standard deviation on the logarithmic scale).
     """
-    df = np.minimum(df, LARGE_DF)[:, None]
+    # Below one degree of freedom nothing is stated, and these quantiles would be 0.
+    df = np.clip(df, 1.0, LARGE_DF)[:, None]
     at = (np.arange(QUANTILES) + 0.5) / QUANTILES
     logs = np.log(2 * special.gammaincinv(df / 2, at) / df) / 2
     middle = np.log(2 * special.gammaincinv(df / 2, 0.5) / df) / 2

@@ -125,7 +125,7 @@ def test_what_is_not_declared_is_refused_and_what_is_declared_is_given(selbench,
         and "one selection would serve all" in record["reason"]
     )
     chosen = ["selector=reaching", f"selector.what={what}", "selector.declared=true"]
-    ran = selbench(*own, *chosen, *(["target=planted"] if what == "target" else []))
+    ran = selbench(*own, *chosen, "target=planted")
     assert ran.status == 0, ran.err
 
 

@@ -41,7 +41,7 @@ def _swept(overrides: list[str], axes: list[str]) -> list[list[str]]:
         (["seed=range(0,6,2)"], 3),
         (["selector=choice(random,mads)", "seed=sort(2,1,0)"], 6),
         (["model=glob(planted*)"], 2),
-        (["model=glob(*,exclude=[e*,l*,q*,s*,t*,m*])"], 2),
+        (["model=glob(*,exclude=[e*,g*,l*,q*,s*,t*,m*])"], 2),
         (["comparison='a,b'", "seed=1,2"], 2),
         (["comparison='a b','c=d'"], 2),
         (["suite=[planted],[planted,mmlu]"], 2),
