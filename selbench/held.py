@@ -131,8 +131,13 @@ def split_amount(found: Written, cls: type, amount: str, where: str) -> Written:
 
 
 def as_written(plugin: Any) -> dict[str, Any]:
-    """The options of a plugin as plain values; the selectors among them with their names, as they are written."""
+    """The options of a plugin as plain values; the selectors, spaces and rules among them with their names, as they are
+    written."""
     options = dataclasses.asdict(plugin)
+    for option, value in options.items():
+        held = getattr(plugin, option)
+        if hasattr(held, "plugin_kind"):  # a space or rule, which holds no other; selectors follow
+            options[option] = {"name": held.plugin_name, **value}
     for item in selector_fields(type(plugin)):
         value = getattr(plugin, item.name)
         if hasattr(value, "plugin_kind"):

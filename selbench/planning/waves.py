@@ -94,7 +94,7 @@ def _borrowers(demand: Demand, grid: Grid) -> list[int]:
 def _borrowed(cell: Cell) -> set[str]:
     """The keys of the selections that a cell's selector asks for, where its budget is known without counting tokens."""
     run = cell.run
-    if run.budget_unit != "examples" and held_selectors(run.selector):
+    if run.budget_unit != "examples" or not held_selectors(run.selector):
         return set()
     budget = make_budget(run.selector, cell.pool, run.budget, run.budget_unit, None)
     asked = inner_selections(run.selector, budget) if budget is not None else []

@@ -144,7 +144,7 @@ def _optimisers() -> set[str]:
         for module in _modules(selbench.optimize)
         for name, thing in vars(module).items()
         if _own(module, name, thing) and inspect.isfunction(thing)
-        if not module.__name__.endswith(("_kernel", ".compiled", ".nearest"))
+        if not module.__name__.endswith(("_kernel", ".compiled"))
     }
 
 
