@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from selbench.optimize.compiled import compiled
+from selbench.optimize.heap_kernel import sift_down
 
 # The signatures are numba's type annotations: pointers, positions, tags and gains are 64-bit integers, columns 32-bit.
 
@@ -19,25 +20,6 @@ def row_gain(indptr, indices, step, item):  # type: ignore[no-untyped-def]
     for p in range(indptr[item], indptr[item + 1]):
         total += step[indices[p]]
     return total
-
-
-@compiled("void(i8[::1],i8[::1],i8,i8)")
-def sift_down(heap, bound, node, size):  # type: ignore[no-untyped-def]
-    """Restore the heap below `node`: larger bounds come first and, of equal bounds, the lower position."""
-    item = heap[node]
-    while 2 * node + 1 < size:
-        child = 2 * node + 1
-        other = heap[child]
-        if child + 1 < size:
-            right = heap[child + 1]
-            if bound[right] > bound[other] or (bound[right] == bound[other] and right < other):
-                child += 1
-                other = right
-        if bound[item] > bound[other] or (bound[item] == bound[other] and item < other):
-            break
-        heap[node] = other
-        node = child
-    heap[node] = item
 
 
 @compiled("void(i8[::1],i4[::1],f8[::1],f8[::1],i8[::1],i8[::1],i8[::1],i8[::1],i8)")

@@ -8,25 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from selbench.optimize.compiled import compiled
-
-
-@compiled("void(i8[::1],f8[::1],i8,i8)")
-def sift_largest(heap, bound, node, size):  # type: ignore[no-untyped-def]
-    """Restore the heap below `node`: larger bounds come first and, of equal bounds, the lower position."""
-    item = heap[node]
-    while 2 * node + 1 < size:
-        child = 2 * node + 1
-        other = heap[child]
-        if child + 1 < size:
-            right = heap[child + 1]
-            if bound[right] > bound[other] or (bound[right] == bound[other] and right < other):
-                child += 1
-                other = right
-        if bound[item] > bound[other] or (bound[item] == bound[other] and item < other):
-            break
-        heap[node] = other
-        node = child
-    heap[node] = item
+from selbench.optimize.heap_kernel import sift_down
 
 
 @compiled("i8(i4[:,::1],i4[::1],i8)")
@@ -62,7 +44,7 @@ def lazy_dense(similar, bonus, alpha, costs, limit):  # type: ignore[no-untyped-
     for item in range(n):
         bound[item] = gain[item] if alpha == 0 else (1 - alpha) * (gain[item] / largest) + alpha * bonus[item]
     for node in range(n // 2 - 1, -1, -1):
-        sift_largest(heap, bound, node, n)
+        sift_down(heap, bound, node, n)
     size, picks, spent = n, 0, 0
     while size > 0:
         top = heap[0]
@@ -80,7 +62,7 @@ def lazy_dense(similar, bonus, alpha, costs, limit):  # type: ignore[no-untyped-
                 covered[v] = max(covered[v], similar[top, v])
             size -= 1
             heap[0] = heap[size]
-        sift_largest(heap, bound, 0, size)
+        sift_down(heap, bound, 0, size)
     return order[:picks].copy(), gains[:picks].copy(), values[:picks].copy()
 
 
@@ -99,7 +81,7 @@ def lazy_sparse(indptr, indices, similar, bonus, alpha, costs, limit):  # type: 
     for item in range(n):
         bound[item] = gain[item] if alpha == 0 else (1 - alpha) * (gain[item] / largest) + alpha * bonus[item]
     for node in range(n // 2 - 1, -1, -1):
-        sift_largest(heap, bound, node, n)
+        sift_down(heap, bound, node, n)
     size, picks, spent = n, 0, 0
     while size > 0:
         top = heap[0]
@@ -117,5 +99,5 @@ def lazy_sparse(indptr, indices, similar, bonus, alpha, costs, limit):  # type: 
                 covered[indices[p]] = max(covered[indices[p]], similar[p])
             size -= 1
             heap[0] = heap[size]
-        sift_largest(heap, bound, 0, size)
+        sift_down(heap, bound, 0, size)
     return order[:picks].copy(), gains[:picks].copy(), values[:picks].copy()
