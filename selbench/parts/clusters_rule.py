@@ -35,17 +35,6 @@ class ClusterBalanced(ScoresOption, Rule):
         if (self.within == "scores") != bool(self.scores):
             raise UserError("within=scores and the file scores=FILE go together: name both or neither.")
 
-    def identity(self) -> dict[str, Any]:
-        return self.scores_identity()
-
-    def check(self) -> None:
-        """Raises UserError for a file of scores that cannot be read."""
-        if self.scores:
-            self._by_id()
-
-    def check_budget(self, budget: Budget) -> None:
-        self.require_scores(budget)
-
     def choose(self, space: Any, pool: Pool, budget: Budget, context: Context) -> Selection:
         found = spherical_clusters(space.vectors(pool, context), self.clusters, context.seed)
         if self.within == "random":

@@ -44,9 +44,6 @@ class QualityDiversity(ScoresOption, Rule):
                 f"neighbours={self.neighbours}: valid are 0 (all) or the number of neighbours of each example."
             )
 
-    def identity(self) -> dict[str, Any]:
-        return self.scores_identity()
-
     def check(self) -> None:
         """Raises UserError without a file of scores, or if it cannot be read."""
         if not self.scores:
@@ -54,9 +51,6 @@ class QualityDiversity(ScoresOption, Rule):
                 f"'{self.plugin_name}' mixes diversity with quality: name a file of scores with {SCORES}=FILE."
             )
         self._by_id()
-
-    def check_budget(self, budget: Budget) -> None:
-        self.require_scores(budget)
 
     def choose(self, space: Any, pool: Pool, budget: Budget, context: Context) -> Selection:
         quality = self.scores_of(pool)

@@ -40,17 +40,6 @@ class ThresholdWalk(OrderOption, Rule):
     def is_random(self) -> bool:  # type: ignore[override]
         return self.order == "random" or self.quantile is not None
 
-    def identity(self) -> dict[str, Any]:
-        return self.scores_identity()
-
-    def check(self) -> None:
-        """Raises UserError for a file of scores that cannot be read."""
-        if self.scores:
-            self._by_id()
-
-    def check_budget(self, budget: Budget) -> None:
-        self.require_scores(budget)
-
     def choose(self, space: Any, pool: Pool, budget: Budget, context: Context) -> Selection:
         points = space.vectors(pool, context)
         threshold = self.threshold

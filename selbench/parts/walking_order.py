@@ -36,13 +36,22 @@ class ScoresOption:
             "scores": file_hash(existing_file(SCORES, self.scores)) if self.scores else None,
         }
 
-    def require_scores(self, budget: Budget) -> None:
+    def identity(self) -> dict[str, Any]:
+        """The same, of a rule by itself; a selector that is a rule adds its space."""
+        return self.scores_identity()
+
+    def check(self) -> None:
+        """Raises UserError for a file that cannot be read."""
+        if self.scores:
+            self._by_id()
+
+    def check_budget(self, budget: Budget) -> None:
         """Raises UserError for a file that cannot be read, or lacks examples of the pool."""
         if self.scores:
             require_all(f"{SCORES}={self.scores}", self._by_id(), budget.ids)
 
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """N numbers, in the order of the pool. Raises UserError as `require_scores` does."""
+        """N numbers, in the order of the pool. Raises UserError as `check_budget` does."""
         found = self._by_id()
         require_all(f"{SCORES}={self.scores}", found, pool.ids)
         return np.array([found[id] for id in pool.ids])
